@@ -1,0 +1,80 @@
+"""One wording for every shape, type and value error.
+
+Each function returns nothing and raises `InputError`, whose message is one sentence
+that names the argument, what was given and what was expected.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class InputError(ValueError):
+    """Bad input from the caller: the command line prints it without a traceback."""
+
+
+def check_float(name: str, x: NDArray[Any]) -> None:
+    """Require a floating-point array."""
+    if not isinstance(x, np.ndarray) or not np.issubdtype(x.dtype, np.floating):
+        raise InputError(f"{name}: got {_kind(x)}, expected a floating-point array")
+
+
+def check_shape(name: str, x: NDArray[Any], expected: Sequence[int | str]) -> None:
+    """Require a shape; a string in ``expected`` is a free axis and only its name is shown."""
+    fits = x.ndim == len(expected) and all(
+        isinstance(want, str) or have == want for have, want in zip(x.shape, expected, strict=False)
+    )
+    if not fits:
+        raise InputError(f"{name}: got shape {x.shape}, expected ({_axes(expected)})")
+
+
+def check_ids(name: str, ids: NDArray[Any], size: int, what: str = "vocabulary") -> None:
+    """Require integers in ``0 .. size - 1``."""
+    if not isinstance(ids, np.ndarray) or not np.issubdtype(ids.dtype, np.integer):
+        raise InputError(f"{name}: got {_kind(ids)}, expected an integer array")
+    if ids.size and (ids.min() < 0 or ids.max() >= size):
+        worst = ids.min() if ids.min() < 0 else ids.max()
+        raise InputError(f"{name}: got {worst}, expected 0 to {size - 1} (the {what} has {size})")
+
+
+def check_keep(keep: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """Require a boolean mask that has the rank of ``shape`` and broadcasts to it."""
+    if keep.dtype != np.bool_:
+        raise InputError(
+            f"keep: got {_kind(keep)}, expected a boolean array, True = may attend "
+            "(an integer mask becomes one by `mask != 0`)"
+        )
+    fits = keep.ndim == len(shape) and all(
+        k in (1, n) for k, n in zip(keep.shape, shape, strict=False)
+    )
+    if not fits:
+        hint = " (a (B, S) padding mask becomes one by `keep[:, None, None, :]`)"
+        raise InputError(
+            f"keep: got shape {keep.shape}, expected {len(shape)} axes that broadcast to "
+            f"{shape}{hint if len(shape) == 4 else ''}"
+        )
+
+
+def check_fraction(name: str, value: float, *, below_one: bool = True) -> None:
+    """Require ``0 <= value < 1`` (or ``<= 1``)."""
+    top = value < 1 if below_one else value <= 1
+    if not (value >= 0 and top):
+        raise InputError(
+            f"{name}: got {value}, expected 0 <= {name} {'<' if below_one else '<='} 1"
+        )
+
+
+def check_positive(name: str, value: float) -> None:
+    """Require a finite number above zero."""
+    if not (0 < value < float("inf")):
+        raise InputError(f"{name}: got {value}, expected a finite number above 0")
+
+
+def _axes(expected: Sequence[int | str]) -> str:
+    return ", ".join(str(n) for n in expected) + ("," if len(expected) == 1 else "")
+
+
+def _kind(x: object) -> str:
+    return f"{x.dtype} array" if isinstance(x, np.ndarray) else type(x).__name__

@@ -1,0 +1,245 @@
+"""What ``npformer gradcheck`` checks: one case or more for every pair, and the models.
+
+The tests run the same list (``tests/pairs.py``). Every axis has a size of its own, and
+nothing stands where a mistake would not show: no 0, no 1, a mask with a row that may attend to
+nothing, ids that repeat, biases that broadcast, dropout on.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from npformer import gradcheck, ops
+from npformer.gradcheck import GradientReport
+from npformer.types import BoolArray
+
+# DESIGN 3; D = H * K, I and O are the two sides of a linear map.
+SIZES = {
+    "B": 2, "H": 3, "T": 4, "S": 5, "K": 6, "I": 7, "O": 8, "C": 9, "V": 11, "F": 13, "D": 18,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PairCase:
+    """A pair of functions at one point.
+
+    Attributes
+    ----------
+    name : str
+        ``"attention"``, or ``"attention/dropout"`` for a further case of the same pair.
+    forward, backward : callable
+    arguments : dict
+        Every argument of forward by name.
+    axes : dict of str to str
+        For each array its axes by letter, ``"BHTK"``; an axis of size 1 is ``"1"``.
+    constants, zero : tuple of str
+        As in `gradcheck.check_pair`.
+    reduced : str
+        The letters of the axes that must not be empty.
+    dropout : bool
+        Forward gets a generator as ``rng``.
+    """
+
+    name: str
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    arguments: Mapping[str, Any]
+    axes: Mapping[str, str]
+    constants: tuple[str, ...] = ()
+    zero: tuple[str, ...] = ()
+    reduced: str = ""
+    dropout: bool = False
+    kind: str = field(default="pair", init=False)
+
+    @property
+    def make_rng(self) -> Callable[[], np.random.Generator] | None:
+        """Maker of the generator, the same one at every call; None without dropout."""
+        return partial(np.random.default_rng, 7) if self.dropout else None
+
+    def check(self, backward: Callable[..., Any] | None = None) -> GradientReport:
+        """Check the pair, or another ``backward`` in its place; raise `GradientError`."""
+        return gradcheck.check_pair(
+            self.forward,
+            backward or self.backward,
+            (),
+            self.arguments,
+            name=self.name,
+            constants=self.constants,
+            zero=self.zero,
+            make_rng=self.make_rng,
+        )
+
+
+@dataclass(frozen=True)
+class ModelCase:
+    """A layer, a model or a distillation term with its inputs; see `gradcheck.check_model`."""
+
+    name: str
+    model: Any
+    inputs: Sequence[Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    constants: tuple[str, ...] = ()
+    zero: tuple[str, ...] = ()
+    dropout: bool = False
+    kind: str = field(default="model", init=False)
+
+    def check(self) -> GradientReport:
+        """Check the model; raise `GradientError`."""
+        return gradcheck.check_model(
+            self.model,
+            self.inputs,
+            self.options,
+            name=self.name,
+            constants=self.constants,
+            zero=self.zero,
+            make_rng=partial(np.random.default_rng, 7) if self.dropout else None,
+        )
+
+
+def pair_cases() -> list[PairCase]:
+    """Return at least one case for every pair in `npformer.ops`."""
+    return [*_maps(), *_softmaxes(), *_attentions(), *_losses()]
+
+
+def model_cases() -> list[ModelCase]:
+    """Return the whole models: teacher, student, every distillation term."""
+    return []
+
+
+def _maps() -> list[PairCase]:
+    row = {"x": "BTD"}
+    repeated = np.array([[3, 0, 3, 7], [0, 3, 9, 10]])
+    return [
+        _case("linear", {"x": "BTI", "w": "IO", "b": "O"}),
+        _case("linear/no bias", {"x": "BTI", "w": "IO"}, b=None),
+        *(_case(name, row) for name in ("relu", "gelu", "tanh", "sigmoid", "silu")),
+        _case("layernorm", {**row, "gamma": "D", "beta": "D"}),
+        _case("layernorm/eps", {**row, "gamma": "D", "beta": "D"}, eps=0.3),
+        _case("rmsnorm", {**row, "gamma": "D"}),
+        _case("rmsnorm/eps", {**row, "gamma": "D"}, eps=0.3),
+        _case("dropout", row, p_drop=0.3, dropout=True),
+        _case("dropout/off", row, p_drop=0.3, rng=None),
+        _case("embedding", {"table": "VD"}, {"ids": (repeated, "BT")}),
+        _case("sinusoidal", row),
+    ]
+
+
+def _softmaxes() -> list[PairCase]:
+    scores = {"scores": "BHTS"}
+    return [
+        _case("softmax", {"x": "BTC"}, reduced="C"),
+        _case("softmax/first axis", {"x": "SDC"}, axis=0, reduced="S"),
+        _case("log_softmax", {"x": "BTC"}, reduced="C"),
+        _case("log_softmax/middle axis", {"x": "BTC"}, axis=1, reduced="T"),
+        _case("masked_softmax", scores, reduced="S"),
+        _case("masked_softmax/padding", scores, {"keep": (_padding(), "B11S")}, reduced="S"),
+        _case("masked_softmax/empty row", scores, {"keep": (_ragged(), "B1TS")}, reduced="S"),
+    ]
+
+
+def _attentions() -> list[PairCase]:
+    qkv = {"q": "BHTK", "k": "BHSK", "v": "BHSK"}
+    return [
+        _case("attention_scores", {"q": "BHTK", "k": "BHSK"}),
+        _case("attention_scores/bias", {"q": "BHTK", "k": "BHSK", "bias": "1HTS"}, scale=0.7),
+        _case("attention_mix", {"probs": "BHTS", "v": "BHSK"}),
+        _case("attention", qkv, reduced="S"),
+        _case(
+            "attention/mask and bias",
+            {**qkv, "bias": "1HTS"},
+            {"keep": (_ragged(), "B1TS")},
+            scale=0.7,
+            reduced="S",
+        ),
+        _case(
+            "attention/padding and dropout",
+            {**qkv, "bias": "B11S"},
+            {"keep": (_padding(), "B11S")},
+            p_drop=0.3,
+            reduced="S",
+            dropout=True,
+        ),
+        _case("attention/causal", qkv, {"keep": (_causal(), "11TS")}, reduced="S"),
+    ]
+
+
+def _losses() -> list[PairCase]:
+    classes = (np.array([5, 0]), "B")
+    tokens = (np.array([[8, -100, 2, 2], [0, 5, -100, 1]]), "BT")
+    kept = (np.array([[True, True, False, True], [True, False, False, True]]), "BT")
+    broadcast = (kept[0][..., None], "BT1")
+    entries = {"x": "BTD", "target": "BTD"}
+    soft = {"student_logits": "BTC", "teacher_logits": "BTC"}
+    target: dict[str, Any] = {"constants": ("target",)}
+    teacher: dict[str, Any] = {"tau": 2.3, "constants": ("teacher_logits",), "reduced": "C"}
+    return [
+        _case("cross_entropy", {"logits": "BC"}, {"labels": classes}, reduced="C"),
+        _case(
+            "cross_entropy/tokens",
+            {"logits": "BTC"},
+            {"labels": tokens},
+            label_smoothing=0.2,
+            reduced="C",
+        ),
+        _case("cross_entropy/count", {"logits": "BTC"}, {"labels": tokens}, count=17, reduced="C"),
+        _case("soft_cross_entropy", soft, **teacher),
+        _case("soft_cross_entropy/kept", soft, {"keep": kept}, tau_squared=True, **teacher),
+        _case("kl", soft, **teacher),
+        _case("kl/kept", soft, {"keep": kept}, tau_squared=True, count=17, **teacher),
+        _case("mse", entries, **target),
+        _case("mse/kept", entries, {"keep": broadcast}, **target),
+        _case("mse/count", entries, {"keep": broadcast}, count=17, **target),
+        _case("cosine", entries, **target),
+        _case("cosine/kept", entries, {"keep": kept}, count=17, **target),
+    ]
+
+
+def _case(
+    name: str,
+    drawn: Mapping[str, str],
+    given: Mapping[str, tuple[Any, str]] | None = None,
+    *,
+    constants: tuple[str, ...] = (),
+    reduced: str = "",
+    dropout: bool = False,
+    **options: Any,
+) -> PairCase:
+    """Make a case: draw the floating arrays by their axes, take the others as given."""
+    given = given or {}
+    pair = name.split("/")[0]
+    # Seeded by the name, so that adding a case changes no other.
+    rng = np.random.default_rng(list(name.encode()))
+    arrays = {key: rng.standard_normal([SIZES.get(a, 1) for a in drawn[key]]) for key in drawn}
+    return PairCase(
+        name=name,
+        forward=getattr(ops, f"{pair}_forward"),
+        backward=getattr(ops, f"{pair}_backward"),
+        arguments={**arrays, **{key: array for key, (array, _) in given.items()}, **options},
+        axes={**drawn, **{key: axes for key, (_, axes) in given.items()}},
+        constants=constants,
+        reduced=reduced,
+        dropout=dropout,
+    )
+
+
+def _padding() -> BoolArray:
+    """Mask (B, 1, 1, S): the first sequence has 3 tokens, the second all."""
+    lengths = np.array([3, SIZES["S"]])
+    return (np.arange(SIZES["S"]) < lengths[:, None])[:, None, None, :]
+
+
+def _ragged() -> BoolArray:
+    """Mask (B, 1, T, S) with a query that may attend to nothing, and one to one key alone."""
+    rng = np.random.default_rng(5)
+    keep: BoolArray = rng.random((SIZES["B"], 1, SIZES["T"], SIZES["S"])) < 0.7
+    keep[0, 0, 1] = False
+    keep[1, 0, 2] = np.arange(SIZES["S"]) == 3
+    return keep
+
+
+def _causal() -> BoolArray:
+    """Mask (1, 1, T, S): each query sees the keys up to its own position and one more."""
+    return np.tri(SIZES["T"], SIZES["S"], 1, dtype=bool)[None, None]

@@ -1,0 +1,1 @@
+"""Text to batches: the embedded task, folders, tokenization, masking, augmentation."""

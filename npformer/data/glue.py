@@ -1,0 +1,238 @@
+"""GLUE-style folders: train, dev and perhaps test, as .tsv or .tsv.gz.
+
+A table is UTF-8, one example a line, fields separated by one tab: one or two texts, then the label.
+Its first line names the columns. There is no quoting: a ``"`` is an ordinary character, which is
+why the ``csv`` module is not used.
+"""
+
+import gzip
+import math
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from npformer.checks import InputError
+from npformer.types import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split: N texts or pairs of texts, with their labels.
+
+    Parameters
+    ----------
+    first : list of str
+    second : list of str, optional
+        The second sentences of a pair task.
+    labels : ndarray of shape (N,), optional
+        Integer classes, or float64 scores.
+    """
+
+    first: list[str]
+    second: list[str] | None
+    labels: IntArray | FloatArray | None
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task: its splits, and what its labels mean.
+
+    ``label_names[c]`` is the name of class c; a regression has none. ``unlabelled`` is more text of
+    the same kind, for pretraining and general distillation.
+    """
+
+    name: str
+    train: Examples
+    dev: Examples
+    test: Examples | None
+    kind: Literal["classification", "regression"]
+    label_names: tuple[str, ...]
+    unlabelled: list[str] = field(default_factory=list)
+
+
+class _Row(NamedTuple):
+    line: int  # counted from 1, the header being line 1
+    texts: list[str]
+    label: str
+
+
+class _Table(NamedTuple):
+    path: Path
+    columns: list[str]
+    rows: list[_Row]
+
+
+def load_folder(folder: str | Path) -> Task:
+    """Read a GLUE-style folder.
+
+    ``train`` and ``dev`` must be there, ``test`` may be; ``unlabelled.txt`` or ``.txt.gz`` too, one
+    text a line. All tables have the header of ``train``.
+
+    The task is a *regression* if the label column is called ``score``, or if every training label
+    is a number and at least one of them is not whole. Otherwise it is a *classification*, and its
+    classes are the labels found in ``train``: in the order of the numbers if all are whole numbers,
+    in alphabetical order if not.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Returns
+    -------
+    Task
+
+    Raises
+    ------
+    InputError
+        Naming the file, and the line where there is one.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = "got a file" if folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {what}, expected a folder that holds train.tsv and dev.tsv")
+    train = _read_table(_find(folder, "train.tsv"))
+    dev = _read_table(_find(folder, "dev.tsv"), train)
+    has_test = any((folder / f"test.tsv{end}").exists() for end in ("", ".gz"))
+    test = _read_table(_find(folder, "test.tsv"), train) if has_test else None
+    regression = train.columns[-1] == "score" or _is_fractional([row.label for row in train.rows])
+    names = () if regression else _class_names(train)
+    if len({row.label for row in train.rows}) < 2:
+        only = f"{train.columns[-1]} {train.rows[0].label!r}"
+        raise InputError(f"{train.path}: got the one {only} in every line, expected at least two")
+    return Task(
+        name=folder.resolve().name,
+        train=_examples(train, names),
+        dev=_examples(dev, names),
+        test=None if test is None else _examples(test, names),
+        kind="regression" if regression else "classification",
+        label_names=names,
+        unlabelled=_read_unlabelled(folder),
+    )
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a UTF-8 file, plain or ``.gz``, each with its number from 1.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, a folder, empty, not UTF-8, or a damaged ``.gz``.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: got a folder, expected a file")
+    try:
+        data = path.read_bytes()
+        if path.suffix == ".gz":
+            data = gzip.decompress(data)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    if not data.strip():
+        raise InputError(f"{path}: got an empty file, expected text")
+    data = data.removeprefix(b"\xef\xbb\xbf")  # the byte-order mark that some editors write
+    for number, line in enumerate(data.removesuffix(b"\n").split(b"\n"), start=1):
+        try:
+            yield number, line.removesuffix(b"\r").decode("utf-8")
+        except UnicodeDecodeError as error:
+            byte = f"0x{line[error.start]:02x}"
+            raise InputError(f"{path}, line {number}: got byte {byte}, expected UTF-8") from error
+
+
+def _find(folder: Path, name: str) -> Path:
+    plain, packed = folder / name, folder / f"{name}.gz"
+    if plain.exists() and packed.exists():
+        raise InputError(f"{folder}: got both {name} and {name}.gz, expected one of them")
+    if not plain.exists() and not packed.exists():
+        raise InputError(f"{folder}: {name} is missing (or {name}.gz)")
+    return plain if plain.exists() else packed
+
+
+def _read_table(path: Path, like: _Table | None = None) -> _Table:
+    lines = read_lines(path)
+    columns = [name.strip() for name in next(lines)[1].split("\t")]
+    if like is not None and columns != like.columns:
+        raise InputError(
+            f"{path}, line 1: got header {columns}, expected {like.columns} as in train"
+        )
+    if len(columns) not in (2, 3) or _number(columns[-1]) is not None or not all(columns):
+        raise InputError(
+            f"{path}, line 1: got header {columns}, expected the names of one or two text columns "
+            "and of the label, separated by tabs"
+        )
+    rows = [_row(path, number, line, columns) for number, line in lines]
+    if not rows:
+        raise InputError(f"{path}: got a header and no example, expected at least one")
+    return _Table(path, columns, rows)
+
+
+def _row(path: Path, number: int, line: str, columns: list[str]) -> _Row:
+    fields = [text.strip() for text in line.split("\t")]
+    if len(fields) != len(columns):
+        raise InputError(
+            f"{path}, line {number}: got {len(fields) - 1} tabs, expected {len(columns) - 1}"
+        )
+    for name, text in zip(columns, fields, strict=True):
+        if not text:
+            raise InputError(f"{path}, line {number}: {name} is empty, expected text")
+    return _Row(number, fields[:-1], fields[-1])
+
+
+def _examples(table: _Table, names: tuple[str, ...]) -> Examples:
+    labels: IntArray | FloatArray
+    if names:
+        index = {name: c for c, name in enumerate(names)}
+        for row in table.rows:
+            if row.label not in index:
+                raise InputError(
+                    f"{table.path}, line {row.line}: got label {row.label!r}, "
+                    f"expected one of train's: {', '.join(names)}"
+                )
+        labels = np.array([index[row.label] for row in table.rows], dtype=np.int64)
+    else:
+        labels = np.array([_score(table.path, row) for row in table.rows])
+    pair = len(table.columns) == 3
+    second = [row.texts[1] for row in table.rows] if pair else None
+    return Examples([row.texts[0] for row in table.rows], second, labels)
+
+
+def _class_names(train: _Table) -> tuple[str, ...]:
+    names = sorted({row.label for row in train.rows})
+    if all(name.removeprefix("-").isdecimal() for name in names):
+        names.sort(key=int)
+    return tuple(names)
+
+
+def _is_fractional(labels: list[str]) -> bool:
+    values = [_number(label) for label in labels]
+    return None not in values and any(v is not None and v != round(v) for v in values)
+
+
+def _score(path: Path, row: _Row) -> float:
+    value = _number(row.label)
+    if value is None:
+        raise InputError(f"{path}, line {row.line}: got score {row.label!r}, expected a number")
+    return value
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _read_unlabelled(folder: Path) -> list[str]:
+    if not any((folder / f"unlabelled.txt{end}").exists() for end in ("", ".gz")):
+        return []
+    lines = read_lines(_find(folder, "unlabelled.txt"))
+    return [text.strip() for _, text in lines if text.strip()]

@@ -1,0 +1,13 @@
+"""The referee: a hand-written backward against finite differences of its forward.
+
+`check_pair` judges a pair of functions, `check_model` anything that holds ``params``. Both
+return a `GradientReport` and raise a `GradientError` that says where the gradient is wrong
+and which mistake it looks like. Nothing is printed.
+"""
+
+from npformer.gradcheck.model import check_model
+from npformer.gradcheck.numeric import numeric_gradient
+from npformer.gradcheck.pair import check_pair
+from npformer.gradcheck.report import GradientError, GradientReport
+
+__all__ = ["GradientError", "GradientReport", "check_model", "check_pair", "numeric_gradient"]

@@ -1,0 +1,29 @@
+"""Part II, layers: parameters and composition, no new calculus."""
+
+from npformer.layers.attention import (
+    AttentionConfig,
+    AttentionOutput,
+    MultiHeadAttention,
+    MultiHeadAttentionCache,
+)
+from npformer.layers.block import BlockCache, BlockConfig, EncoderBlock
+from npformer.layers.config import Config
+from npformer.layers.embeddings import Embeddings, EmbeddingsCache, EmbeddingsConfig
+from npformer.layers.feedforward import FeedForward, FeedForwardCache, FeedForwardConfig
+
+__all__ = [
+    "AttentionConfig",
+    "AttentionOutput",
+    "BlockCache",
+    "BlockConfig",
+    "Config",
+    "Embeddings",
+    "EmbeddingsCache",
+    "EmbeddingsConfig",
+    "EncoderBlock",
+    "FeedForward",
+    "FeedForwardCache",
+    "FeedForwardConfig",
+    "MultiHeadAttention",
+    "MultiHeadAttentionCache",
+]

@@ -1,0 +1,205 @@
+"""Multi-head attention: four affine maps around `npformer.ops.attention_forward`."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npformer.checks import InputError, check_fraction, check_shape
+from npformer.layers.config import Config, check_sizes
+from npformer.layers.init import normal
+from npformer.ops.attention import AttentionCache, attention_backward, attention_forward
+from npformer.ops.linear import LinearCache, linear_backward, linear_forward
+from npformer.types import BoolArray, FloatArray, Params
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionConfig(Config):
+    """Sizes of `MultiHeadAttention`."""
+
+    d_model: int
+    num_heads: int
+    attention_dropout: float = 0.0  # on the probabilities
+    initializer_range: float = 0.02  # standard deviation of the initial weights
+
+    def __post_init__(self) -> None:
+        check_sizes(d_model=self.d_model, num_heads=self.num_heads)
+        if self.d_model % self.num_heads:
+            raise InputError(
+                f"d_model: got {self.d_model}, expected a multiple of num_heads = {self.num_heads}"
+            )
+        check_fraction("attention_dropout", self.attention_dropout)
+        super().__post_init__()
+
+    @property
+    def head_size(self) -> int:
+        """K = D / H."""
+        return self.d_model // self.num_heads
+
+
+class AttentionOutput(NamedTuple):
+    """What attention gives; its cotangent has the same type."""
+
+    y: FloatArray  # (B, T, D)
+    scores: FloatArray | None  # (B, H, T, S) if asked for; as a cotangent, None is silent
+
+
+class MultiHeadAttentionCache(NamedTuple):
+    """What `MultiHeadAttention.backward` needs."""
+
+    q: LinearCache
+    k: LinearCache
+    v: LinearCache
+    attention: AttentionCache
+    o: LinearCache
+    cross: bool  # keys and values came from a memory
+
+
+@dataclass(frozen=True)
+class MultiHeadAttention:
+    r"""Multi-head attention.
+
+    .. math:: y = \operatorname{concat}_h\bigl(\operatorname{attention}
+              (q_h, k_h, v_h)\bigr)\,w_o + b_o, \qquad
+              q = x w_q + b_q, \quad k = m w_k + b_k, \quad v = m w_v + b_v
+
+    where m is x itself (self-attention) or another sequence, the memory (cross-attention),
+    and head h owns columns hK to (h+1)K of q, k and v.
+
+    Parameters
+    ----------
+    config : AttentionConfig
+    params : dict
+        ``w_q, w_k, w_v, w_o`` of shape (D, D), ``b_q, b_k, b_v, b_o`` of shape (D,).
+
+    References
+    ----------
+    Vaswani et al. 2017, "Attention is all you need", section 3.2.2. Deviations: the maps
+    have biases, as in BERT.
+    """
+
+    config: AttentionConfig
+    params: Params
+
+    @classmethod
+    def init(
+        cls, config: AttentionConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
+    ) -> Self:
+        """Draw weights; biases start at zero."""
+        params: Params = {}
+        for name in "qkvo":
+            params[f"w_{name}"] = normal(
+                rng, config.d_model, config.d_model, std=config.initializer_range, dtype=dtype
+            )
+            params[f"b_{name}"] = np.zeros(config.d_model, dtype)
+        return cls(config, params)
+
+    def forward(
+        self,
+        x: FloatArray,
+        memory: FloatArray | None = None,
+        keep: BoolArray | None = None,
+        *,
+        rng: np.random.Generator | None = None,
+        output_scores: bool = False,
+    ) -> tuple[AttentionOutput, MultiHeadAttentionCache]:
+        """Attend from x to ``memory``, or to x itself.
+
+        Parameters
+        ----------
+        x : ndarray of shape (B, T, D)
+        memory : ndarray of shape (B, S, D), optional
+        keep : boolean ndarray of shape (B, S), or of four axes broadcasting to (B, H, T, S)
+            True = may be attended to.
+        rng : numpy.random.Generator, optional
+            None means no dropout.
+        output_scores : bool
+            Keep the scores before the mask; plain training does not need them.
+
+        Returns
+        -------
+        output : AttentionOutput
+        cache : MultiHeadAttentionCache
+
+        Raises
+        ------
+        InputError
+            If the shapes do not fit or ``keep`` is not boolean.
+        """
+        p, num_heads = self.params, self.config.num_heads
+        check_shape("x", x, ("B", "T", self.config.d_model))
+        source = x if memory is None else memory
+        check_shape("memory", source, (len(x), "S", self.config.d_model))
+        q, q_cache = linear_forward(x, p["w_q"], p["b_q"])
+        k, k_cache = linear_forward(source, p["w_k"], p["b_k"])
+        v, v_cache = linear_forward(source, p["w_v"], p["b_v"])
+        ctx, scores, attention_cache = attention_forward(
+            split_heads(q, num_heads),  # (B, H, T, K)
+            split_heads(k, num_heads),  # (B, H, S, K)
+            split_heads(v, num_heads),  # (B, H, S, K)
+            expand_keep(keep, source),
+            p_drop=self.config.attention_dropout,
+            rng=rng,
+        )
+        y, o_cache = linear_forward(join_heads(ctx), p["w_o"], p["b_o"])
+        cache = MultiHeadAttentionCache(
+            q_cache, k_cache, v_cache, attention_cache, o_cache, memory is not None
+        )
+        return AttentionOutput(y, scores if output_scores else None), cache
+
+    def backward(
+        self, doutput: AttentionOutput, cache: MultiHeadAttentionCache
+    ) -> tuple[tuple[FloatArray, FloatArray | None], Params]:
+        """Undo `forward`.
+
+        In self-attention x feeds q, k and v, so its gradient is the sum of three.
+
+        Parameters
+        ----------
+        doutput : AttentionOutput
+            Cotangents of y, and of the scores or None.
+        cache : MultiHeadAttentionCache
+
+        Returns
+        -------
+        dinput : tuple
+            dx of shape (B, T, D), and dmemory of shape (B, S, D) or None without a memory.
+        grads : dict
+            With the keys and shapes of ``params``.
+        """
+        num_heads = self.config.num_heads
+        g: Params = {}
+        dctx, g["w_o"], g["b_o"] = linear_backward(doutput.y, cache.o)
+        dq, dk, dv, _ = attention_backward(
+            split_heads(dctx, num_heads), doutput.scores, cache.attention
+        )
+        dv_source, g["w_v"], g["b_v"] = linear_backward(join_heads(dv), cache.v)
+        dk_source, g["w_k"], g["b_k"] = linear_backward(join_heads(dk), cache.k)
+        dx, g["w_q"], g["b_q"] = linear_backward(join_heads(dq), cache.q)
+        dsource = dk_source + dv_source
+        if cache.cross:
+            return (dx, dsource), g
+        return (dx + dsource, None), g
+
+
+def split_heads(x: FloatArray, num_heads: int) -> FloatArray:
+    """(B, T, D) -> (B, H, T, K), a view: matrix products take it without a copy."""
+    batch, length, width = x.shape
+    return x.reshape(batch, length, num_heads, width // num_heads).transpose(0, 2, 1, 3)
+
+
+def join_heads(x: FloatArray) -> FloatArray:
+    """(B, H, T, K) -> (B, T, D); undoes `split_heads`."""
+    batch, num_heads, length, size = x.shape
+    return x.transpose(0, 2, 1, 3).reshape(batch, length, num_heads * size)
+
+
+def expand_keep(keep: BoolArray | None, source: FloatArray) -> BoolArray | None:
+    """(B, S) -> (B, 1, 1, S); a mask that hides nothing -> None, which costs nothing."""
+    if keep is None or keep.ndim != 2:
+        return keep
+    check_shape("keep", keep, source.shape[:2])
+    if keep.dtype == np.bool_ and keep.all():
+        return None
+    return keep[:, None, None, :]

@@ -1,0 +1,200 @@
+"""One encoder layer: attention and feed-forward, each with a residual and a layer norm."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npformer.checks import check_fraction, check_positive
+from npformer.layers.attention import (
+    AttentionConfig,
+    AttentionOutput,
+    MultiHeadAttention,
+    MultiHeadAttentionCache,
+)
+from npformer.layers.feedforward import FeedForward, FeedForwardCache, FeedForwardConfig
+from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
+from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
+from npformer.types import BoolArray, FloatArray, Params, part, prefixed
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockConfig(AttentionConfig, FeedForwardConfig):
+    """Sizes of `EncoderBlock`: those of its two parts and what joins them."""
+
+    dropout: float = 0.0  # on the output of each part
+    layer_norm_eps: float = 1e-12
+    norm_first: bool = False  # pre-LN
+
+    def __post_init__(self) -> None:
+        check_fraction("dropout", self.dropout)
+        check_positive("layer_norm_eps", self.layer_norm_eps)
+        super().__post_init__()
+
+
+class BlockCache(NamedTuple):
+    """What `EncoderBlock.backward` needs."""
+
+    attention: MultiHeadAttentionCache
+    dropout_1: DropoutCache
+    norm_1: LayerNormCache
+    feedforward: FeedForwardCache
+    dropout_2: DropoutCache
+    norm_2: LayerNormCache
+
+
+@dataclass(frozen=True)
+class EncoderBlock:
+    r"""One encoder layer.
+
+    Post-LN, as in BERT and the original Transformer, the default:
+
+    .. math::
+        u &= \operatorname{layernorm}_1(x + \operatorname{dropout}(\operatorname{attention}(x))) \\
+        y &= \operatorname{layernorm}_2(u + \operatorname{dropout}(\operatorname{feedforward}(u)))
+
+    Pre-LN (``norm_first``), where the residual path is free of norms:
+
+    .. math::
+        u &= x + \operatorname{dropout}(\operatorname{attention}(\operatorname{layernorm}_1(x))) \\
+        y &= u + \operatorname{dropout}(\operatorname{feedforward}(\operatorname{layernorm}_2(u)))
+
+    Parameters
+    ----------
+    config : BlockConfig
+    params : dict
+        ``attention.*``, ``feedforward.*``, ``norm_1.gamma``, ``norm_1.beta``,
+        ``norm_2.gamma``, ``norm_2.beta``.
+
+    References
+    ----------
+    Vaswani et al. 2017, section 3.1 (post-LN); Xiong et al. 2020, "On layer normalization in
+    the Transformer architecture", figure 1b (pre-LN).
+    """
+
+    config: BlockConfig
+    params: Params
+
+    @classmethod
+    def init(
+        cls, config: BlockConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
+    ) -> Self:
+        """Draw the weights of both parts; the norms start as gamma = 1, beta = 0."""
+        d = config.d_model
+        params = {
+            **prefixed("attention", MultiHeadAttention.init(config, rng, dtype).params),
+            "norm_1.gamma": np.ones(d, dtype),
+            "norm_1.beta": np.zeros(d, dtype),
+            **prefixed("feedforward", FeedForward.init(config, rng, dtype).params),
+            "norm_2.gamma": np.ones(d, dtype),
+            "norm_2.beta": np.zeros(d, dtype),
+        }
+        return cls(config, params)
+
+    @property
+    def _attention(self) -> MultiHeadAttention:
+        return MultiHeadAttention(self.config, part(self.params, "attention"))
+
+    @property
+    def _feedforward(self) -> FeedForward:
+        return FeedForward(self.config, part(self.params, "feedforward"))
+
+    def _norm(self, name: str, x: FloatArray) -> tuple[FloatArray, LayerNormCache]:
+        p = self.params
+        eps = self.config.layer_norm_eps
+        return layernorm_forward(x, p[f"{name}.gamma"], p[f"{name}.beta"], eps=eps)
+
+    def forward(
+        self,
+        x: FloatArray,
+        keep: BoolArray | None = None,
+        *,
+        rng: np.random.Generator | None = None,
+        output_scores: bool = False,
+    ) -> tuple[AttentionOutput, BlockCache]:
+        """Apply the layer.
+
+        Parameters
+        ----------
+        x : ndarray of shape (B, T, D)
+        keep : boolean ndarray of shape (B, T), optional
+            True = real token.
+        rng : numpy.random.Generator, optional
+            None means no dropout.
+        output_scores : bool
+            Keep the attention scores.
+
+        Returns
+        -------
+        output : AttentionOutput
+            y of shape (B, T, D), and the scores of shape (B, H, T, T) or None.
+        cache : BlockCache
+        """
+        p_drop = self.config.dropout
+        if self.config.norm_first:
+            x_1, norm_1 = self._norm("norm_1", x)
+            attended, attention = self._attention.forward(
+                x_1, None, keep, rng=rng, output_scores=output_scores
+            )
+            a, dropout_1 = dropout_forward(attended.y, p_drop, rng)
+            u: FloatArray = x + a
+            u_2, norm_2 = self._norm("norm_2", u)
+            fed, feedforward = self._feedforward.forward(u_2)
+            f, dropout_2 = dropout_forward(fed, p_drop, rng)
+            y: FloatArray = u + f
+        else:
+            attended, attention = self._attention.forward(
+                x, None, keep, rng=rng, output_scores=output_scores
+            )
+            a, dropout_1 = dropout_forward(attended.y, p_drop, rng)
+            u, norm_1 = self._norm("norm_1", x + a)
+            fed, feedforward = self._feedforward.forward(u)
+            f, dropout_2 = dropout_forward(fed, p_drop, rng)
+            y, norm_2 = self._norm("norm_2", u + f)
+        cache = BlockCache(attention, dropout_1, norm_1, feedforward, dropout_2, norm_2)
+        return AttentionOutput(y, attended.scores), cache
+
+    def backward(self, doutput: AttentionOutput, cache: BlockCache) -> tuple[FloatArray, Params]:
+        """Undo `forward`.
+
+        At each residual the gradient goes both ways and comes back as a sum.
+
+        Parameters
+        ----------
+        doutput : AttentionOutput
+            dy of shape (B, T, D), and the cotangent of the scores or None.
+        cache : BlockCache
+
+        Returns
+        -------
+        dx : ndarray of shape (B, T, D)
+        grads : dict
+            With the keys and shapes of ``params``.
+        """
+        dy, dscores = doutput
+        g: Params = {}
+        if self.config.norm_first:
+            dfed = dropout_backward(dy, cache.dropout_2)
+            du_2, feedforward_grads = self._feedforward.backward(dfed, cache.feedforward)
+            du, g["norm_2.gamma"], g["norm_2.beta"] = layernorm_backward(du_2, cache.norm_2)
+            du += dy
+            da = dropout_backward(du, cache.dropout_1)
+            (dx_1, _), attention_grads = self._attention.backward(
+                AttentionOutput(da, dscores), cache.attention
+            )
+            dx, g["norm_1.gamma"], g["norm_1.beta"] = layernorm_backward(dx_1, cache.norm_1)
+            dx += du
+        else:
+            duf, g["norm_2.gamma"], g["norm_2.beta"] = layernorm_backward(dy, cache.norm_2)
+            dfed = dropout_backward(duf, cache.dropout_2)
+            du, feedforward_grads = self._feedforward.backward(dfed, cache.feedforward)
+            du += duf
+            dxa, g["norm_1.gamma"], g["norm_1.beta"] = layernorm_backward(du, cache.norm_1)
+            da = dropout_backward(dxa, cache.dropout_1)
+            (dx, _), attention_grads = self._attention.backward(
+                AttentionOutput(da, dscores), cache.attention
+            )
+            dx += dxa
+        g |= prefixed("attention", attention_grads) | prefixed("feedforward", feedforward_grads)
+        return dx, g

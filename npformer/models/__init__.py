@@ -1,0 +1,31 @@
+"""Part III, models: configurations, the encoder and the heads that stand on it."""
+
+from npformer.models.config import PRESETS, ClassifierConfig, EncoderConfig, preset
+from npformer.models.encoder import Encoder, EncoderCache
+from npformer.models.heads import (
+    MaskedLM,
+    MaskedLMCache,
+    SequenceClassifier,
+    SequenceClassifierCache,
+    TokenClassifier,
+    TokenClassifierCache,
+)
+from npformer.models.output import ModelOutput, add_outputs, output_arrays
+
+__all__ = [
+    "PRESETS",
+    "ClassifierConfig",
+    "Encoder",
+    "EncoderCache",
+    "EncoderConfig",
+    "MaskedLM",
+    "MaskedLMCache",
+    "ModelOutput",
+    "SequenceClassifier",
+    "SequenceClassifierCache",
+    "TokenClassifier",
+    "TokenClassifierCache",
+    "add_outputs",
+    "output_arrays",
+    "preset",
+]

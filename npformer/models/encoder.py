@@ -1,0 +1,179 @@
+"""The encoder: embeddings and L blocks, open to gradients at every hidden state and score."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npformer.checks import InputError, check_shape
+from npformer.layers.attention import AttentionOutput
+from npformer.layers.block import BlockCache, EncoderBlock
+from npformer.layers.embeddings import Embeddings, EmbeddingsCache
+from npformer.models.config import EncoderConfig
+from npformer.models.output import ModelOutput
+from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
+from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
+
+
+class EncoderCache(NamedTuple):
+    """What `Encoder.backward` needs."""
+
+    embeddings: EmbeddingsCache
+    blocks: tuple[BlockCache, ...]  # L
+    norm: LayerNormCache | None  # the final norm of pre-LN
+    last: FloatArray  # (B, T, D) hidden[L]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    r"""A BERT encoder.
+
+    .. math:: h_0 = \operatorname{embeddings}(\mathrm{ids}), \qquad
+              h_l = \operatorname{block}_l(h_{l-1})
+
+    and with ``norm_first`` a final layer norm, after which h_L is taken.
+
+    Parameters
+    ----------
+    config : EncoderConfig
+    params : dict
+        ``embeddings.*``, ``layers.0.*`` ... ``layers.{L-1}.*``; with ``norm_first`` also
+        ``norm.gamma`` and ``norm.beta``.
+
+    References
+    ----------
+    Devlin et al. 2019, "BERT", section 3; Xiong et al. 2020 for the final norm of pre-LN.
+    """
+
+    config: EncoderConfig
+    params: Params
+
+    @classmethod
+    def init(
+        cls, config: EncoderConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
+    ) -> Self:
+        """Draw weights from normal(0, initializer_range); biases start at zero."""
+        params = prefixed("embeddings", Embeddings.init(config, rng, dtype).params)
+        for i in range(config.num_layers):
+            params |= prefixed(f"layers.{i}", EncoderBlock.init(config, rng, dtype).params)
+        if config.norm_first:
+            params["norm.gamma"] = np.ones(config.d_model, dtype)
+            params["norm.beta"] = np.zeros(config.d_model, dtype)
+        return cls(config, params)
+
+    @property
+    def _embeddings(self) -> Embeddings:
+        return Embeddings(self.config, part(self.params, "embeddings"))
+
+    def _block(self, i: int) -> EncoderBlock:
+        return EncoderBlock(self.config, part(self.params, f"layers.{i}"))
+
+    def forward(
+        self,
+        ids: IntArray,
+        keep: BoolArray | None = None,
+        segments: IntArray | None = None,
+        *,
+        rng: np.random.Generator | None = None,
+        output_scores: bool = False,
+    ) -> tuple[ModelOutput, EncoderCache]:
+        """Encode a batch.
+
+        Parameters
+        ----------
+        ids : integer ndarray of shape (B, T)
+        keep : boolean ndarray of shape (B, T), optional
+            True = real token; default all.
+        segments : integer ndarray of shape (B, T), optional
+            Default all 0.
+        rng : numpy.random.Generator, optional
+            None means no dropout. Each layer gets a child of its own, so that its masks do
+            not depend on what the layers before it drew.
+        output_scores : bool
+            Keep the attention scores of every layer.
+
+        Returns
+        -------
+        output : ModelOutput
+            hidden, and scores if asked for.
+        cache : EncoderCache
+
+        Raises
+        ------
+        InputError
+            If an id is outside the vocabulary or T exceeds max_len.
+        """
+        num_layers = self.config.num_layers
+        if keep is not None:
+            check_shape("keep", keep, ids.shape)
+        rngs = [None] * (num_layers + 1) if rng is None else rng.spawn(num_layers + 1)
+        x, embeddings_cache = self._embeddings.forward(ids, segments, rng=rngs[0])
+        hidden: list[FloatArray] = [x]
+        scores: list[FloatArray | None] = []
+        caches: list[BlockCache] = []
+        for i in range(num_layers):
+            block_output, cache = self._block(i).forward(
+                hidden[-1], keep, rng=rngs[i + 1], output_scores=output_scores
+            )
+            hidden.append(block_output.y)
+            scores.append(block_output.scores)
+            caches.append(cache)
+        norm_cache = None
+        if self.config.norm_first:
+            hidden[-1], norm_cache = layernorm_forward(
+                hidden[-1],
+                self.params["norm.gamma"],
+                self.params["norm.beta"],
+                eps=self.config.layer_norm_eps,
+            )
+        output = ModelOutput(tuple(hidden), tuple(scores) if output_scores else None)
+        return output, EncoderCache(embeddings_cache, tuple(caches), norm_cache, hidden[-1])
+
+    def backward(self, doutput: ModelOutput, cache: EncoderCache) -> tuple[None, Params]:
+        """Undo `forward`; a gradient may come in at every hidden state and every score array.
+
+        Parameters
+        ----------
+        doutput : ModelOutput
+            None where silent.
+        cache : EncoderCache
+
+        Returns
+        -------
+        dinput : None
+            Token ids have no gradient.
+        grads : dict
+            With the keys and shapes of ``params``.
+
+        Raises
+        ------
+        InputError
+            If there is not one cotangent (or None) for each hidden state and score array.
+        """
+        num_layers = self.config.num_layers
+        dhidden = _entries("hidden", doutput.hidden, num_layers + 1)
+        dscores = _entries("scores", doutput.scores, num_layers)
+        g: Params = {}
+        last = dhidden[num_layers]
+        dx = np.zeros_like(cache.last) if last is None else last
+        if cache.norm is not None:
+            dx, g["norm.gamma"], g["norm.beta"] = layernorm_backward(dx, cache.norm)
+        for i in reversed(range(num_layers)):
+            dx, grads = self._block(i).backward(AttentionOutput(dx, dscores[i]), cache.blocks[i])
+            g |= prefixed(f"layers.{i}", grads)
+            below = dhidden[i]
+            if below is not None:
+                dx = dx + below
+        _, grads = self._embeddings.backward(dx, cache.embeddings)
+        return None, g | prefixed("embeddings", grads)
+
+
+def _entries(
+    name: str, given: tuple[FloatArray | None, ...] | None, expected: int
+) -> tuple[FloatArray | None, ...]:
+    if given is None:
+        return (None,) * expected
+    if len(given) != expected:
+        raise InputError(f"{name}: got {len(given)} cotangents, expected {expected}")
+    return given

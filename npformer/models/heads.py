@@ -1,0 +1,366 @@
+"""What stands on an encoder: classifiers of sequences and tokens, and the masked-LM head."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npformer.checks import check_ids
+from npformer.layers.init import normal
+from npformer.models.config import ClassifierConfig, EncoderConfig
+from npformer.models.encoder import Encoder, EncoderCache
+from npformer.models.output import ModelOutput, add_outputs
+from npformer.ops.activations import (
+    GeluCache,
+    ReluCache,
+    TanhCache,
+    gelu_backward,
+    gelu_forward,
+    relu_backward,
+    relu_forward,
+    tanh_backward,
+    tanh_forward,
+)
+from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
+from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
+from npformer.ops.linear import LinearCache, linear_backward, linear_forward
+from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
+
+
+class SequenceClassifierCache(NamedTuple):
+    """What `SequenceClassifier.backward` needs."""
+
+    encoder: EncoderCache
+    pooler: LinearCache
+    tanh: TanhCache
+    relu: ReluCache | None
+    dropout: DropoutCache
+    classifier: LinearCache
+
+
+@dataclass(frozen=True)
+class SequenceClassifier:
+    r"""An encoder, BERT's pooler, and an affine map: one row of logits for each sequence.
+
+    .. math:: \mathrm{logits} = \operatorname{dropout}\bigl(
+              \tanh(h_{L,[\mathrm{CLS}]} w_p + b_p)\bigr)\,w_c + b_c
+
+    A regressor is the same with one column.
+
+    Parameters
+    ----------
+    config : ClassifierConfig
+        With ``relu_before_classifier`` a relu follows the tanh, as in TinyBERT's released
+        code.
+    params : dict
+        ``encoder.*``, ``pooler.w`` (D, D), ``pooler.b`` (D,), ``classifier.w`` (D, C),
+        ``classifier.b`` (C,).
+
+    References
+    ----------
+    Devlin et al. 2019, "BERT", section 4.1; the pooler is in its released code.
+    """
+
+    config: ClassifierConfig
+    params: Params
+
+    @classmethod
+    def init(
+        cls, config: ClassifierConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
+    ) -> Self:
+        """Draw weights from normal(0, initializer_range); biases start at zero."""
+        return cls.on(config, Encoder.init(config, rng, dtype).params, rng, dtype)
+
+    @classmethod
+    def on(
+        cls,
+        config: ClassifierConfig,
+        encoder: Params,
+        rng: np.random.Generator,
+        dtype: DTypeLike = np.float32,
+    ) -> Self:
+        """Put a new pooler and classifier on the weights of an encoder, which are copied."""
+        d, std = config.d_model, config.initializer_range
+        params = {
+            **prefixed("encoder", {name: a.astype(dtype) for name, a in encoder.items()}),
+            "pooler.w": normal(rng, d, d, std=std, dtype=dtype),
+            "pooler.b": np.zeros(d, dtype),
+            "classifier.w": normal(rng, d, config.num_classes, std=std, dtype=dtype),
+            "classifier.b": np.zeros(config.num_classes, dtype),
+        }
+        return cls(config, params)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, sharing this model's arrays."""
+        return Encoder(self.config, part(self.params, "encoder"))
+
+    def forward(
+        self,
+        ids: IntArray,
+        keep: BoolArray | None = None,
+        segments: IntArray | None = None,
+        *,
+        rng: np.random.Generator | None = None,
+        output_scores: bool = False,
+    ) -> tuple[ModelOutput, SequenceClassifierCache]:
+        """Classify a batch: arguments as in `Encoder.forward`, logits of shape (B, C)."""
+        p = self.params
+        rngs = [None, None] if rng is None else rng.spawn(2)
+        output, encoder_cache = self.encoder.forward(
+            ids, keep, segments, rng=rngs[0], output_scores=output_scores
+        )
+        cls_state = _last(output)[:, 0]  # (B, D)
+        pooled, pooler_cache = linear_forward(cls_state, p["pooler.w"], p["pooler.b"])
+        x, tanh_cache = tanh_forward(pooled)
+        relu_cache = None
+        if self.config.relu_before_classifier:
+            x, relu_cache = relu_forward(x)
+        dropped, dropout_cache = dropout_forward(x, self.config.dropout, rngs[1])
+        logits, classifier_cache = linear_forward(
+            dropped, p["classifier.w"], p["classifier.b"]
+        )  # (B, C)
+        return output._replace(logits=logits), SequenceClassifierCache(
+            encoder_cache, pooler_cache, tanh_cache, relu_cache, dropout_cache, classifier_cache
+        )
+
+    def backward(self, doutput: ModelOutput, cache: SequenceClassifierCache) -> tuple[None, Params]:
+        """Undo `forward`; gradients enter at the logits, every hidden state and every score."""
+        g: Params = {}
+        dlogits = doutput.logits
+        if dlogits is None:
+            batch, classes = len(cache.classifier.x), self.config.num_classes
+            dlogits = np.zeros((batch, classes), cache.classifier.x.dtype)
+        ddropped, g["classifier.w"], g["classifier.b"] = linear_backward(
+            dlogits, cache.classifier
+        )  # (B, D)
+        dx = dropout_backward(ddropped, cache.dropout)
+        if cache.relu is not None:
+            dx = relu_backward(dx, cache.relu)
+        dpooled = tanh_backward(dx, cache.tanh)
+        dcls, g["pooler.w"], g["pooler.b"] = linear_backward(dpooled, cache.pooler)
+        dlast = np.zeros_like(cache.encoder.last)
+        dlast[:, 0] = dcls
+        dencoder = add_outputs(doutput._replace(logits=None), self._at_last(dlast))
+        _, grads = self.encoder.backward(dencoder, cache.encoder)
+        return None, g | prefixed("encoder", grads)
+
+    def _at_last(self, dlast: FloatArray) -> ModelOutput:
+        return ModelOutput(hidden=(*(None,) * self.config.num_layers, dlast))
+
+
+class TokenClassifierCache(NamedTuple):
+    """What `TokenClassifier.backward` needs."""
+
+    encoder: EncoderCache
+    dropout: DropoutCache
+    classifier: LinearCache
+
+
+@dataclass(frozen=True)
+class TokenClassifier:
+    r"""An encoder and an affine map: one row of logits for each token.
+
+    .. math:: \mathrm{logits}_{bt} = \operatorname{dropout}(h_{L,bt})\,w_c + b_c
+
+    Parameters
+    ----------
+    config : ClassifierConfig
+    params : dict
+        ``encoder.*``, ``classifier.w`` (D, C), ``classifier.b`` (C,).
+
+    References
+    ----------
+    Devlin et al. 2019, "BERT", section 5.3.
+    """
+
+    config: ClassifierConfig
+    params: Params
+
+    @classmethod
+    def init(
+        cls, config: ClassifierConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
+    ) -> Self:
+        """Draw weights from normal(0, initializer_range); biases start at zero."""
+        std, classes = config.initializer_range, config.num_classes
+        params = {
+            **prefixed("encoder", Encoder.init(config, rng, dtype).params),
+            "classifier.w": normal(rng, config.d_model, classes, std=std, dtype=dtype),
+            "classifier.b": np.zeros(classes, dtype),
+        }
+        return cls(config, params)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, sharing this model's arrays."""
+        return Encoder(self.config, part(self.params, "encoder"))
+
+    def forward(
+        self,
+        ids: IntArray,
+        keep: BoolArray | None = None,
+        segments: IntArray | None = None,
+        *,
+        rng: np.random.Generator | None = None,
+        output_scores: bool = False,
+    ) -> tuple[ModelOutput, TokenClassifierCache]:
+        """Classify every token: arguments as in `Encoder.forward`, logits (B, T, C)."""
+        p = self.params
+        rngs = [None, None] if rng is None else rng.spawn(2)
+        output, encoder_cache = self.encoder.forward(
+            ids, keep, segments, rng=rngs[0], output_scores=output_scores
+        )
+        dropped, dropout_cache = dropout_forward(_last(output), self.config.dropout, rngs[1])
+        logits, classifier_cache = linear_forward(
+            dropped, p["classifier.w"], p["classifier.b"]
+        )  # (B, T, C)
+        cache = TokenClassifierCache(encoder_cache, dropout_cache, classifier_cache)
+        return output._replace(logits=logits), cache
+
+    def backward(self, doutput: ModelOutput, cache: TokenClassifierCache) -> tuple[None, Params]:
+        """Undo `forward`; gradients enter at the logits, every hidden state and every score."""
+        g: Params = {}
+        dlogits = doutput.logits
+        if dlogits is None:
+            rows = cache.classifier.x.shape[:2]
+            dlogits = np.zeros((*rows, self.config.num_classes), cache.classifier.x.dtype)
+        ddropped, g["classifier.w"], g["classifier.b"] = linear_backward(
+            dlogits, cache.classifier
+        )  # (B, T, D)
+        dlast = dropout_backward(ddropped, cache.dropout)
+        at_last = ModelOutput(hidden=(*(None,) * self.config.num_layers, dlast))
+        dencoder = add_outputs(doutput._replace(logits=None), at_last)
+        _, grads = self.encoder.backward(dencoder, cache.encoder)
+        return None, g | prefixed("encoder", grads)
+
+
+class MaskedLMCache(NamedTuple):
+    """What `MaskedLM.backward` needs."""
+
+    encoder: EncoderCache
+    positions: IntArray  # (P,)
+    transform: LinearCache
+    gelu: GeluCache
+    norm: LayerNormCache
+    decoder: LinearCache
+
+
+@dataclass(frozen=True)
+class MaskedLM:
+    r"""An encoder and BERT's masked-LM head, whose output matrix is the token table.
+
+    .. math:: \mathrm{logits} = \operatorname{layernorm}\bigl(
+              \operatorname{gelu}(h_L w_t + b_t)\bigr)\,E^\top + b_d
+
+    The table E is used twice, so its gradient is the sum of two.
+
+    Parameters
+    ----------
+    config : EncoderConfig
+    params : dict
+        ``encoder.*``, ``head.w`` (D, D), ``head.b`` (D,), ``head.gamma``, ``head.beta``
+        (D,), ``head.b_decoder`` (V,).
+
+    References
+    ----------
+    Devlin et al. 2019, "BERT", section 3.1, task 1; the transform is in its released code.
+    """
+
+    config: EncoderConfig
+    params: Params
+
+    @classmethod
+    def init(
+        cls, config: EncoderConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
+    ) -> Self:
+        """Draw weights from normal(0, initializer_range); biases start at zero."""
+        d = config.d_model
+        params = {
+            **prefixed("encoder", Encoder.init(config, rng, dtype).params),
+            "head.w": normal(rng, d, d, std=config.initializer_range, dtype=dtype),
+            "head.b": np.zeros(d, dtype),
+            "head.gamma": np.ones(d, dtype),
+            "head.beta": np.zeros(d, dtype),
+            "head.b_decoder": np.zeros(config.vocab_size, dtype),
+        }
+        return cls(config, params)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, sharing this model's arrays."""
+        return Encoder(self.config, part(self.params, "encoder"))
+
+    def forward(
+        self,
+        ids: IntArray,
+        keep: BoolArray | None = None,
+        segments: IntArray | None = None,
+        *,
+        positions: IntArray | None = None,
+        rng: np.random.Generator | None = None,
+        output_scores: bool = False,
+    ) -> tuple[ModelOutput, MaskedLMCache]:
+        """Predict tokens.
+
+        Parameters
+        ----------
+        ids, keep, segments, rng, output_scores
+            As in `Encoder.forward`.
+        positions : integer ndarray of shape (P,), optional
+            Where to predict, as indices into the B * T tokens in order; default everywhere.
+            Only the masked ones have a loss, and the rest would cost a (B T, V) product.
+
+        Returns
+        -------
+        output : ModelOutput
+            Logits of shape (P, V), or (B * T, V) by default.
+        cache : MaskedLMCache
+        """
+        p = self.params
+        output, encoder_cache = self.encoder.forward(
+            ids, keep, segments, rng=rng, output_scores=output_scores
+        )
+        if positions is None:
+            positions = np.arange(ids.size)
+        check_ids("positions", positions, ids.size, "batch")
+        states = _last(output).reshape(-1, self.config.d_model)[positions]  # (P, D)
+        t, transform_cache = linear_forward(states, p["head.w"], p["head.b"])
+        a, gelu_cache = gelu_forward(t)
+        n, norm_cache = layernorm_forward(
+            a, p["head.gamma"], p["head.beta"], eps=self.config.layer_norm_eps
+        )
+        table = p["encoder.embeddings.token"]  # (V, D)
+        logits, decoder_cache = linear_forward(n, table.T, p["head.b_decoder"])  # (P, V)
+        return output._replace(logits=logits), MaskedLMCache(
+            encoder_cache, positions, transform_cache, gelu_cache, norm_cache, decoder_cache
+        )
+
+    def backward(self, doutput: ModelOutput, cache: MaskedLMCache) -> tuple[None, Params]:
+        """Undo `forward`; gradients enter at the logits, every hidden state and every score."""
+        g: Params = {}
+        dlogits = doutput.logits
+        if dlogits is None:
+            shape = len(cache.positions), self.config.vocab_size
+            dlogits = np.zeros(shape, cache.encoder.last.dtype)
+        dn, dtable, g["head.b_decoder"] = linear_backward(dlogits, cache.decoder)  # (P, D)
+        da, g["head.gamma"], g["head.beta"] = layernorm_backward(dn, cache.norm)
+        dt = gelu_backward(da, cache.gelu)
+        dstates, g["head.w"], g["head.b"] = linear_backward(dt, cache.transform)
+        dlast = np.zeros_like(cache.encoder.last)
+        # A position given twice gets both gradients.
+        np.add.at(dlast.reshape(-1, self.config.d_model), cache.positions, dstates)
+        at_last = ModelOutput(hidden=(*(None,) * self.config.num_layers, dlast))
+        dencoder = add_outputs(doutput._replace(logits=None), at_last)
+        _, grads = self.encoder.backward(dencoder, cache.encoder)
+        g |= prefixed("encoder", grads)
+        g["encoder.embeddings.token"] = g["encoder.embeddings.token"] + dtable.T  # tied
+        return None, g
+
+
+def _last(output: ModelOutput) -> FloatArray:
+    """Return hidden[L], which every encoder gives."""
+    states = output.hidden
+    if states is None or states[-1] is None:
+        raise ValueError("an encoder always gives its last hidden state")
+    return states[-1]

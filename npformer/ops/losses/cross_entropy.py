@@ -1,0 +1,104 @@
+"""Cross-entropy with hard labels."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from npformer.checks import InputError, check_float, check_fraction, check_ids
+from npformer.ops.losses.counting import divisor
+from npformer.ops.softmax import log_softmax_forward
+from npformer.types import FloatArray, IntArray
+
+
+class CrossEntropyCache(NamedTuple):
+    """What `cross_entropy_backward` needs."""
+
+    log_probs: FloatArray  # (..., C)
+    target: FloatArray  # (..., C) smoothed one-hot rows; zero rows where ignored
+    n: float  # the number divided by
+
+
+def cross_entropy_forward(
+    logits: FloatArray,
+    labels: IntArray,
+    *,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    count: int | None = None,
+) -> tuple[float, CrossEntropyCache]:
+    r"""Cross-entropy, mean over the labels that are not ignored, in nats.
+
+    .. math:: L = -\frac1n \sum_n \sum_c t_{nc} \log p_{nc}, \qquad
+              t_{nc} = (1 - \alpha)\,[c = \mathrm{label}_n] + \alpha/C
+
+    Parameters
+    ----------
+    logits : ndarray of shape (..., C)
+        Of classes (B, C) or tokens (B, T, C).
+    labels : integer ndarray of shape (...)
+    ignore_index : int
+        Rows with this label count for nothing.
+    label_smoothing : float
+        alpha in [0, 1).
+    count : int, optional
+        Divide by this instead of the number of labels kept here.
+
+    Returns
+    -------
+    loss : float
+        0.0 if nothing is kept.
+    cache : CrossEntropyCache
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit or a label is no class.
+
+    References
+    ----------
+    Szegedy et al. 2016, "Rethinking the Inception architecture", section 7 (smoothing).
+    """
+    check_float("logits", logits)
+    if labels.shape != logits.shape[:-1]:
+        raise InputError(f"labels: got shape {labels.shape}, expected {logits.shape[:-1]}")
+    check_fraction("label_smoothing", label_smoothing)
+    kept = labels != ignore_index
+    check_ids("labels", labels[kept], logits.shape[-1], "set of classes")
+    classes = logits.shape[-1]
+    log_probs, _ = log_softmax_forward(logits)
+    target = np.full_like(logits, label_smoothing / classes)  # (..., C)
+    np.put_along_axis(
+        target,
+        np.where(kept, labels, 0)[..., None],
+        1 - label_smoothing + label_smoothing / classes,
+        axis=-1,
+    )
+    target *= kept[..., None]
+    n = divisor(count, int(kept.sum()))
+    loss = -float(np.vdot(target, log_probs)) / n
+    return loss, CrossEntropyCache(log_probs, target, n)
+
+
+def cross_entropy_backward(dloss: float, cache: CrossEntropyCache) -> FloatArray:
+    r"""Undo `cross_entropy_forward`: prediction minus truth.
+
+    The rows of t sum to one where kept, to zero where ignored:
+
+    .. math:: d\mathrm{logits}_{nc}
+              = \frac{dL}{n}\Bigl(p_{nc} \sum_l t_{nl} - t_{nc}\Bigr)
+
+    Parameters
+    ----------
+    dloss : float
+    cache : CrossEntropyCache
+
+    Returns
+    -------
+    dlogits : ndarray of shape (..., C)
+    """
+    log_probs, target, n = cache
+    dlogits = np.exp(log_probs)
+    dlogits *= target.sum(axis=-1, keepdims=True)
+    dlogits -= target
+    dlogits *= dloss / n
+    return dlogits

@@ -1,0 +1,97 @@
+"""Absolute sinusoidal positions: a fixed table that is added."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npformer.checks import InputError, check_float
+from npformer.types import FloatArray
+
+
+def sinusoidal_table(
+    length: int, d_model: int, *, base: float = 10000.0, dtype: DTypeLike = np.float64
+) -> FloatArray:
+    r"""Return the table of sines and cosines, interleaved.
+
+    .. math:: P_{t,2i} = \sin(t\,\omega_i), \quad P_{t,2i+1} = \cos(t\,\omega_i), \qquad
+              \omega_i = \mathrm{base}^{-2i/D}
+
+    Moving t by k rotates each pair (sin, cos) by the angle k omega_i: the shift is a
+    linear map that does not depend on t.
+
+    Parameters
+    ----------
+    length : int
+        Number of positions T.
+    d_model : int
+        Width D; if odd, the last sine has no cosine.
+    base : float
+        10000 in the paper.
+    dtype : dtype
+        The table is computed in float64 and rounded once.
+
+    Returns
+    -------
+    table : ndarray of shape (T, D)
+
+    References
+    ----------
+    Vaswani et al. 2017, "Attention is all you need", section 3.5.
+    """
+    if length < 0 or d_model < 1:
+        raise InputError(
+            f"length, d_model: got {length}, {d_model}, expected length >= 0 and d_model >= 1"
+        )
+    even = np.arange(0, d_model, 2)
+    angles = np.arange(length)[:, None] * base ** (-even / d_model)  # (T, ceil(D / 2))
+    table: np.ndarray[Any, np.dtype[np.floating[Any]]] = np.empty((length, d_model), dtype)
+    table[:, 0::2] = np.sin(angles)
+    table[:, 1::2] = np.cos(angles[:, : d_model // 2])
+    return table
+
+
+class SinusoidalCache(NamedTuple):
+    """Nothing: the derivative of adding a constant needs none."""
+
+
+def sinusoidal_forward(
+    x: FloatArray, *, base: float = 10000.0
+) -> tuple[FloatArray, SinusoidalCache]:
+    r"""Add sinusoidal positions.
+
+    .. math:: y_{btd} = x_{btd} + P_{td}
+
+    Parameters
+    ----------
+    x : ndarray of shape (..., T, D)
+    base : float
+        See `sinusoidal_table`.
+
+    Returns
+    -------
+    y : ndarray of shape (..., T, D)
+    cache : SinusoidalCache
+
+    References
+    ----------
+    Vaswani et al. 2017, "Attention is all you need", section 3.5. Deviations: the paper
+    multiplies the embeddings by sqrt(D) before; that is the caller's choice here.
+    """
+    check_float("x", x)
+    return x + sinusoidal_table(*x.shape[-2:], base=base, dtype=x.dtype), SinusoidalCache()
+
+
+def sinusoidal_backward(dy: FloatArray, cache: SinusoidalCache) -> FloatArray:
+    r"""Undo `sinusoidal_forward`: :math:`dx = dy`.
+
+    Parameters
+    ----------
+    dy : ndarray of shape (..., T, D)
+    cache : SinusoidalCache
+
+    Returns
+    -------
+    dx : ndarray of shape (..., T, D)
+    """
+    return dy.copy()

@@ -1,0 +1,94 @@
+"""Predictions for a whole data set, and how long they take."""
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from npformer.data.batches import Encoded, collate
+from npformer.models.heads import SequenceClassifier
+from npformer.train.metrics import accuracy, f1, matthews, pearson, spearman
+from npformer.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def predict_logits(
+    model: SequenceClassifier,
+    encoded: Encoded,
+    pad_id: int,
+    *,
+    batch_size: int = 64,
+    threads: int = 2,
+) -> FloatArray:
+    """Return the logits of every example, in the order of the examples.
+
+    Parameters
+    ----------
+    model : SequenceClassifier
+    encoded : Encoded
+    pad_id : int
+    batch_size : int
+        Batches are of near-equal length, so that little is padded.
+    threads : int
+        Batches run side by side; the result does not depend on it.
+
+    Returns
+    -------
+    logits : ndarray of shape (N, C)
+    """
+    from threadpoolctl import threadpool_limits
+
+    order = np.argsort(encoded.lengths, kind="stable")
+    chunks = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+    def run(indices: IntArray) -> FloatArray:
+        batch = collate(encoded, indices, pad_id)
+        output, _ = model.forward(batch.ids, batch.keep, batch.segments)
+        assert output.logits is not None
+        return output.logits
+
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(run, chunks))
+    logits = np.empty((len(encoded), model.config.num_classes), parts[0].dtype)
+    for indices, part in zip(chunks, parts, strict=True):
+        logits[indices] = part
+    return logits
+
+
+def score(logits: FloatArray, labels: Any, problem: str) -> dict[str, float]:
+    """Return the usual measures: GLUE's accuracy, F1 and Matthews, or Pearson and Spearman."""
+    if problem == "regression":
+        return {
+            "pearson": pearson(logits[:, 0], labels),
+            "spearman": spearman(logits[:, 0], labels),
+        }
+    predicted = logits.argmax(axis=-1)
+    return {
+        "accuracy": accuracy(predicted, labels),
+        "f1": f1(predicted, labels),
+        "matthews": matthews(predicted, labels),
+    }
+
+
+def time_calls(
+    calls: "Mapping[str, Sequence[Callable[[], object]]]", *, rounds: int = 3
+) -> dict[str, float]:
+    """Return the milliseconds a call takes, the median over the calls of each name.
+
+    The names take turns, call by call, so that a noisy moment of the machine hits all of
+    them; of the ``rounds`` times of one call the shortest counts.
+    """
+    best = {name: [float("inf")] * len(items) for name, items in calls.items()}
+    for _ in range(rounds):
+        for i in range(max(len(items) for items in calls.values())):
+            for name, items in calls.items():
+                if i < len(items):
+                    start = time.perf_counter()
+                    items[i]()
+                    best[name][i] = min(best[name][i], time.perf_counter() - start)
+    return {name: 1000 * median(times) for name, times in best.items()}

@@ -1,0 +1,82 @@
+"""The training loop: a generator of metrics, with nothing hidden and no callbacks."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from npformer.checks import InputError
+from npformer.data.batches import Batch
+from npformer.optim import Optimizer, OptimizerState
+from npformer.train.objective import Objective
+from npformer.train.parallel import shard_threads
+from npformer.types import Params
+
+
+class StepMetrics(NamedTuple):
+    """What one update had to say."""
+
+    step: int  # updates done, this one included
+    learning_rate: float
+    values: dict[str, float]  # "loss" is the weighted total, the others single terms
+    norms: dict[str, float]  # of each term's gradient at the outputs of the model
+
+
+def train(
+    objective: Objective,
+    params: Params,
+    optimizer: Optimizer,
+    state: OptimizerState,
+    batches: Iterable[Batch],
+    *,
+    learning_rate: Callable[[int], float],
+    clip: Callable[[Params], Any],
+    seed: Sequence[int],
+    shards: int = 2,
+) -> Iterator[StepMetrics]:
+    """Train ``params``, one update for each batch.
+
+    Parameters
+    ----------
+    objective : Objective
+        Its gradients must cover ``params``; gradients of other parameters are dropped, and
+        those parameters neither move nor decay.
+    params : dict
+        The arrays to train, written in place.
+    optimizer, state : Optimizer, OptimizerState
+        The state is written in place; its step is the number of updates done before.
+    batches : iterable of Batch
+        Those still to come.
+    learning_rate : callable
+        Of the number of updates done before.
+    clip : callable
+        Scales gradients in place.
+    seed : sequence of int
+        Shard i of step s drops out with ``default_rng([*seed, s, i])``.
+    shards : int
+        See `npformer.train.parallel.shard_threads`.
+
+    Yields
+    ------
+    StepMetrics
+        After each update. To stop, stop asking.
+
+    Raises
+    ------
+    InputError
+        If the loss or a gradient is no longer finite.
+    """
+    with shard_threads(shards) as run:
+        for batch in batches:
+            step = state.step
+            values, squared_norms, all_grads = run(objective, batch, [*seed, step])
+            grads = {name: all_grads[name] for name in params}
+            clip(grads)
+            rate = learning_rate(step)
+            if not all(math.isfinite(v) for v in (*values.values(), *squared_norms.values())):
+                raise InputError(
+                    f"learning rate: got {rate:.3g}, expected one at which the loss stays finite "
+                    f"(step {step + 1} gave {values['loss']})"
+                )
+            optimizer.update(params, grads, state, rate)
+            norms = {name: math.sqrt(n) for name, n in squared_norms.items()}
+            yield StepMetrics(state.step, rate, values, norms)

@@ -1,0 +1,98 @@
+"""What a training step asks for: the loss of a batch and its gradients.
+
+An objective is a function of a batch and of the *whole* batch's counts, so that the results
+of its parts add up to the result of the whole.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, cast
+
+import numpy as np
+
+from npformer.data.batches import Batch, Counts
+from npformer.models.heads import MaskedLM, SequenceClassifier
+from npformer.models.output import ModelOutput
+from npformer.ops.losses import (
+    cross_entropy_backward,
+    cross_entropy_forward,
+    mse_backward,
+    mse_forward,
+)
+from npformer.types import IntArray, Params
+
+
+class StepResult(NamedTuple):
+    """The loss of a batch, or of a part of one, term by term, and its gradients.
+
+    All three add over the parts of a batch: the values are divided by the whole batch's
+    counts, and a cotangent's squared norm is the sum of those of its rows.
+    """
+
+    values: dict[str, float]  # "loss" is the weighted total, the others single terms
+    squared_norms: dict[str, float]  # of each term's gradient at the outputs of the model
+    grads: Params
+
+
+class Objective(Protocol):
+    """A loss with its gradients; ``rng`` None means no dropout."""
+
+    def __call__(self, batch: Batch, counts: Counts, rng: np.random.Generator | None) -> StepResult:
+        """Return the loss and gradients of ``batch``, a part of one with these counts."""
+        ...
+
+
+def add_results(a: StepResult, b: StepResult) -> StepResult:
+    """Add the results of two parts of a batch, in this order."""
+    values = {name: a.values[name] + b.values[name] for name in a.values}
+    norms = {name: a.squared_norms[name] + b.squared_norms[name] for name in a.squared_norms}
+    return StepResult(values, norms, {name: a.grads[name] + b.grads[name] for name in a.grads})
+
+
+@dataclass(frozen=True)
+class SupervisedObjective:
+    """Cross-entropy with the labels, or for a regressor the squared error, mean over sequences."""
+
+    model: SequenceClassifier
+
+    def __call__(self, batch: Batch, counts: Counts, rng: np.random.Generator | None) -> StepResult:
+        """Return the loss and gradients of ``batch``."""
+        output, cache = self.model.forward(batch.ids, batch.keep, batch.segments, rng=rng)
+        logits, labels = output.logits, batch.labels
+        if logits is None or labels is None:
+            raise ValueError("a supervised step needs logits and labels")
+        if self.model.config.problem == "regression":
+            target = labels[:, None].astype(logits.dtype)  # (B, 1)
+            loss, mse_cache = mse_forward(logits, target, count=counts.sequences)
+            dlogits = mse_backward(1.0, mse_cache)
+        else:
+            loss, ce_cache = cross_entropy_forward(
+                logits, cast(IntArray, labels), count=counts.sequences
+            )
+            dlogits = cross_entropy_backward(1.0, ce_cache)
+        _, grads = self.model.backward(ModelOutput(logits=dlogits), cache)
+        norm = float(np.vdot(dlogits, dlogits))
+        return StepResult({"loss": loss}, {"loss": norm}, grads)
+
+
+@dataclass(frozen=True)
+class MaskedLMObjective:
+    """Cross-entropy of the masked tokens, mean over them."""
+
+    model: MaskedLM
+
+    def __call__(self, batch: Batch, counts: Counts, rng: np.random.Generator | None) -> StepResult:
+        """Return the loss and gradients of ``batch``, whose labels are of shape (B, T)."""
+        labels = batch.labels
+        if labels is None or labels.shape != batch.ids.shape:
+            raise ValueError("a masked-LM step needs a label, or -100, for each token")
+        flat = cast(IntArray, labels).reshape(-1)  # (B T,)
+        positions = np.flatnonzero(flat != -100)  # (P,)
+        output, cache = self.model.forward(
+            batch.ids, batch.keep, batch.segments, positions=positions, rng=rng
+        )
+        assert output.logits is not None
+        loss, ce_cache = cross_entropy_forward(output.logits, flat[positions], count=counts.targets)
+        dlogits = cross_entropy_backward(1.0, ce_cache)
+        _, grads = self.model.backward(ModelOutput(logits=dlogits), cache)
+        norm = float(np.vdot(dlogits, dlogits))
+        return StepResult({"loss": loss}, {"loss": norm}, grads)

@@ -1,0 +1,57 @@
+"""Two cores: a batch is cut into shards, each of which runs in a thread of its own."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import reduce
+
+import numpy as np
+
+from npformer.checks import InputError
+from npformer.data.batches import Batch, count_batch, split_batch
+from npformer.train.objective import Objective, StepResult, add_results
+
+RunStep = Callable[[Objective, Batch, Sequence[int] | None], StepResult]
+
+
+@contextmanager
+def shard_threads(shards: int) -> Iterator[RunStep]:
+    """Give a function that runs an objective on a batch in ``shards`` threads.
+
+    Inside the context the matrix library uses one thread, so that the shards do not compete
+    with its own threads. Results are added in the order of the shards: they depend on the
+    number of shards, in the last bits, but not on timing. NumPy releases Python's lock in
+    its loops and matrix products, which is why threads are enough.
+
+    Parameters
+    ----------
+    shards : int
+        At least 1. A configuration value and not the machine's number of cores, so that a
+        run gives the same bits on any machine with the same matrix library.
+
+    Yields
+    ------
+    run : callable
+        ``run(objective, batch, seed) -> StepResult``. Shard i draws its dropout masks from
+        ``default_rng([*seed, i])``; ``seed`` None means no dropout.
+    """
+    from threadpoolctl import threadpool_limits
+
+    if shards < 1:
+        raise InputError(f"shards: got {shards}, expected at least 1")
+
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(shards) as pool:
+
+        def run(objective: Objective, batch: Batch, seed: Sequence[int] | None) -> StepResult:
+            counts = count_batch(batch)
+
+            def one(shard: int, part: Batch) -> StepResult:
+                rng = None if seed is None else np.random.default_rng([*seed, shard])
+                return objective(part, counts, rng)
+
+            parts = split_batch(batch, shards)
+            if len(parts) == 1:
+                return one(0, parts[0])
+            return reduce(add_results, pool.map(one, range(len(parts)), parts))
+
+        yield run

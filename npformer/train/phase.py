@@ -1,0 +1,164 @@
+"""One phase of training: the loop, with checkpoints, metrics, evaluation and a progress bar."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from npformer.data.batches import Batch
+from npformer.optim import (
+    Optimizer,
+    OptimizerState,
+    clip_by_global_norm,
+    clip_by_tensor_norm,
+    constant_schedule,
+    linear_schedule,
+)
+from npformer.train.checkpoint import TrainerState, save_state
+from npformer.train.loop import train
+from npformer.train.objective import Objective
+from npformer.train.run import Run
+from npformer.types import Params
+
+Evaluate = Callable[[], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """How a phase trains; the batches, the objective and the parameters come beside it."""
+
+    name: str
+    steps: int
+    learning_rate: float  # the peak
+    optimizer: Optimizer
+    seed: tuple[int, ...]  # of the dropout masks
+    schedule: str = "linear"  # or "constant"
+    warmup: float = 0.1  # share of the steps
+    clip: str = "global"  # or "per_tensor"
+    max_norm: float = 1.0
+    shards: int = 2
+    evaluate_every: int = 100
+    checkpoint_every: int = 200
+    keep_best: bool = False  # end with the weights of the best evaluation, not the last
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate after ``step`` updates."""
+        if self.schedule == "constant":
+            return self.learning_rate * constant_schedule(step)
+        warmup = int(self.warmup * self.steps)
+        return self.learning_rate * linear_schedule(step, warmup=warmup, total=self.steps)
+
+    @property
+    def clipper(self) -> Callable[[Params], Any]:
+        """Return the function that scales gradients in place."""
+        clip = clip_by_global_norm if self.clip == "global" else clip_by_tensor_norm
+        return partial(clip, max_norm=self.max_norm)
+
+
+def run_phase(
+    run: Run,
+    phase: Phase,
+    params: Params,
+    objective: Objective,
+    batches: Callable[[int], Iterable[Batch]],
+    evaluate: Evaluate | None = None,
+) -> dict[str, float]:
+    """Train ``params`` in place, from the start or from where the run was left.
+
+    Parameters
+    ----------
+    run : Run
+    phase : Phase
+    params : dict
+        The arrays that this phase trains, written in place.
+    objective : Objective
+    batches : callable
+        ``batches(step)`` gives the batches from that step on.
+    evaluate : callable, optional
+        Its first value is what `Phase.keep_best` compares.
+
+    Returns
+    -------
+    dict
+        The last evaluation (with ``keep_best`` the best one), and the seconds taken since the
+        phase was started or resumed.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C, once the state is saved.
+    """
+    from tqdm import tqdm
+
+    started = time.perf_counter()
+    state, best, seen = phase.optimizer.init(params), {}, {}
+    left = run.state_of(phase.name)
+    if left is not None:
+        for name, array in left.params.items():
+            params[name][...] = array
+        state, best, seen = left.optimizer, dict(left.extra), dict(left.numbers["seen"])
+
+    def save(step_state: OptimizerState) -> None:
+        numbers = {"metrics_length": run.log.length, "seen": seen}
+        save_state(
+            run.folder / "state.safetensors",
+            TrainerState(phase.name, params, step_state, numbers, best),
+        )
+
+    steps = train(
+        objective,
+        params,
+        phase.optimizer,
+        state,
+        batches(state.step),
+        learning_rate=phase.rate,
+        clip=phase.clipper,
+        seed=phase.seed,
+        shards=phase.shards,
+    )
+    with (
+        tqdm(total=phase.steps, initial=state.step, desc=f"{phase.name:>12}", disable=None) as bar,
+        _interrupts() as interrupted,
+    ):
+        for step, rate, values, norms in steps:
+            record = {"phase": phase.name, "step": step, "learning_rate": rate, **values}
+            run.log.write(record | {f"norm.{name}": n for name, n in norms.items()})
+            last = step == phase.steps
+            if evaluate is not None and (step % phase.evaluate_every == 0 or last):
+                measured = evaluate()
+                run.log.write({"phase": phase.name, "step": step, "dev": measured})
+                key = next(iter(measured))
+                if not phase.keep_best or measured[key] > seen.get(key, -float("inf")):
+                    seen = measured
+                    if phase.keep_best:
+                        best = {name: array.copy() for name, array in params.items()}
+            bar.set_postfix(
+                loss=f"{values['loss']:.4f}",
+                **{name: f"{v:.4f}" for name, v in list(seen.items())[:1]},
+            )
+            bar.update()
+            if interrupted() or last or step % phase.checkpoint_every == 0:
+                save(state)
+            if interrupted() and not last:
+                raise KeyboardInterrupt
+    for name, array in best.items():
+        params[name][...] = array
+    return seen | {"seconds": time.perf_counter() - started}
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Turn Ctrl-C into a question that is asked between two steps, never inside one."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,25 @@
+"""The array types that every signature speaks."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
+BoolArray = NDArray[np.bool_]
+
+# Flat and dotted: "layers.0.attention.w_q" -> array.
+Params = dict[str, FloatArray]
+
+
+def part(params: Mapping[str, FloatArray], prefix: str) -> Params:
+    """Return the arrays below ``prefix``, named without it; nothing is copied."""
+    start = prefix + "."
+    return {name[len(start) :]: a for name, a in params.items() if name.startswith(start)}
+
+
+def prefixed(prefix: str, params: Mapping[str, FloatArray]) -> Params:
+    """Return the same arrays with ``prefix.`` before every name; undoes `part`."""
+    return {f"{prefix}.{name}": a for name, a in params.items()}
