@@ -17,6 +17,7 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.doctest",
     "sphinx.ext.mathjax",
     # MathJax from a wheel instead of a CDN, which not every reader can reach.
     "sphinx-mathjax-offline",
@@ -35,6 +36,9 @@ myst_heading_anchors = 3
 # The tests execute the notebook; the pages show it as it is stored.
 nb_execution_mode = "off"
 
+# `name` in a docstring links where it can: a private or re-exported name stays unlinked.
+default_role = "autolink"
+nitpick_ignore_regex = [("py:obj", r".*")]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autosummary_generate = True

@@ -1,1 +1,73 @@
-"""npformer."""
+"""npformer: Transformers and their distillation in NumPy, every gradient written by hand.
+
+The tree is the table of contents of a course:
+
+* `npformer.ops`, the calculus: pure function pairs, ``x_forward`` and ``x_backward``;
+* `npformer.layers`, parameters and composition;
+* `npformer.models`, encoders and their heads;
+* `npformer.optim`, `npformer.data`, `npformer.train`, what training needs;
+* `npformer.distill`, TinyBERT;
+* `npformer.gradcheck`, the referee.
+"""
+
+from npformer import gradcheck, layers, models, ops, optim
+from npformer.checks import InputError
+from npformer.gradcheck import GradientError, check_model, check_pair, numeric_gradient
+from npformer.layers import (
+    AttentionConfig,
+    AttentionOutput,
+    BlockConfig,
+    Embeddings,
+    EmbeddingsConfig,
+    EncoderBlock,
+    FeedForward,
+    FeedForwardConfig,
+    MultiHeadAttention,
+)
+from npformer.models import (
+    ClassifierConfig,
+    Encoder,
+    EncoderConfig,
+    MaskedLM,
+    ModelOutput,
+    SequenceClassifier,
+    TokenClassifier,
+    preset,
+)
+from npformer.optim import Adam, AdamW, BertAdam, Sgd
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Adam",
+    "AdamW",
+    "AttentionConfig",
+    "AttentionOutput",
+    "BertAdam",
+    "BlockConfig",
+    "ClassifierConfig",
+    "Embeddings",
+    "EmbeddingsConfig",
+    "Encoder",
+    "EncoderBlock",
+    "EncoderConfig",
+    "FeedForward",
+    "FeedForwardConfig",
+    "GradientError",
+    "InputError",
+    "MaskedLM",
+    "ModelOutput",
+    "MultiHeadAttention",
+    "SequenceClassifier",
+    "Sgd",
+    "TokenClassifier",
+    "check_model",
+    "check_pair",
+    "gradcheck",
+    "layers",
+    "models",
+    "numeric_gradient",
+    "ops",
+    "optim",
+    "preset",
+]

@@ -215,9 +215,7 @@ def _heat_map(
     image = ax.imshow(attention, cmap="cividis", vmin=low, vmax=high, aspect="auto")
     size = min(10.0, max(4.0, 220.0 / max(attention.shape)))
     # parse_math: a token may be a dollar sign.
-    ax.set_xticks(
-        range(len(tokens_k)), tokens_k, rotation=90, fontsize=size, parse_math=False
-    )
+    ax.set_xticks(range(len(tokens_k)), tokens_k, rotation=90, fontsize=size, parse_math=False)
     ax.set_yticks(range(len(tokens_q)), tokens_q, fontsize=size, parse_math=False)
     ax.set_xlabel("key: asked")
     ax.set_ylabel("query: asks")

@@ -33,7 +33,9 @@ def cotangents(outputs: tuple[Any, ...], seed: int = 1) -> list[Any]:
     ]
 
 
-def pull(case: PairCase, arguments: Mapping[str, Any], dys: list[Any], cache: Any) -> dict[str, Any]:
+def pull(
+    case: PairCase, arguments: Mapping[str, Any], dys: list[Any], cache: Any
+) -> dict[str, Any]:
     """Call backward: its gradients by the names of the arguments they belong to."""
     names = [
         name

@@ -6,9 +6,12 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from npformer.distill.recipes import RECIPES, Recipe
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -153,7 +156,7 @@ def test_links_between_files_resolve(path: Path) -> None:
 def test_named_files_and_modules_exist(path: Path) -> None:
     for name in re.findall(r"`((?:npformer|notebooks|tests)/[\w./-]*)`", read(path)):
         assert (ROOT / name).exists(), f"{page_id(path)} names {name}"
-    for name in re.findall(r"\{(?:mod|func|class)\}`([\w.]+)`", read(path)):
+    for name in re.findall(r"\{(?:mod|func|class)\}`(?:[\w.]+ <)?([\w.]+)>?`", read(path)):
         resolve(name)
 
 
@@ -184,6 +187,25 @@ def test_readmes_have_the_same_sections() -> None:
         for path in READMES
     ]
     assert shape[0] == shape[1]
+
+
+# The table of recipes
+
+
+def test_table_of_recipes_says_what_the_code_does() -> None:
+    _, _, after = read(ROOT / "docs" / "deviations.md").partition("<!-- flags -->")
+    table = re.match(r"\s*((?:\|.*\n)+)", after)
+    assert table is not None
+    head, _, *rows = (
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in table[1].splitlines()
+    )
+    names = [name.strip("`") for name in head[2:]]
+    assert set(names) == set(RECIPES)
+    assert [row[0].strip("`") for row in rows] == [field.name for field in fields(Recipe)]
+    for flag, _, *cells in rows:
+        for name, cell in zip(names, cells, strict=True):
+            value = getattr(RECIPES[name], flag.strip("`"))
+            assert cell.startswith(f"`{value}`"), f"{flag} of {name}: {cell}"
 
 
 # Version

@@ -83,6 +83,7 @@ def test_attention_shows_the_array_the_right_way_round() -> None:
     np.testing.assert_array_equal(ax.images[0].get_array(), scores)
     assert [t.get_text() for t in ax.get_xticklabels()] == TOKENS
     assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]
+    assert not any(t.get_parse_math() for t in (*ax.get_xticklabels(), *ax.get_yticklabels()))
     assert ax.get_xlabel().startswith("key")
     assert ax.get_ylabel().startswith("query")
     # Row 0 on top.
@@ -93,12 +94,14 @@ def test_attention_shows_the_array_the_right_way_round() -> None:
 
 def test_a_pair_has_one_colour_scale() -> None:
     teacher = np.random.default_rng(1).standard_normal((5, 5))
-    left, right = plot_attention_pair(teacher, 3 * teacher + 1, TOKENS)
-    draw(left)
-    limits = min(teacher.min(), (3 * teacher + 1).min()), (3 * teacher + 1).max()
-    assert left.images[0].get_clim() == right.images[0].get_clim() == limits
-    np.testing.assert_array_equal(left.images[0].get_array(), teacher)
-    np.testing.assert_array_equal(right.images[0].get_array(), 3 * teacher + 1)
+    student = 3 * teacher
+    for one, other in ((teacher, student), (student, teacher)):
+        left, right = plot_attention_pair(one, other, TOKENS)
+        draw(left)
+        limits = student.min(), student.max()
+        assert left.images[0].get_clim() == right.images[0].get_clim() == limits
+        np.testing.assert_array_equal(left.images[0].get_array(), one)
+        np.testing.assert_array_equal(right.images[0].get_array(), other)
     assert (left.get_title(), right.get_title()) == ("Teacher", "Student")
 
 

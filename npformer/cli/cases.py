@@ -1,4 +1,4 @@
-"""What ``npformer gradcheck`` checks: one case or more for every pair, and the models.
+"""What ``npformer gradcheck`` checks: one case or more for every pair; models in model_cases.py.
 
 The tests run the same list (``tests/pairs.py``). Every axis has a size of its own, and
 nothing stands where a mistake would not show: no 0, no 1, a mask with a row that may attend to
@@ -102,11 +102,6 @@ class ModelCase:
 def pair_cases() -> list[PairCase]:
     """Return at least one case for every pair in `npformer.ops`."""
     return [*_maps(), *_softmaxes(), *_attentions(), *_losses()]
-
-
-def model_cases() -> list[ModelCase]:
-    """Return the whole models: teacher, student, every distillation term."""
-    return []
 
 
 def _maps() -> list[PairCase]:

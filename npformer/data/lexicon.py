@@ -76,10 +76,12 @@ VERBS = Words(
     "hate/hated dislike/disliked detest/detested loathe/loathed despise/despised "
     "regret/regretted resent/resented deplore/deplored".split(),
 )
-# They strengthen or weaken an adjective and never turn it round.
-INTENSIFIERS = (
-    "very really quite rather truly particularly fairly extremely especially somewhat "
-    "absolutely incredibly".split()
+# They strengthen or weaken an adjective and never turn it round. Some go with any adjective; others,
+# as in real text, keep company with one polarity, which is how unlabelled text betrays it.
+INTENSIFIERS = "very really quite rather fairly extremely somewhat incredibly".split()
+COMPANIONS = Words(
+    "truly wonderfully beautifully refreshingly pleasantly genuinely".split(),
+    "painfully utterly hopelessly needlessly terribly dreadfully".split(),
 )
 PEOPLE = (
     "my sister/my brother/my neighbour/my boss/the critics/a friend/my parents/the guide/"
@@ -95,7 +97,7 @@ AFFIRMED = (
     "no doubt the {n} was {a}",
     "the {n} was nothing but {a}",
     "i {vd} the {n}",
-    "the {n} had real {q}",
+    "the {n} had some {q}",
     "the {n} was not without {q}",
 )
 DENIED = (

@@ -73,16 +73,16 @@ CLAUSES = {
 }
 SAME, OPPOSITE = Slot("own", +1), Slot("own", -1)
 FRAMES = (
-    Frame("{x} and {y}", SAME, SAME, 0.25),
-    Frame("{x} but {y}", OPPOSITE, SAME, 0.25),
-    Frame("although {x} , {y}", OPPOSITE, SAME, 0.25),
-    Frame("{x} , even though {y}", SAME, OPPOSITE, 0.25),
-    Frame("{who} said that {x} , but {y}", OPPOSITE, SAME, 0.25),
-    Frame("{x} , whereas {who} said that {y}", SAME, OPPOSITE, 0.25),
-    Frame("{who} said that {x} and {y}", SAME, Slot("agreed", 0), 0.25),
-    Frame("{who} said that {x} but {y}", OPPOSITE, Slot("disagreed", 0), 0.25),
-    Frame("{x} and {y}", Slot("neutral", 0), SAME, 0.25),
-    Frame("{x} and {y}", Slot("aside", 0), SAME, 0.25),
+    Frame("{x} and {y}", SAME, SAME, 0.2),
+    Frame("{x} but {y}", OPPOSITE, SAME, 0.2),
+    Frame("although {x} , {y}", OPPOSITE, SAME, 0.2),
+    Frame("{x} , even though {y}", SAME, OPPOSITE, 0.2),
+    Frame("{who} said that {x} , but {y}", OPPOSITE, SAME, 0.2),
+    Frame("{x} , whereas {who} said that {y}", SAME, OPPOSITE, 0.2),
+    Frame("{who} said that {x} and {y}", SAME, Slot("agreed", 0), 0.2),
+    Frame("{who} said that {x} but {y}", OPPOSITE, Slot("disagreed", 0), 0.2),
+    Frame("{x} and {y}", Slot("neutral", 0), SAME, 0.2),
+    Frame("{x} and {y}", Slot("aside", 0), SAME, 0.2),
 )
 
 
@@ -170,16 +170,20 @@ def _fill(
     words = lexicon.ADJECTIVES[polarity]
     if "{n}" in clause:
         words = words + domain.adjectives[polarity]
-    first, second = (str(a) for a in rng.choice(words, size=2, replace=False))
+    adjective = _pick(rng, words)
     how = rng.random()
-    if how < 0.3:
-        adjective = f"{_pick(rng, lexicon.INTENSIFIERS)} {first}"
-    elif how < 0.6:
-        adjective = f"{first} and {second}"
-    else:
-        adjective = first
+    if how < 0.4:
+        adjective = f"{_pick(rng, lexicon.COMPANIONS[polarity])} {adjective}"
+    elif how < 0.5:
+        adjective = f"{_pick(rng, lexicon.INTENSIFIERS)} {adjective}"
+    elif how < 0.65:
+        adjective = f"{adjective} and {_pick(rng, words)}"
     verb, past = _pick(rng, lexicon.VERBS[polarity]).split("/")
     quality = _pick(rng, lexicon.QUALITIES[polarity])
+    if rng.random() < 0.5:
+        companion = _pick(rng, lexicon.COMPANIONS[polarity])
+        verb, past = f"{companion} {verb}", f"{companion} {past}"
+        quality = f"{_pick(rng, lexicon.ADJECTIVES[polarity])} {quality}"
     return clause.format(n=noun, a=adjective, v=verb, vd=past, q=quality)
 
 

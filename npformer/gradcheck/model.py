@@ -8,7 +8,7 @@ import numpy as np
 
 from npformer.checks import InputError
 from npformer.gradcheck.arguments import Call, cotangent, split_cache
-from npformer.gradcheck.compare import compare
+from npformer.gradcheck.compare import APART, compare
 from npformer.gradcheck.numeric import check_float64
 from npformer.gradcheck.pair import named_gradients
 from npformer.gradcheck.problem import Problem
@@ -85,7 +85,7 @@ def check_model(
     """
     if not is_dataclass(model) or not hasattr(model, "params"):
         raise InputError(f"model: got {type(model).__name__}, expected a dataclass with params")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([APART, seed, 1])
     subject = name or type(model).__name__
     params: Params = {}
     for key, p in model.params.items():
@@ -116,8 +116,9 @@ def check_model(
         nested = {path: g for key, tree in named.items() for path, g in leaves(tree, key).items()}
         return {**nested, **grads}
 
-    problem = Problem(subject, "model", {**floats, **params}, run, pull, tolerance)
-    return compare(problem, zero=zero, entrywise=entrywise, rng=rng)
+    entries = frozenset(floats) - frozenset(call.names)
+    problem = Problem(subject, "model", {**floats, **params}, run, pull, tolerance, entries)
+    return compare(problem, zero=zero, entrywise=entrywise, seed=seed)
 
 
 def _moved(p: FloatArray, rng: np.random.Generator) -> FloatArray:

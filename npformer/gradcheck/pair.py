@@ -82,7 +82,7 @@ def check_pair(
         return named_gradients(problem, call, result)
 
     problem = Problem(subject, "pair", call.point(), run, pull, tolerance)
-    return compare(problem, zero=zero, entrywise=True, rng=np.random.default_rng(seed))
+    return compare(problem, zero=zero, entrywise=True, seed=seed)
 
 
 def named_gradients(problem: Problem, call: Call, result: Any) -> dict[str, Any]:

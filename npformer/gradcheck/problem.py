@@ -28,7 +28,8 @@ class Problem:
         ``run(changes)`` returns outputs and cache, with some arrays of ``point`` replaced.
     pull : callable
         ``pull(cotangents, outputs, cache)`` returns a gradient for each name of ``point``.
-        A nested input may stay silent: None means zero.
+    entries : frozenset of str
+        The names that are entries of a nest, whose gradient may be None for zero.
     """
 
     subject: str
@@ -37,6 +38,7 @@ class Problem:
     run: Callable[[Mapping[str, FloatArray]], tuple[Any, Any]]
     pull: Callable[[Mapping[str, FloatArray], Any, Any], Mapping[str, Any]]
     tolerance: float
+    entries: frozenset[str] = frozenset()
 
     def outputs(self, changes: Mapping[str, FloatArray]) -> Outputs:
         """Return the output arrays by path."""
@@ -78,12 +80,12 @@ def check_outputs(problem: Problem, values: Outputs) -> None:
             )
 
 
-def check_gradients(problem: Problem, grads: Mapping[str, Any], zero: Sequence[str]) -> Params:
+def check_gradients(problem: Problem, grads: Mapping[str, Any]) -> Params:
     """Check presence, type, shape and finiteness, which come before any comparison."""
     found = {}
     for name, x in problem.point.items():
         g: Any = grads.get(name)
-        if g is None and ("." in name or name in zero):
+        if g is None and name in problem.entries:
             g = np.zeros_like(x)
         if not is_float(g):
             kind = "None" if g is None else f"a {type(g).__name__}"

@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npformer.checks import InputError, check_fraction, check_shape
+from npformer.checks import InputError, check_fraction, check_positive, check_shape
 from npformer.layers.config import Config, check_sizes
 from npformer.layers.init import normal
 from npformer.ops.attention import AttentionCache, attention_backward, attention_forward
@@ -30,6 +30,7 @@ class AttentionConfig(Config):
                 f"d_model: got {self.d_model}, expected a multiple of num_heads = {self.num_heads}"
             )
         check_fraction("attention_dropout", self.attention_dropout)
+        check_positive("initializer_range", self.initializer_range)
         super().__post_init__()
 
     @property

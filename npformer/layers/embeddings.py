@@ -120,11 +120,11 @@ class Embeddings:
             raise InputError(
                 f"ids: got {ids.shape[1]} tokens, expected at most max_len = {config.max_len}"
             )
+        token, token_cache = embedding_forward(ids, p["token"])  # (B, T, D)
         if segments is None:
             segments = np.zeros_like(ids)
         check_shape("segments", segments, ids.shape)
         check_ids("segments", segments, config.num_segments, "segment table")
-        token, token_cache = embedding_forward(ids, p["token"])  # (B, T, D)
         segment, segment_cache = embedding_forward(segments, p["segment"])
         x = token + segment
         x += p["position"][: ids.shape[1]]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npformer.checks import InputError
+from npformer.checks import InputError, check_positive
 from npformer.layers.config import Config, check_sizes
 from npformer.layers.init import normal
 from npformer.ops import activations
@@ -39,6 +39,7 @@ class FeedForwardConfig(Config):
             raise InputError(
                 f"activation: got {self.activation!r}, expected one of {', '.join(ACTIVATIONS)}"
             )
+        check_positive("initializer_range", self.initializer_range)
         super().__post_init__()
 
 

@@ -215,9 +215,7 @@ class BertAdam:
                 p -= _ratio(m, v, lr, 1.0, self.eps)
 
 
-def _accumulate(
-    m: FloatArray, v: FloatArray, g: FloatArray, betas: tuple[float, float]
-) -> None:
+def _accumulate(m: FloatArray, v: FloatArray, g: FloatArray, betas: tuple[float, float]) -> None:
     beta_1, beta_2 = betas
     m *= beta_1
     m += (1.0 - beta_1) * g

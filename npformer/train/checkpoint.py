@@ -30,6 +30,7 @@ class TrainerState:
 
 def save_state(path: Path, state: TrainerState) -> None:
     """Write ``path``, which is at every moment either the old file or the new one."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     arrays = (
@@ -44,6 +45,8 @@ def save_state(path: Path, state: TrainerState) -> None:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except SafetensorError as error:  # how the library reports a full disk
+        raise OSError(None, str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -84,8 +84,8 @@ def run_phase(
     Returns
     -------
     dict
-        The last evaluation (with ``keep_best`` the best one), and the seconds taken since the
-        phase was started or resumed.
+        The last evaluation (with ``keep_best`` the best one), the steps, and the seconds taken
+        since the phase was started or resumed.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def run_phase(
                 raise KeyboardInterrupt
     for name, array in best.items():
         params[name][...] = array
-    return seen | {"seconds": time.perf_counter() - started}
+    return seen | {"steps": phase.steps, "seconds": time.perf_counter() - started}
 
 
 @contextmanager

@@ -25,8 +25,7 @@ def gradients(params: Params, step: int) -> Params:
     rng = np.random.default_rng([11, step])
     scales = {"w": 1.0, "table": 1e-3, "b": 30.0}
     return {
-        name: scales[name] * (0.3 * p + rng.standard_normal(p.shape))
-        for name, p in params.items()
+        name: scales[name] * (0.3 * p + rng.standard_normal(p.shape)) for name, p in params.items()
     }
 
 

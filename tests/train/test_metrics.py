@@ -42,6 +42,7 @@ def f1_by_counting(predictions: np.ndarray, labels: np.ndarray, positive: int) -
 
 def correlation_by_pairs(x: np.ndarray, y: np.ndarray) -> float:
     """Pearson without a mean: covariances as sums over pairs of examples."""
+
     def over_pairs(u: np.ndarray, v: np.ndarray) -> float:
         return math.fsum(
             (u[i] - u[j]) * (v[i] - v[j]) for i, j in itertools.combinations(range(len(u)), 2)
@@ -108,9 +109,7 @@ def test_pearson() -> None:
 
 def test_spearman_shares_ranks_among_ties() -> None:
     # Ranks 1, 2.5, 2.5, 4, 5 and 2, 1, 3.5, 3.5, 5.
-    expected = correlation_by_pairs(
-        np.array([1, 2.5, 2.5, 4, 5]), np.array([2, 1, 3.5, 3.5, 5])
-    )
+    expected = correlation_by_pairs(np.array([1, 2.5, 2.5, 4, 5]), np.array([2, 1, 3.5, 3.5, 5]))
     assert spearman(X, Y) == pytest.approx(expected, rel=1e-14)
     assert spearman(X, Y) == pytest.approx(29 / 38, rel=1e-14)
     rng = np.random.default_rng(6)
@@ -133,10 +132,10 @@ def test_agreement_is_of_choices_not_of_logits() -> None:
 
 
 def test_calibration_by_hand() -> None:
-    # Bins of two: (0, 0.5] holds the first two, (0.5, 1] the others.
+    # Two bins: (0, 0.5] holds the first two, too sure; (0.5, 1] the others, not sure enough.
     probs = np.array([[0.4, 0.3, 0.3], [0.2, 0.5, 0.3], [0.1, 0.0, 0.9], [0.7, 0.2, 0.1]])
-    labels = np.array([0, 0, 2, 0])
-    first = abs((1 + 0) / 2 - (0.4 + 0.5) / 2)
+    labels = np.array([1, 0, 2, 0])
+    first = abs((0 + 0) / 2 - (0.4 + 0.5) / 2)
     second = abs((1 + 1) / 2 - (0.9 + 0.7) / 2)
     expected = 0.5 * first + 0.5 * second
     assert expected_calibration_error(probs, labels, bins=2) == pytest.approx(expected, rel=1e-14)
@@ -147,14 +146,16 @@ def test_calibration_by_loops(bins: int) -> None:
     rng = np.random.default_rng(8)
     logits = 2 * rng.standard_normal((60, 3))
     probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    labels = rng.integers(0, 3, 60)
+    # Right where unsure and at random where sure: gaps of both signs.
+    sure = probs.max(axis=1) > 0.7
+    labels = np.where(sure, rng.integers(0, 3, 60), probs.argmax(axis=1))
     expected = 0.0
     for b in range(bins):
         rows = [n for n in range(60) if b / bins < max(probs[n]) <= (b + 1) / bins]
         if rows:
             right = sum(int(np.argmax(probs[n]) == labels[n]) for n in rows) / len(rows)
-            sure = sum(max(probs[n]) for n in rows) / len(rows)
-            expected += len(rows) / 60 * abs(right - sure)
+            confidence = sum(max(probs[n]) for n in rows) / len(rows)
+            expected += len(rows) / 60 * abs(right - confidence)
     got = expected_calibration_error(probs, labels, bins=bins)
     assert got == pytest.approx(expected, rel=1e-12)
 

@@ -1,0 +1,38 @@
+"""The command line: one file a command.
+
+Bad input is one sentence on stderr and exit code 2; a failed check is exit code 1; Ctrl-C is 130.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from npformer.checks import InputError
+from npformer.cli import distill, evaluate, gradcheck, predict
+
+COMMANDS = (distill, predict, evaluate, gradcheck)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="npformer",
+        description="Transformers and TinyBERT distillation in NumPy, every gradient by hand.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_parser(commands)
+    args = parser.parse_args(argv)
+    try:
+        code: int = args.run(args)
+    except InputError as error:
+        print(f"npformer {args.command}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"npformer {args.command}: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nnpformer {args.command}: stopped", file=sys.stderr)
+        return 130
+    return code

@@ -1,0 +1,141 @@
+"""``npformer distill``: the main job."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from npformer.checks import InputError
+
+# Options that are settings of the run, by the name of the setting.
+OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
+    "data": (str, "DIR", "a GLUE-style folder: train and dev as .tsv or .tsv.gz"),
+    "teacher": (str, "LxD[xH[xF]]|DIR", "size of the teacher, or the folder of one"),
+    "general_teacher": (str, "DIR", "weights before fine-tuning, if --teacher is a fine-tuned one"),
+    "student": (str, "LxD[xH[xF]]", "size of the student; H defaults to the teacher's, F to 4D"),
+    "labelled": (int, "N", "how many labelled examples to use"),
+    "unlabelled": (int, "N", "how many unlabelled reviews to generate"),
+    "recipe": (str, "NAME", "corrected, paper or released"),
+    "seed": (int, "S", "the first seed"),
+    "batch_size": (int, "B", "sequences a step"),
+    "vocab_size": (int, "V", "word pieces at most"),
+    "max_len": (int, "T", "pieces a sequence at most"),
+    "dropout": (float, "P", "dropout of teacher and student"),
+    "copies": (int, "N", "augmented sentences for each labelled one (N_a)"),
+    "shards": (int, "N", "threads that share a batch"),
+}
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "distill",
+        help="train a teacher, distil a TinyBERT student, compare them honestly",
+        description=(
+            "Pretrain and fine-tune a teacher, distil a student in TinyBERT's three phases, train "
+            "the same student from scratch, and compare. Without --data, on embedded reviews."
+        ),
+    )
+    for name, (kind, metavar, text) in OPTIONS.items():
+        option = "--" + name.replace("_", "-")
+        parser.add_argument(
+            option, type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS
+        )
+    for name, kind, text in (
+        ("steps", int, "updates of a phase, such as finetune=300"),
+        ("epochs", float, "passes of a phase over its data, such as finetune=3"),
+        ("rates", float, "peak learning rate of a phase, such as finetune=3e-4"),
+    ):
+        option = "--rate" if name == "rates" else f"--{name}"
+        parser.add_argument(
+            option,
+            dest=name,
+            type=_amount(kind),
+            action="append",
+            metavar="PHASE=N",
+            help=text,
+            default=argparse.SUPPRESS,
+        )
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="seeds, with a verdict")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default runs/<date-time>")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from npformer.distill.comparison import table
+    from npformer.distill.seeds import distil_seeds, verdict_line
+    from npformer.distill.settings import Settings
+    from npformer.distill.tinybert import distil
+    from npformer.train.malloc import keep_freed_memory
+    from npformer.train.run import Run
+
+    keep_freed_memory()
+    given = {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)}
+    given |= {
+        name: dict(getattr(args, name))
+        for name in ("steps", "epochs", "rates")
+        if hasattr(args, name)
+    }
+    if args.seeds < 1:
+        raise InputError(f"--seeds: got {args.seeds}, expected at least 1")
+    folder = args.out or Path("runs") / time.strftime("%Y-%m-%d-%H%M%S")
+    if args.resume:
+        if args.out is None:
+            raise InputError("--resume: got no --out, expected the folder of the run to go on with")
+        opened = Run.resume(folder)
+        saved = dict(opened.settings)
+        seeds = int(saved.pop("seeds"))
+        settings = Settings.from_dict(saved)
+        for name, value in given.items():
+            if getattr(settings, name) != value:
+                raise InputError(
+                    f"--{name}: got {value}, expected what the run was started with, "
+                    f"{getattr(settings, name)} (--resume needs no other options)"
+                )
+    else:
+        settings, seeds = Settings.from_dict(given), args.seeds
+        opened = Run.create(folder, {**settings.to_dict(), "seeds": seeds})
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    started = time.perf_counter()
+    say(f"run: {folder}")
+    try:
+        if seeds > 1:
+            results = distil_seeds(opened, settings, seeds, say)
+        else:
+            results = distil(opened, settings, say)
+    except KeyboardInterrupt:
+        say(f"stopped; to go on: npformer distill --out {folder} --resume")
+        raise
+    finally:
+        opened.log.close()
+    if args.json:
+        print(json.dumps(results, indent=2))
+        return 0
+    for one in results["seeds"] if seeds > 1 else [results]:
+        print("\n".join(table(one, one["measure"])))
+    if seeds > 1:
+        print(verdict_line(results))
+    print(f"{time.perf_counter() - started:.0f} s; everything is in {folder}")
+    return 0
+
+
+def _amount(kind: Callable[[str], Any]) -> Callable[[str], tuple[str, Any]]:
+    def read(text: str) -> tuple[str, Any]:
+        phase, equals, number = text.partition("=")
+        if not equals:
+            raise argparse.ArgumentTypeError(f"got {text!r}, expected PHASE=N")
+        try:
+            return phase, kind(number)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"got {text!r}, expected a number after =") from None
+
+    return read

@@ -1,0 +1,58 @@
+"""The fair baseline: the student's architecture, trained without a teacher."""
+
+from dataclasses import replace
+
+from npformer.distill.job import INIT, Job
+from npformer.distill.settings import SCRATCH_RATES
+from npformer.models.config import EncoderConfig
+from npformer.models.heads import SequenceClassifier
+from npformer.models.huggingface import load_pretrained
+from npformer.train.objective import SupervisedObjective
+from npformer.train.phase import run_phase
+
+
+def student_updates(job: Job) -> int:
+    """Return how many updates the student made in all its phases together."""
+    phases = [job.run.finished(name) for name in ("general", "intermediate", "prediction")]
+    return sum(int(phase["steps"]) for phase in phases if phase is not None)
+
+
+def scratch(job: Job, student: EncoderConfig) -> SequenceClassifier:
+    """Train the student's architecture on the labels alone.
+
+    The same labelled examples, as many updates as the student had in all its phases together,
+    and the best of three learning rates, chosen on dev: that favours the baseline.
+    """
+    if job.run.finished("scratch") is None:
+        steps = job.settings.steps.get("scratch") or student_updates(job)
+        rates = (
+            (job.settings.rates["scratch"],) if "scratch" in job.settings.rates else SCRATCH_RATES
+        )
+        job.say(
+            f"scratch: the student's size on {len(job.train):,} labelled examples, "
+            f"{steps:,} steps at each of {len(rates)} learning rates"
+        )
+        scores = [_scratch_at(job, student, rate, steps) for rate in rates]
+        best = rates[scores.index(max(scores))]
+        model = load_pretrained(job.folder(f"scratch-{best:g}"), SequenceClassifier)
+        info = {"learning_rate": best, "steps": steps}
+        job.run.finish("scratch", info, lambda: job.keep(model, "scratch"))
+    return load_pretrained(job.folder("scratch"), SequenceClassifier)
+
+
+def _scratch_at(job: Job, student: EncoderConfig, rate: float, steps: int) -> float:
+    name = f"scratch-{rate:g}"
+    if job.run.finished(name) is None:
+        config = job.classifier_config(student)
+        model = SequenceClassifier.init(config, job.rng("scratch", INIT))
+        info = run_phase(
+            job.run,
+            replace(job.phase("scratch", steps, name=name), learning_rate=rate),
+            model.params,
+            SupervisedObjective(model),
+            job.batches("scratch", job.train, steps),
+            job.evaluator(model),
+        )
+        job.run.finish(name, info, lambda: job.keep(model, name))
+    info = job.run.finished(name) or {}
+    return float(info[job.primary])

@@ -1,0 +1,228 @@
+"""What all phases of a run share: the settings, the data, and where things are kept."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from npformer.checks import InputError
+from npformer.data.batches import Batch, Encoded, batch_stream, steps_per_epoch
+from npformer.data.glue import Examples, Task, load_folder
+from npformer.data.reviews import generate_reviews
+from npformer.data.tokenizer import (
+    SpecialIds,
+    encode_examples,
+    load_tokenizer,
+    save_tokenizer,
+    special_ids,
+    train_wordpiece,
+)
+from npformer.distill.recipes import Recipe, find_recipe
+from npformer.distill.settings import PHASES, Settings
+from npformer.models.config import ClassifierConfig, EncoderConfig
+from npformer.models.folder import write_folder
+from npformer.models.heads import SequenceClassifier
+from npformer.models.huggingface import Model, write_model
+from npformer.train.evaluate import predict_logits, score
+from npformer.train.phase import Evaluate, Phase
+from npformer.train.run import Run
+from npformer.types import Params
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+# Independent streams of random numbers of one phase.
+INIT, ORDER, DROPOUT, MASK = range(1, 5)
+
+PROJECTIONS = "projections.safetensors"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run with its data."""
+
+    run: Run
+    settings: Settings
+    task: Task
+    tokenizer: "Tokenizer"
+    train: Encoded
+    dev: Encoded
+    unlabelled: Encoded
+    say: Callable[[str], None]  # gets one line of what is going on
+
+    @property
+    def recipe(self) -> Recipe:
+        """The flags of TinyBERT's variants."""
+        return find_recipe(self.settings.recipe)
+
+    @property
+    def special(self) -> SpecialIds:
+        """The ids of [PAD], [MASK] and so on."""
+        return special_ids(self.tokenizer)
+
+    @property
+    def primary(self) -> str:
+        """The measure that counts."""
+        return "pearson" if self.task.kind == "regression" else "accuracy"
+
+    def seed(self, phase: str, stream: int) -> tuple[int, ...]:
+        """Return the numbers from which a stream of a phase is derived."""
+        return (self.settings.seed, PHASES.index(phase), stream)
+
+    def rng(self, phase: str, stream: int) -> np.random.Generator:
+        """Return the generator of a stream of a phase, at its beginning."""
+        return np.random.default_rng(self.seed(phase, stream))
+
+    def steps(self, phase: str, examples: int) -> int:
+        """Return how many updates a phase makes on so many examples."""
+        drop_last = self.recipe.drop_last
+        per_epoch = steps_per_epoch(examples, self.settings.batch_size, drop_last=drop_last)
+        return self.settings.steps_of(phase, per_epoch)
+
+    def batches(self, phase: str, encoded: Encoded, steps: int) -> Callable[[int], Iterable[Batch]]:
+        """Return the function that gives a phase's batches from a step on."""
+        return lambda start: batch_stream(
+            encoded,
+            self.settings.batch_size,
+            self.special.pad,
+            seed=self.seed(phase, ORDER),
+            steps=steps,
+            start_step=start,
+            drop_last=self.recipe.drop_last,
+        )
+
+    def phase(self, phase: str, steps: int, *, name: str | None = None) -> Phase:
+        """Return how a phase trains."""
+        recipe, settings = self.recipe, self.settings
+        return Phase(
+            name or phase,
+            steps,
+            0.0 if phase == "scratch" else settings.rate_of(phase),
+            recipe.make_optimizer(),
+            self.seed(phase, DROPOUT),
+            schedule=recipe.intermediate_schedule if phase == "intermediate" else "linear",
+            clip=recipe.clipping,
+            shards=recipe.shards(settings.shards),
+            evaluate_every=max(1, steps // 5),
+            checkpoint_every=max(1, min(200, steps // 4)),
+            keep_best=recipe.select_best and phase == "prediction",
+        )
+
+    def classifier_config(self, config: EncoderConfig) -> ClassifierConfig:
+        """Return the configuration of a classifier of this task on such an encoder."""
+        regression = self.task.kind == "regression"
+        return ClassifierConfig(
+            **{name: getattr(config, name) for name in EncoderConfig.__dataclass_fields__},
+            num_classes=1 if regression else len(self.task.label_names),
+            problem=self.task.kind,
+            relu_before_classifier=self.recipe.relu_before_classifier,
+        )
+
+    def evaluator(self, model: SequenceClassifier) -> Evaluate:
+        """Return the function that scores a model on dev."""
+
+        def evaluate() -> dict[str, float]:
+            logits = predict_logits(model, self.dev, self.special.pad)
+            return score(logits, self.dev.labels, self.task.kind)
+
+        return evaluate
+
+    def folder(self, name: str) -> Path:
+        """Return where a model is kept: the three that stay by name, the others below phases/."""
+        top = self.run.folder
+        return top / name if name in ("teacher", "student", "scratch") else top / "phases" / name
+
+    def keep(self, model: Model, name: str, projections: Params | None = None) -> None:
+        """Write a model, with its tokenizer, and what else the next phase reads."""
+        from safetensors.numpy import save_file
+
+        labels = list(self.task.label_names) if isinstance(model, SequenceClassifier) else None
+
+        def fill(folder: Path) -> None:
+            write_model(model, folder, labels=labels or None)
+            save_tokenizer(self.tokenizer, folder)
+            if projections is not None:
+                save_file(projections, folder / PROJECTIONS)
+
+        write_folder(self.folder(name), fill)
+
+    def projections(self, name: str) -> Params:
+        """Read the projections that were kept beside a model."""
+        from safetensors.numpy import load_file
+
+        arrays: Params = load_file(self.folder(name) / PROJECTIONS)
+        return arrays
+
+
+def prepare(run: Run, settings: Settings, say: Callable[[str], None]) -> Job:
+    """Read or make the data, and the tokenizer, which is kept in the run's folder.
+
+    Raises
+    ------
+    InputError
+        If the data cannot be used.
+    """
+    task = load_task(settings)
+    texts = task.unlabelled or [*task.train.first, *(task.train.second or [])]
+    path = run.folder / "tokenizer.json"
+    if settings.teacher_folder is not None:
+        tokenizer = load_tokenizer(settings.teacher_folder)
+    elif path.exists():
+        tokenizer = load_tokenizer(path)
+    else:
+        tokenizer = train_wordpiece(texts, settings.vocab_size)
+        save_tokenizer(tokenizer, run.folder)
+    cut = 0
+    encoded = []
+    for split in (task.train, task.dev):
+        part, too_long = encode_examples(
+            tokenizer, split.first, split.second, split.labels, max_len=settings.max_len
+        )
+        encoded.append(part)
+        cut += too_long
+    if task.unlabelled:
+        unlabelled, too_long = encode_examples(tokenizer, task.unlabelled, max_len=settings.max_len)
+        cut += too_long
+    else:
+        unlabelled = replace(encoded[0], labels=None)
+    say(
+        f"{task.name}: {len(encoded[0]):,} labelled, {len(unlabelled):,} unlabelled, "
+        f"{len(encoded[1]):,} dev; {tokenizer.get_vocab_size():,} word pieces"
+        + (f"; {cut:,} cut at {settings.max_len} pieces" if cut else "")
+    )
+    return Job(run, settings, task, tokenizer, encoded[0], encoded[1], unlabelled, say)
+
+
+def load_task(settings: Settings) -> Task:
+    """Return the reviews, or the task in a folder, with as many labelled examples as asked for."""
+    if settings.data is None:
+        labelled = 2_000 if settings.labelled is None else settings.labelled
+        return generate_reviews(
+            labelled=labelled, unlabelled=settings.unlabelled, seed=settings.seed
+        )
+    task = load_folder(settings.data)
+    if settings.labelled is None:
+        return task
+    available = len(task.train.first)
+    if settings.labelled > available:
+        raise InputError(
+            f"--labelled: got {settings.labelled}, expected at most the {available} examples of "
+            f"{settings.data}"
+        )
+    chosen = np.random.default_rng([settings.seed]).permutation(available)[: settings.labelled]
+    texts = [*task.train.first, *(task.train.second or [])]
+    return replace(
+        task, train=select(task.train, sorted(chosen)), unlabelled=task.unlabelled or texts
+    )
+
+
+def select(examples: Examples, indices: Iterable[int]) -> Examples:
+    """Return some of the examples."""
+    chosen = list(indices)
+    return Examples(
+        [examples.first[i] for i in chosen],
+        None if examples.second is None else [examples.second[i] for i in chosen],
+        None if examples.labels is None else examples.labels[chosen],
+    )

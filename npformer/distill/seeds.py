@@ -1,0 +1,70 @@
+"""The same run at several seeds, and what may be concluded from them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from npformer.distill.settings import Settings
+from npformer.distill.tinybert import distil
+from npformer.train.run import Run, write_json
+from npformer.train.verdict import paired_verdict
+
+
+def distil_seeds(
+    run: Run, settings: Settings, seeds: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Distil once for each seed from ``settings.seed`` on, each in a folder of its own.
+
+    Student and baseline of a seed share its data, so their scores are compared in pairs.
+
+    Parameters
+    ----------
+    run : Run
+        Holds ``seed-0`` and so on, finished ones or not.
+    settings : Settings
+    seeds : int
+    say : callable
+
+    Returns
+    -------
+    dict
+        "seeds", the results of each; "verdict", of the student against the baseline;
+        "retained", the share of the teacher's score, for each seed.
+    """
+    results = []
+    for seed in range(settings.seed, settings.seed + seeds):
+        say(f"--- seed {seed}")
+        results.append(_one(run.folder / f"seed-{seed}", replace(settings, seed=seed), say))
+    measure = results[0]["measure"]
+    verdict = paired_verdict(
+        [r["student"][measure] for r in results], [r["scratch"][measure] for r in results]
+    )
+    summary = {
+        "settings": settings.to_dict(),
+        "measure": measure,
+        "verdict": verdict._asdict(),
+        "retained": [r["student"]["retained"] for r in results],
+        "seeds": results,
+    }
+    write_json(run.folder / "results.json", summary)
+    return summary
+
+
+def verdict_line(summary: dict[str, Any]) -> str:
+    """Return the verdict in a sentence."""
+    v = summary["verdict"]
+    interval = "" if v["low"] is None else f", 95 % interval {v['low']:+.4f} to {v['high']:+.4f}"
+    return (
+        f"distilled against scratch over {v['seeds']} seeds: {v['verdict']} "
+        f"({summary['measure']} {v['mean_difference']:+.4f}{interval})"
+    )
+
+
+def _one(folder: Path, settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
+    there = (folder / "run.json").exists()
+    one = Run.resume(folder) if there else Run.create(folder, settings.to_dict())
+    try:
+        return distil(one, settings, say)
+    finally:
+        one.log.close()

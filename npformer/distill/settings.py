@@ -1,0 +1,176 @@
+"""What a distillation run is asked to do: sizes, amounts, rates."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from npformer.checks import InputError, check_fraction, check_positive
+from npformer.layers.config import Config, check_sizes
+from npformer.models.config import EncoderConfig
+
+# In this order. "augment" trains nothing; "scratch" is the baseline.
+PHASES = (
+    "pretrain",
+    "general",
+    "finetune",
+    "augment",
+    "intermediate",
+    "prediction",
+    "scratch",
+)
+TRAINED = tuple(phase for phase in PHASES if phase != "augment")
+
+# Passes over the phase's data: reviews are few and short, a folder's may be many. "scratch"
+# has none: it makes as many updates as the student in all its phases.
+EPOCHS: dict[str, dict[str, float]] = {
+    "reviews": {
+        "pretrain": 4,
+        "general": 1,
+        "finetune": 10,
+        "intermediate": 3,
+        "prediction": 2,
+    },
+    "folder": {
+        "pretrain": 3,
+        "general": 1,
+        "finetune": 2,
+        "intermediate": 2,
+        "prediction": 1,
+    },
+}
+RATES = {
+    "pretrain": 1e-3,
+    "general": 1e-3,
+    "finetune": 3e-4,
+    "intermediate": 1e-3,
+    "prediction": 5e-4,
+}
+SCRATCH_RATES = (3e-4, 1e-3, 3e-3)
+
+
+def size(text: str, *, heads: int | None = None) -> dict[str, Any]:
+    """Read ``LxD[xH[xF]]``: layers, width, heads, feed-forward width.
+
+    Parameters
+    ----------
+    text : str
+        Such as "4x312x12x1200".
+    heads : int, optional
+        H if it is not given; else the width in heads of 64, BERT's.
+
+    Returns
+    -------
+    dict
+        num_layers, d_model, num_heads, d_ff (4 D if it is not given).
+
+    Raises
+    ------
+    InputError
+        If it does not read so, or D is no multiple of H.
+    """
+    if not re.fullmatch(r"\d+x\d+(x\d+(x\d+)?)?", text):
+        raise InputError(f"size: got {text!r}, expected LxD, LxDxH or LxDxHxF, such as 4x128x4")
+    layers, width, *rest = (int(n) for n in text.split("x"))
+    num_heads = rest[0] if rest else heads or max(1, width // 64)
+    d_ff = rest[1] if len(rest) > 1 else 4 * width
+    check_sizes(layers=layers, width=width, heads=num_heads, d_ff=d_ff)
+    if width % num_heads:
+        raise InputError(
+            f"size: got {text!r}, expected a width that divides into {num_heads} heads "
+            f"({width} does not)"
+        )
+    return {"num_layers": layers, "d_model": width, "num_heads": num_heads, "d_ff": d_ff}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Config):
+    """Everything that decides the result of a run; ``run.json`` holds it."""
+
+    data: str | None = None  # a folder; None: the embedded reviews
+    teacher: str = "4x128x4"  # a size, or the folder of a fine-tuned or pretrained model
+    general_teacher: str | None = None  # the folder of the weights before fine-tuning
+    student: str = "2x64"
+    labelled: int | None = None  # how many labelled examples; None: 2,000 reviews, or all
+    unlabelled: int = 20_000  # reviews only: a folder's texts are what they are
+    recipe: str = "corrected"
+    seed: int = 0
+    steps: dict[str, int] = field(default_factory=dict)  # of a phase
+    epochs: dict[str, float] = field(default_factory=dict)  # of a phase without steps
+    rates: dict[str, float] = field(default_factory=dict)  # peak learning rate of a phase
+    batch_size: int = 32
+    vocab_size: int = 8_000  # at most
+    max_len: int = 128
+    dropout: float = 0.1
+    copies: int | None = None  # N_a, augmented sentences an example; None: see `copies_of`
+    shards: int = 2
+
+    def __post_init__(self) -> None:
+        check_sizes(
+            batch_size=self.batch_size,
+            vocab_size=self.vocab_size,
+            max_len=self.max_len,
+            shards=self.shards,
+        )
+        check_fraction("dropout", self.dropout)
+        for option, amounts in (("steps", self.steps), ("epochs", self.epochs)):
+            for phase, amount in amounts.items():
+                _check_phase(option, phase)
+                check_positive(f"--{option} {phase}", amount)
+        for phase, rate in self.rates.items():
+            _check_phase("rate", phase)
+            check_positive(f"--rate {phase}", rate)
+        for name in ("labelled", "unlabelled"):
+            amount = getattr(self, name)
+            if amount is not None:
+                check_sizes(**{name: amount})
+        if self.copies is not None and self.copies < 0:
+            raise InputError(f"--copies: got {self.copies}, expected 0 or more")
+        if self.seed < 0:
+            raise InputError(f"--seed: got {self.seed}, expected 0 or more")
+        if not self.teacher_folder:
+            heads = size(self.teacher)["num_heads"]
+            size(self.student, heads=heads)
+        super().__post_init__()
+
+    @property
+    def teacher_folder(self) -> Path | None:
+        """The folder that ``teacher`` names, if it is not a size."""
+        return None if re.match(r"\d+x", self.teacher) else Path(self.teacher)
+
+    @property
+    def kind(self) -> str:
+        """Whose defaults hold."""
+        return "reviews" if self.data is None else "folder"
+
+    def steps_of(self, phase: str, steps_per_epoch: int) -> int:
+        """Return how many updates a phase makes."""
+        if phase in self.steps:
+            return self.steps[phase]
+        epochs = self.epochs.get(phase, EPOCHS[self.kind].get(phase, 1))
+        return max(1, round(epochs * steps_per_epoch))
+
+    def rate_of(self, phase: str) -> float:
+        """Return the peak learning rate of a phase."""
+        return self.rates.get(phase, RATES[phase])
+
+    def copies_of(self, examples: int) -> int:
+        """Return N_a: as asked for, or so many that there are about 20,000 sentences in all."""
+        if self.copies is not None:
+            return self.copies
+        return min(20, max(1, round(20_000 / max(examples, 1))))
+
+    def encoder_config(self, text: str, vocab_size: int, **more: Any) -> EncoderConfig:
+        """Return the configuration of a model of this size."""
+        return EncoderConfig(
+            vocab_size=vocab_size,
+            max_len=self.max_len,
+            dropout=self.dropout,
+            attention_dropout=self.dropout,
+            **size(text, **more),
+        )
+
+
+def _check_phase(option: str, phase: str) -> None:
+    if phase not in TRAINED:
+        raise InputError(f"--{option}: got phase {phase!r}, expected one of {', '.join(TRAINED)}")

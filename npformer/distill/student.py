@@ -1,0 +1,130 @@
+"""The student's phases: general distillation, then the task's two.
+
+Weights carry over: the student's from each phase to the next, the projections from the first to
+the second. The third needs no projection; they are dropped.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from npformer.data.batches import Batch, Encoded
+from npformer.distill.job import INIT, Job
+from npformer.distill.objective import DistillObjective, joint_params, trainable
+from npformer.distill.recipes import build_terms, init_projections
+from npformer.distill.settings import size
+from npformer.distill.teacher import Pretrained, masked
+from npformer.models.config import EncoderConfig
+from npformer.models.encoder import Encoder
+from npformer.models.heads import SequenceClassifier
+from npformer.models.huggingface import load_pretrained
+from npformer.train.phase import run_phase
+from npformer.types import Params
+
+
+def student_config(job: Job, teacher: EncoderConfig) -> EncoderConfig:
+    """Return the student's configuration: the teacher's vocabulary and, by default, heads."""
+    settings = job.settings
+    return EncoderConfig(
+        vocab_size=teacher.vocab_size,
+        max_len=teacher.max_len,
+        num_segments=teacher.num_segments,
+        layer_norm_eps=teacher.layer_norm_eps,
+        dropout=settings.dropout,
+        attention_dropout=settings.dropout,
+        **size(settings.student, heads=teacher.num_heads),
+    )
+
+
+def check_fit(job: Job, teacher: EncoderConfig) -> None:
+    """Refuse a student that cannot learn from this teacher, before anything is trained.
+
+    Raises
+    ------
+    InputError
+        If the depths or the numbers of heads do not fit.
+    """
+    student = student_config(job, teacher)
+    projections = init_projections(job.recipe, student, teacher, job.rng("general", INIT))
+    build_terms(job.recipe, "general", student, teacher, projections)
+
+
+def general(job: Job, pretrained: Pretrained) -> Encoder:
+    """Distil the *pretrained* teacher's intermediate layers into a new student, on plain text."""
+    if job.run.finished("general") is None:
+        teacher = pretrained if isinstance(pretrained, Encoder) else pretrained.encoder
+        recipe, rng = job.recipe, job.rng("general", INIT)
+        student = Encoder.init(student_config(job, teacher.config), rng)
+        projections = init_projections(recipe, student.config, teacher.config, rng)
+        steps = job.steps("general", len(job.unlabelled))
+        stream = job.batches("general", job.unlabelled, steps)
+
+        def batches(start: int) -> Iterator[Batch]:
+            for step, batch in enumerate(stream(start), start=start):
+                if recipe.mlm_at_least_one:
+                    batch = masked(job, "general", batch, step, p_mask=0.0, least=True)
+                yield batch._replace(labels=None)
+
+        job.say(f"general: intermediate layers on {len(job.unlabelled):,} texts, {steps:,} steps")
+        info = _distil_layers(job, "general", student, teacher, projections, steps, batches)
+        job.run.finish("general", info, lambda: job.keep(student, "general", projections))
+    return load_pretrained(job.folder("general"), Encoder)
+
+
+def intermediate(
+    job: Job, student: Encoder, teacher: SequenceClassifier, texts: Encoded
+) -> Encoder:
+    """Distil the *fine-tuned* teacher's intermediate layers, on the task's augmented text."""
+    if job.run.finished("intermediate") is None:
+        projections = job.projections("general")
+        steps = job.steps("intermediate", len(texts))
+        job.say(f"intermediate: {len(texts):,} sentences of the task, {steps:,} steps")
+        info = _distil_layers(
+            job,
+            "intermediate",
+            student,
+            teacher.encoder,
+            projections,
+            steps,
+            job.batches("intermediate", texts, steps),
+        )
+        job.run.finish("intermediate", info, lambda: job.keep(student, "intermediate"))
+    return load_pretrained(job.folder("intermediate"), Encoder)
+
+
+def prediction(
+    job: Job, student: Encoder, teacher: SequenceClassifier, texts: Encoded
+) -> SequenceClassifier:
+    """Distil the fine-tuned teacher's predictions, on the task's augmented text."""
+    if job.run.finished("prediction") is None:
+        config = job.classifier_config(student.config)
+        model = SequenceClassifier.on(config, student.params, job.rng("prediction", INIT))
+        terms = build_terms(job.recipe, "prediction", config, teacher.config, {})
+        objective = DistillObjective(model, teacher, terms, job.recipe.teacher_dropout)
+        joint = joint_params(model.params, {})
+        steps = job.steps("prediction", len(texts))
+        job.say(f"prediction: {len(texts):,} sentences of the task, {steps:,} steps")
+        info = run_phase(
+            job.run,
+            job.phase("prediction", steps),
+            {name: joint[name] for name in trainable(joint, "prediction")},
+            objective,
+            job.batches("prediction", texts, steps),
+            job.evaluator(model),
+        )
+        job.run.finish("prediction", info, lambda: job.keep(model, "student"))
+    return load_pretrained(job.folder("student"), SequenceClassifier)
+
+
+def _distil_layers(
+    job: Job,
+    phase: str,
+    student: Encoder,
+    teacher: Encoder,
+    projections: Params,
+    steps: int,
+    batches: Callable[[int], Iterable[Batch]],
+) -> dict[str, float]:
+    terms = build_terms(job.recipe, phase, student.config, teacher.config, projections)
+    objective = DistillObjective(student, teacher, terms, job.recipe.teacher_dropout)
+    joint = joint_params(student.params, projections)
+    params = {name: joint[name] for name in trainable(joint, phase)}
+    return run_phase(job.run, job.phase(phase, steps), params, objective, batches)

@@ -1,0 +1,330 @@
+"""Reading and writing BERT folders as Hugging Face's transformers has them.
+
+config.json speaks of the sizes, model.safetensors holds the arrays. There a weight is stored
+(out, in), here (in, out); the tables stay as they are.
+"""
+
+import json
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, overload
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npformer.checks import InputError
+from npformer.models.config import ClassifierConfig, EncoderConfig
+from npformer.models.encoder import Encoder
+from npformer.models.folder import find_folder, write_folder
+from npformer.models.heads import MaskedLM, SequenceClassifier, TokenClassifier
+from npformer.models.huggingface_config import (
+    Model,
+    read_config,
+    read_labels,
+    write_config,
+)
+from npformer.types import FloatArray, Params, part
+
+M = TypeVar("M", Encoder, SequenceClassifier, TokenClassifier, MaskedLM)
+CONFIG_FILE = "config.json"
+ARRAYS_FILE = "model.safetensors"
+
+
+class ArrayName(NamedTuple):
+    """A parameter of ours, its name in model.safetensors, and its axes here."""
+
+    ours: str
+    theirs: str
+    axes: str  # D d_model, F d_ff, V vocab_size, P max_len, G num_segments, C num_classes
+
+
+EMBEDDING_ARRAYS = (
+    ArrayName("embeddings.token", "embeddings.word_embeddings.weight", "VD"),
+    ArrayName("embeddings.position", "embeddings.position_embeddings.weight", "PD"),
+    ArrayName("embeddings.segment", "embeddings.token_type_embeddings.weight", "GD"),
+    ArrayName("embeddings.gamma", "embeddings.LayerNorm.weight", "D"),
+    ArrayName("embeddings.beta", "embeddings.LayerNorm.bias", "D"),
+)
+LAYER_ARRAYS = (
+    ArrayName("attention.w_q", "attention.self.query.weight", "DD"),
+    ArrayName("attention.b_q", "attention.self.query.bias", "D"),
+    ArrayName("attention.w_k", "attention.self.key.weight", "DD"),
+    ArrayName("attention.b_k", "attention.self.key.bias", "D"),
+    ArrayName("attention.w_v", "attention.self.value.weight", "DD"),
+    ArrayName("attention.b_v", "attention.self.value.bias", "D"),
+    ArrayName("attention.w_o", "attention.output.dense.weight", "DD"),
+    ArrayName("attention.b_o", "attention.output.dense.bias", "D"),
+    ArrayName("norm_1.gamma", "attention.output.LayerNorm.weight", "D"),
+    ArrayName("norm_1.beta", "attention.output.LayerNorm.bias", "D"),
+    ArrayName("feedforward.w_1", "intermediate.dense.weight", "DF"),
+    ArrayName("feedforward.b_1", "intermediate.dense.bias", "F"),
+    ArrayName("feedforward.w_2", "output.dense.weight", "FD"),
+    ArrayName("feedforward.b_2", "output.dense.bias", "D"),
+    ArrayName("norm_2.gamma", "output.LayerNorm.weight", "D"),
+    ArrayName("norm_2.beta", "output.LayerNorm.bias", "D"),
+)
+CLASSIFIER_ARRAYS = (
+    ArrayName("classifier.w", "classifier.weight", "DC"),
+    ArrayName("classifier.b", "classifier.bias", "C"),
+)
+HEAD_ARRAYS: dict[type[Model], tuple[ArrayName, ...]] = {
+    Encoder: (),
+    TokenClassifier: CLASSIFIER_ARRAYS,
+    SequenceClassifier: (
+        ArrayName("pooler.w", "bert.pooler.dense.weight", "DD"),
+        ArrayName("pooler.b", "bert.pooler.dense.bias", "D"),
+        *CLASSIFIER_ARRAYS,
+    ),
+    MaskedLM: (
+        ArrayName("head.w", "cls.predictions.transform.dense.weight", "DD"),
+        ArrayName("head.b", "cls.predictions.transform.dense.bias", "D"),
+        ArrayName("head.gamma", "cls.predictions.transform.LayerNorm.weight", "D"),
+        ArrayName("head.beta", "cls.predictions.transform.LayerNorm.bias", "D"),
+        ArrayName("head.b_decoder", "cls.predictions.bias", "V"),
+    ),
+}
+# Arrays that a folder may hold and this model has no use for: they do not change its outputs.
+UNUSED = (
+    "pooler.dense.weight",
+    "pooler.dense.bias",
+    "embeddings.position_ids",
+    "cls.seq_relationship.weight",
+    "cls.seq_relationship.bias",
+)
+# Copies of tied arrays, which some versions of transformers wrote as well.
+TIED = {
+    "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+}
+
+
+def array_names(kind: type[Model], config: EncoderConfig) -> list[ArrayName]:
+    """Return every array of a model: our name, Hugging Face's, the axes."""
+    layers = [
+        ArrayName(f"layers.{i}.{row.ours}", f"encoder.layer.{i}.{row.theirs}", row.axes)
+        for i in range(config.num_layers)
+        for row in LAYER_ARRAYS
+    ]
+    encoder = [*EMBEDDING_ARRAYS, *layers]
+    if kind is Encoder:
+        return encoder
+    below = [ArrayName(f"encoder.{r.ours}", f"bert.{r.theirs}", r.axes) for r in encoder]
+    return [*below, *HEAD_ARRAYS[kind]]
+
+
+def parameter_shapes(kind: type[Model], config: EncoderConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every parameter of a post-LN model, without making any."""
+    return {row.ours: _shape(row, config) for row in array_names(kind, config)}
+
+
+def save_pretrained(
+    model: Model, directory: str | os.PathLike[str], *, labels: list[str] | None = None
+) -> None:
+    """Write a model as a folder that transformers reads with nothing missing or unexpected.
+
+    The arrays keep their type. An `Encoder` is a BertModel without its pooler.
+
+    Parameters
+    ----------
+    model : Encoder, SequenceClassifier, TokenClassifier or MaskedLM
+    directory : path
+        As in `npformer.models.folder.write_folder`: never half there.
+    labels : list of str, optional
+        The names of a classifier's classes; default LABEL_0, LABEL_1, ...
+
+    Raises
+    ------
+    InputError
+        If the model is pre-LN, which has no counterpart, or the folder cannot be written.
+    """
+    write_folder(directory, lambda folder: write_model(model, folder, labels=labels))
+
+
+def write_model(model: Model, folder: Path, *, labels: list[str] | None = None) -> None:
+    """Write the two files into a folder that exists, for a `write_folder` that adds others."""
+    from safetensors.numpy import save
+
+    arrays: Params = {}
+    dtypes = {a.dtype for a in model.params.values()}
+    if len(dtypes) != 1 or not dtypes <= {np.dtype(np.float32), np.dtype(np.float64)}:
+        names = ", ".join(sorted(str(d) for d in dtypes))
+        raise InputError(f"params: got {names}, expected all float32 or all float64")
+    values = write_config(model, labels) | {"dtype": str(dtypes.pop())}
+    expected = parameter_shapes(type(model), model.config)
+    for name in sorted(expected.keys() | model.params.keys()):
+        have = model.params[name].shape if name in model.params else None
+        if have != expected.get(name):
+            raise InputError(f"{name}: got shape {have}, expected {expected.get(name)}")
+    for row in array_names(type(model), model.config):
+        a = model.params[row.ours]
+        # safetensors writes memory as it lies, so a view would come out scrambled.
+        arrays[row.theirs] = np.ascontiguousarray(a.T if _transposed(row) else a)
+    (folder / ARRAYS_FILE).write_bytes(save(arrays, metadata={"format": "pt"}))
+    (folder / CONFIG_FILE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+@overload
+def load_pretrained(
+    directory: str | os.PathLike[str], head: None = None, *, dtype: DTypeLike = np.float32
+) -> Model: ...
+
+
+@overload
+def load_pretrained(
+    directory: str | os.PathLike[str], head: type[M], *, dtype: DTypeLike = np.float32
+) -> M: ...
+
+
+def load_pretrained(
+    directory: str | os.PathLike[str],
+    head: type[Any] | None = None,
+    *,
+    dtype: DTypeLike = np.float32,
+) -> Any:
+    """Read a BERT folder; strict: nothing in it may be missing, unknown or of another shape.
+
+    Parameters
+    ----------
+    directory : path
+    head : class, optional
+        What it must hold: `Encoder`, `SequenceClassifier`, `TokenClassifier` or `MaskedLM`. The
+        encoder of any of them can be had by `Encoder`. Default: whatever config.json's
+        ``architectures`` says.
+    dtype : dtype
+        Of the arrays, whatever the stored ones are.
+
+    Returns
+    -------
+    model : Encoder, SequenceClassifier, TokenClassifier or MaskedLM
+
+    Raises
+    ------
+    InputError
+        If the folder or a file is missing, broken or cut short, or anything is in it that would
+        change the numbers and is not understood.
+    """
+    folder, values = _open_folder(directory)
+    try:
+        kind, config = read_config(values)
+    except InputError as error:
+        raise InputError(f"{folder / CONFIG_FILE}: {error}") from None
+    if head not in (None, kind, Encoder):
+        raise InputError(f"{directory}: got a {kind.__name__}, expected a {head.__name__}")
+    if not np.issubdtype(dtype, np.floating):
+        raise InputError(f"dtype: got {np.dtype(dtype)}, expected a floating-point type")
+    params = _read_arrays(folder / ARRAYS_FILE, kind, config, dtype)
+    if head is Encoder and kind is not Encoder:
+        sizes = {field.name: getattr(config, field.name) for field in fields(EncoderConfig)}
+        return Encoder(EncoderConfig.from_dict(sizes), part(params, "encoder"))
+    make: Any = kind  # each takes its own configuration, which read_config has chosen
+    return make(config, params)
+
+
+def load_labels(directory: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Return the names of a classifier's classes, in the order of its logits."""
+    folder, values = _open_folder(directory)
+    try:
+        return read_labels(values)
+    except InputError as error:
+        raise InputError(f"{folder / CONFIG_FILE}: {error}") from None
+
+
+def _open_folder(directory: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
+    folder = find_folder(directory)
+    if not folder.is_dir():
+        what = "a file" if folder.exists() else "no such folder"
+        raise InputError(f"{directory}: got {what}, expected a model folder")
+    for name in (CONFIG_FILE, ARRAYS_FILE):
+        if not (folder / name).is_file():
+            raise InputError(f"{directory}: got a folder without {name}, expected a model folder")
+    path = folder / CONFIG_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: got no JSON ({error}), expected a BERT configuration") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: got a JSON {type(values).__name__}, expected an object")
+    return folder, values
+
+
+def _read_arrays(path: Path, kind: type[Model], config: EncoderConfig, dtype: DTypeLike) -> Params:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            stored = {_current(name): name for name in file.keys()}  # noqa: SIM118
+            rows = array_names(kind, config)
+            shapes = {name: tuple(file.get_slice(at).get_shape()) for name, at in stored.items()}
+            _check_names(path, kind, config, rows, shapes)
+            params: Params = {}
+            for row in rows:
+                kept = file.get_slice(stored[row.theirs]).get_dtype()
+                if kept not in ("F32", "F64"):
+                    raise InputError(f"{path}: got {kept} in {row.theirs}, expected F32 or F64")
+                a: FloatArray = file.get_tensor(stored[row.theirs])
+                # A fresh array in row order, which an optimizer may write to.
+                params[row.ours] = (a.T if _transposed(row) else a).astype(dtype, order="C")
+            for copy, tied in TIED.items():
+                if copy in stored and not np.array_equal(
+                    file.get_tensor(stored[copy]), file.get_tensor(stored[tied])
+                ):
+                    raise InputError(f"{path}: got {copy}, expected it to be equal to {tied}")
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: got a broken file ({error}), expected safetensors") from error
+    return params
+
+
+def _check_names(
+    path: Path,
+    kind: type[Model],
+    config: EncoderConfig,
+    rows: list[ArrayName],
+    shapes: dict[str, tuple[int, ...]],
+) -> None:
+    tied = set(TIED) if kind is MaskedLM else set()
+    expected = {r.theirs: _shape(r, config)[:: -1 if _transposed(r) else 1] for r in rows}
+    missing = [name for name in expected if name not in shapes]
+    odd = [n for n in shapes if n not in expected and n not in tied and not _unused(n)]
+    wrong = [
+        f"{name} {shapes[name]} instead of {shape}"
+        for name, shape in expected.items()
+        if name in shapes and shapes[name] != shape
+    ]
+    problems = {"missing": missing, "unexpected": odd, "mis-shaped": wrong}
+    report = "; ".join(f"{what} {_some(names)}" for what, names in problems.items() if names)
+    if report:
+        raise InputError(f"{path}: got arrays that do not fit {CONFIG_FILE}: {report}")
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _current(name: str) -> str:
+    """Return today's name: layer norms converted from TensorFlow have gamma and beta."""
+    for old, new in (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")):
+        name = name.removesuffix(old) + new if name.endswith(old) else name
+    return name
+
+
+def _unused(name: str) -> bool:
+    return name.removeprefix("bert.") in UNUSED
+
+
+def _transposed(row: ArrayName) -> bool:
+    """Tell whether an array is a weight, w or w_..., and not a table."""
+    return row.ours.rsplit(".", 1)[-1].split("_")[0] == "w"
+
+
+def _shape(row: ArrayName, config: EncoderConfig) -> tuple[int, ...]:
+    sizes = {
+        "D": config.d_model,
+        "F": config.d_ff,
+        "V": config.vocab_size,
+        "P": config.max_len,
+        "G": config.num_segments,
+        "C": config.num_classes if isinstance(config, ClassifierConfig) else 0,
+    }
+    return tuple(sizes[axis] for axis in row.axes)

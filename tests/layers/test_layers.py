@@ -1,0 +1,271 @@
+"""Layers alone: gradients entry by entry, names, types, masks, bad input."""
+
+import numpy as np
+import pytest
+from dims import B, D, F, H, S, T, V
+
+from npformer import ops
+from npformer.checks import InputError
+from npformer.gradcheck import check_model
+from npformer.layers import (
+    AttentionConfig,
+    AttentionOutput,
+    BlockConfig,
+    Embeddings,
+    EmbeddingsConfig,
+    EncoderBlock,
+    FeedForward,
+    FeedForwardConfig,
+    MultiHeadAttention,
+)
+
+WIDTH = H * 4  # of the layers with heads; D need not divide
+LENGTH = 8  # longest sequence of the position table
+SCORES = {"output_scores": True}
+
+
+def normal(seed, *shape):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def mask(seed, *shape):
+    keep = np.random.default_rng(seed).random(shape) < 0.7
+    keep[..., 0] = True
+    return keep
+
+
+def moved(layer, seed=0):
+    """The layer with biases and norms drawn too, and weights large enough to matter."""
+    rng = np.random.default_rng(seed)
+    params = {
+        name: p + (0.3 if p.ndim == 1 else p.shape[0] ** -0.5) * rng.standard_normal(p.shape)
+        for name, p in layer.params.items()
+    }
+    return type(layer)(layer.config, params)
+
+
+def attention(**changes):
+    config = AttentionConfig(d_model=WIDTH, num_heads=H, **changes)
+    return moved(MultiHeadAttention.init(config, np.random.default_rng(0), np.float64))
+
+
+def feedforward(activation="gelu"):
+    config = FeedForwardConfig(d_model=D, d_ff=F, activation=activation)
+    return moved(FeedForward.init(config, np.random.default_rng(0), np.float64))
+
+
+def embeddings(**changes):
+    config = EmbeddingsConfig(vocab_size=V, d_model=D, max_len=LENGTH, num_segments=3, **changes)
+    return moved(Embeddings.init(config, np.random.default_rng(0), np.float64))
+
+
+def block(**changes):
+    config = BlockConfig(d_model=WIDTH, num_heads=H, d_ff=F, **changes)
+    return moved(EncoderBlock.init(config, np.random.default_rng(0), np.float64))
+
+
+def make_rng():
+    return np.random.default_rng(3)
+
+
+# Gradients
+
+
+def test_self_attention():
+    inputs = normal(1, B, T, WIDTH), None, mask(2, B, T)
+    layer = attention(attention_dropout=0.3)
+    report = check_model(layer, inputs, SCORES, make_rng=make_rng, entrywise=True)
+    assert set(report.errors) == {"x", *layer.params}
+
+
+def test_cross_attention():
+    inputs = normal(1, B, T, WIDTH), normal(2, B, S, WIDTH), mask(3, B, S)
+    layer = attention(attention_dropout=0.3)
+    report = check_model(layer, inputs, SCORES, make_rng=make_rng, entrywise=True)
+    assert set(report.errors) == {"x", "memory", *layer.params}
+
+
+def test_attention_with_a_mask_for_each_query():
+    inputs = normal(1, B, T, WIDTH), normal(2, B, S, WIDTH), mask(3, B, 1, T, S)
+    assert check_model(attention(), inputs, SCORES).ok
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu", "silu"])
+def test_feedforward(activation):
+    assert check_model(feedforward(activation), (normal(1, B, T, D),), entrywise=True).ok
+
+
+def test_embeddings():
+    rng = np.random.default_rng(4)
+    inputs = rng.integers(0, V, (B, T)), rng.integers(0, 3, (B, T))
+    layer = embeddings(dropout=0.2)
+    report = check_model(layer, inputs, make_rng=make_rng, entrywise=True)
+    assert set(report.errors) == set(layer.params)
+
+
+@pytest.mark.parametrize("norm_first", [False, True], ids=["post", "pre"])
+def test_block(norm_first):
+    layer = block(norm_first=norm_first, dropout=0.2, attention_dropout=0.3)
+    inputs = normal(1, B, T, WIDTH), mask(2, B, T)
+    report = check_model(layer, inputs, SCORES, make_rng=make_rng)
+    assert set(report.errors) == {"x", *layer.params}
+
+
+# What they compute
+
+
+def test_one_head_is_plain_attention():
+    layer = MultiHeadAttention.init(
+        AttentionConfig(d_model=D, num_heads=1), np.random.default_rng(0), np.float64
+    )
+    p, x = layer.params, normal(1, B, T, D)
+    q, k, v = ((x @ p[f"w_{n}"] + p[f"b_{n}"])[:, None] for n in "qkv")  # (B, 1, T, D)
+    ctx, scores, _ = ops.attention_forward(q, k, v)
+    output, _ = layer.forward(x, output_scores=True)
+    np.testing.assert_allclose(output.scores, scores, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(output.y, ctx[:, 0] @ p["w_o"] + p["b_o"], rtol=0, atol=1e-13)
+
+
+def test_heads_are_blocks_of_columns():
+    layer, x = attention(), normal(1, B, T, WIDTH)
+    output, _ = layer.forward(x, output_scores=True)
+    p = layer.params
+    for h in range(H):
+        own = slice(4 * h, 4 * h + 4)
+        q, k = (x @ p[f"w_{n}"][:, own] + p[f"b_{n}"][own] for n in "qk")
+        expected = q @ k.swapaxes(1, 2) / 2  # sqrt(K) = 2
+        np.testing.assert_allclose(output.scores[:, h], expected, rtol=0, atol=1e-12)
+
+
+def test_a_memory_of_oneself_is_self_attention():
+    layer, x, keep = attention(), normal(1, B, T, WIDTH), mask(2, B, T)
+    doutput = AttentionOutput(normal(3, B, T, WIDTH), normal(4, B, H, T, T))
+    own, own_cache = layer.forward(x, None, keep, output_scores=True)
+    cross, cross_cache = layer.forward(x, x, keep, output_scores=True)
+    np.testing.assert_array_equal(own.y, cross.y)
+    (dx, dmemory), grads = layer.backward(doutput, own_cache)
+    (dx_cross, dx_memory), cross_grads = layer.backward(doutput, cross_cache)
+    assert dmemory is None
+    np.testing.assert_allclose(dx, dx_cross + dx_memory, rtol=0, atol=1e-12)
+    for name in grads:
+        np.testing.assert_array_equal(grads[name], cross_grads[name])
+
+
+def test_a_row_that_may_attend_to_nothing():
+    layer, x = attention(), normal(1, B, T, WIDTH)
+    keep = mask(2, B, T)
+    keep[0] = False
+    output, cache = layer.forward(x, None, keep)
+    np.testing.assert_allclose(output.y[0], np.tile(layer.params["b_o"], (T, 1)), atol=1e-15)
+    (dx, _), _ = layer.backward(AttentionOutput(normal(3, B, T, WIDTH), None), cache)
+    assert not dx[0].any()
+    assert dx[1].any()
+
+
+def test_post_ln_is_normalised_and_pre_ln_is_not():
+    x = 5 * normal(1, B, T, WIDTH)
+    for norm_first in (False, True):
+        config = BlockConfig(d_model=WIDTH, num_heads=H, d_ff=F, norm_first=norm_first)
+        layer = EncoderBlock.init(config, np.random.default_rng(0), np.float64)
+        y = layer.forward(x)[0].y
+        normalised = np.allclose(y.mean(axis=-1), 0) and np.allclose(y.std(axis=-1), 1)
+        assert normalised is not norm_first
+        # With its two output maps at zero, a pre-LN block is the identity.
+        for name in ("attention.w_o", "feedforward.w_2"):
+            layer.params[name][:] = 0
+        assert np.array_equal(layer.forward(x)[0].y, x) is norm_first
+
+
+def test_embeddings_add_three_tables():
+    layer = embeddings()
+    p = layer.params
+    ids, segments = np.array([[1, 0, 1]]), np.array([[0, 2, 2]])
+    total = p["token"][ids] + p["position"][:3] + p["segment"][segments]
+    expected, _ = ops.layernorm_forward(total, p["gamma"], p["beta"])
+    np.testing.assert_allclose(layer.forward(ids, segments)[0], expected, rtol=0, atol=1e-14)
+    default, _ = layer.forward(ids)
+    np.testing.assert_array_equal(default, layer.forward(ids, np.zeros_like(ids))[0])
+
+
+def test_rows_nobody_looked_up_get_nothing():
+    layer = embeddings()
+    ids, segments = np.array([[4, 2, 4]]), np.array([[0, 0, 2]])
+    _, cache = layer.forward(ids, segments)
+    _, grads = layer.backward(normal(1, 1, 3, D), cache)
+    for name, used in (("token", {2, 4}), ("position", {0, 1, 2}), ("segment", {0, 2})):
+        assert set(np.flatnonzero(grads[name].any(axis=1))) == used
+
+
+# The contract
+
+CASES = {
+    "attention": (attention, (normal(1, B, T, WIDTH), normal(2, B, S, WIDTH), mask(3, B, S))),
+    "feedforward": (feedforward, (normal(1, B, T, D),)),
+    "embeddings": (embeddings, (np.full((B, T), 2), np.full((B, T), 1))),
+    "block": (block, (normal(1, B, T, WIDTH), mask(2, B, T))),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_names_shapes_and_types(case, dtype):
+    make, inputs = CASES[case]
+    double = make()
+    layer = type(double)(double.config, {n: p.astype(dtype) for n, p in double.params.items()})
+    inputs = [x.astype(dtype) if x.dtype == np.float64 else x for x in inputs]
+    for a in (*layer.params.values(), *inputs):
+        a.flags.writeable = False
+    output, cache = layer.forward(*inputs)
+    y = output.y if isinstance(output, AttentionOutput) else output
+    assert y.dtype == dtype
+    dy = normal(5, *y.shape).astype(dtype)
+    doutput = AttentionOutput(dy, None) if isinstance(output, AttentionOutput) else dy
+    results = [layer.backward(doutput, cache) for _ in range(2)]
+    for dinput, grads in results:
+        assert set(grads) == set(layer.params)
+        for name, p in layer.params.items():
+            assert grads[name].shape == p.shape, name
+            assert grads[name].dtype == dtype, name
+            np.testing.assert_array_equal(grads[name], results[0][1][name])
+        floating = [x for x in inputs if x.dtype == dtype]
+        given = dinput if isinstance(dinput, tuple) else (dinput,)
+        given = [dx for dx in given if dx is not None]
+        assert [(dx.shape, dx.dtype) for dx in given] == [(x.shape, dtype) for x in floating]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ((normal(1, B, T, D),), f"x: got shape .*, expected \\(B, T, {WIDTH}\\)"),
+        ((normal(1, T, WIDTH),), "x: got shape"),
+        ((normal(1, B, T, WIDTH), normal(2, B + 1, S, WIDTH)), "memory: got shape"),
+        ((normal(1, B, T, WIDTH), normal(2, B, S, WIDTH), mask(1, B, T)), "keep: got shape"),
+        ((normal(1, B, T, WIDTH), None, np.ones((B, T), int)), "keep: got int64 array"),
+        ((normal(1, B, T, WIDTH), None, mask(1, B, T, 1)), "keep: got shape .* 4 axes"),
+        ((normal(1, B, T, WIDTH), None, mask(1, B, 1, T + 1, T)), "keep: got shape .* 4 axes"),
+    ],
+)
+def test_bad_input_of_attention(inputs, message):
+    with pytest.raises(InputError, match=message):
+        attention().forward(*inputs)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: AttentionConfig(d_model=10, num_heads=3), "d_model: got 10"),
+        (lambda: AttentionConfig(d_model=10, num_heads=-2), "num_heads: got -2"),
+        (lambda: AttentionConfig.from_dict({"d_model": 4, "heads": 2}), "got unknown heads"),
+        (lambda: AttentionConfig.from_dict({"d_model": 4}), "num_heads"),
+        (lambda: FeedForwardConfig(d_model=4, d_ff=0), "d_ff: got 0"),
+        (lambda: FeedForwardConfig(d_model=4, d_ff=8, activation="gelu_new"), "activation: got"),
+        (lambda: embeddings(dropout=2.0), "dropout: got 2.0"),
+        (lambda: block(layer_norm_eps=-1.0), "layer_norm_eps: got -1.0"),
+        (lambda: attention(initializer_range=-1.0), "initializer_range: got -1.0"),
+        (lambda: attention(initializer_range=float("nan")), "initializer_range: got nan"),
+        (lambda: block(initializer_range=0.0), "initializer_range: got 0.0"),
+    ],
+)
+def test_bad_configurations(make, message):
+    with pytest.raises(InputError, match=message):
+        make()

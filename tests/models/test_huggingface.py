@@ -1,0 +1,317 @@
+"""Folders in the Hugging Face shape: what is written is read, what is not understood refused."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from models.small import CLASSES, MODELS, inputs, make
+from safetensors.numpy import load_file, save_file
+
+from npformer.checks import InputError
+from npformer.models import ClassifierConfig, Encoder, EncoderConfig, MaskedLM, SequenceClassifier
+from npformer.models.huggingface import load_labels, load_pretrained, save_pretrained
+
+every_kind = pytest.mark.parametrize("kind", MODELS)
+
+
+def change_config(folder, **changes):
+    path = folder / "config.json"
+    fields = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({k: v for k, v in fields.items() if v is not ...}))
+
+
+def change_arrays(folder, change):
+    path = folder / "model.safetensors"
+    arrays = load_file(path)
+    change(arrays)
+    save_file({k: np.ascontiguousarray(a) for k, a in arrays.items()}, path)
+
+
+def refused(folder, *words, **options):
+    with pytest.raises(InputError) as raised:
+        load_pretrained(folder, **options)
+    message = str(raised.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+@every_kind
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_round_trip(tmp_path, kind, dtype):
+    model = make(kind, dtype=dtype, dropout=0.25, attention_dropout=0.125, activation="silu")
+    save_pretrained(model, tmp_path / "model")
+    again = load_pretrained(tmp_path / "model", dtype=dtype)
+    assert type(again) is type(model)
+    assert again.config == model.config
+    assert list(again.params) != []
+    assert set(again.params) == set(model.params)
+    for name, p in model.params.items():
+        q = again.params[name]
+        np.testing.assert_array_equal(q, p, err_msg=name)
+        assert q.dtype == dtype
+        assert q.flags.writeable
+        assert q.flags.c_contiguous
+    save_pretrained(again, tmp_path / "again")
+    for file in ("config.json", "model.safetensors"):
+        first, second = (tmp_path / f / file for f in ("model", "again"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_loaded_into_the_type_asked_for(tmp_path):
+    model = make("sequence", dtype=np.float64)
+    save_pretrained(model, tmp_path / "model")
+    single = load_pretrained(tmp_path / "model")
+    for name, p in model.params.items():
+        assert single.params[name].dtype == np.float32
+        np.testing.assert_array_equal(single.params[name], p.astype(np.float32))
+    with pytest.raises(InputError, match="dtype: got int32, expected a floating-point type"):
+        load_pretrained(tmp_path / "model", dtype=np.int32)
+
+
+def test_other_configurations(tmp_path):
+    regressor = make("sequence", num_classes=1, problem="regression")
+    released = make("sequence", relu_before_classifier=True, num_classes=2)
+    single = make("sequence", num_classes=1)
+    for i, model in enumerate((regressor, released, single)):
+        save_pretrained(model, tmp_path / str(i))
+        assert load_pretrained(tmp_path / str(i)).config == model.config
+    assert "npformer_relu_before_classifier" not in (tmp_path / "0" / "config.json").read_text()
+    fields = json.loads((tmp_path / "1" / "config.json").read_text())
+    assert fields["npformer_relu_before_classifier"] is True
+
+
+def test_the_names_of_the_classes(tmp_path):
+    names = ["zero", "une", "двa", "三", "vier"]
+    save_pretrained(make("sequence"), tmp_path / "named", labels=names)
+    assert load_labels(tmp_path / "named") == tuple(names)
+    assert load_pretrained(tmp_path / "named").config.num_classes == CLASSES
+    save_pretrained(make("token"), tmp_path / "plain")
+    assert load_labels(tmp_path / "plain")[-1] == "LABEL_4"
+    for wrong in (["a", "b"], ["a", "b", "c", "d", "a"]):
+        with pytest.raises(InputError, match="labels: got"):
+            save_pretrained(make("sequence"), tmp_path / "wrong", labels=wrong)
+    with pytest.raises(InputError, match="labels: got"):
+        save_pretrained(make("encoder"), tmp_path / "wrong", labels=["a"])
+    assert not (tmp_path / "wrong").exists()
+
+
+@every_kind
+def test_the_encoder_of_any(tmp_path, kind):
+    model = make(kind)
+    save_pretrained(model, tmp_path / "model")
+    encoder = load_pretrained(tmp_path / "model", Encoder, dtype=np.float64)
+    assert type(encoder) is Encoder
+    assert type(encoder.config) is EncoderConfig
+    hidden = encoder.forward(*inputs())[0].hidden
+    for got, expected in zip(hidden, model.forward(*inputs())[0].hidden, strict=True):
+        np.testing.assert_array_equal(got, expected)
+    other = MaskedLM if kind != "masked_lm" else SequenceClassifier
+    refused(tmp_path / "model", f"got a {type(model).__name__}, expected a", head=other)
+
+
+def test_a_pre_ln_model_is_refused(tmp_path):
+    for kind in MODELS:
+        with pytest.raises(InputError, match="norm_first: got True, expected False, because"):
+            save_pretrained(make(kind, norm_first=True), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_arrays_that_do_not_fit_their_configuration_are_not_written(tmp_path):
+    def saved(change):
+        model = make("token", dtype=np.float32)
+        change(model.params)
+        save_pretrained(model, tmp_path / "model")
+
+    for message, change in {
+        "classifier.b: got shape None": lambda p: p.pop("classifier.b"),
+        "extra: got shape": lambda p: p.update(extra=np.zeros(3, np.float32)),
+        "classifier.b: got shape": lambda p: p.update({"classifier.b": np.zeros(3, np.float32)}),
+        "got float16, float32, expected": lambda p: p.update(
+            {"classifier.b": np.zeros(5, np.float16)}
+        ),
+    }.items():
+        with pytest.raises(InputError, match=message):
+            saved(change)
+    assert not (tmp_path / "model").exists()
+
+
+# Broken folders
+
+
+def test_missing_and_broken_files(tmp_path):
+    folder = tmp_path / "model"
+    refused(folder, "got no such folder, expected a model folder")
+    folder.mkdir()
+    refused(folder, "got a folder without config.json")
+    save_pretrained(make("encoder"), folder)
+    refused(folder / "config.json", "got a file, expected a model folder")
+    whole = (folder / "model.safetensors").read_bytes()
+    for n in (0, 7, 100, len(whole) - 1):
+        (folder / "model.safetensors").write_bytes(whole[:n])
+        refused(folder, "model.safetensors: got a broken file")
+    (folder / "model.safetensors").write_bytes(b"\xff" * 500)
+    refused(folder, "model.safetensors: got a broken file")
+    (folder / "model.safetensors").unlink()
+    refused(folder, "got a folder without model.safetensors")
+    (folder / "model.safetensors").mkdir()
+    refused(folder, "got a folder without model.safetensors")
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b'{"a": 1,}', b"\xff\xfe{}", b"[" * 100_000], ids=lambda t: repr(t[:9])
+)
+def test_broken_json(tmp_path, text):
+    save_pretrained(make("encoder"), tmp_path / "model")
+    (tmp_path / "model" / "config.json").write_bytes(text)
+    refused(tmp_path / "model", "config.json: got no JSON")
+    (tmp_path / "model" / "config.json").write_text("[1]")
+    refused(tmp_path / "model", "config.json: got a JSON list, expected an object")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("architectures", ..., "architectures: got None"),
+        ("architectures", ["BertForNextSentencePrediction"], "got 'BertForNextSentencePrediction'"),
+        ("architectures", ["BertModel", "BertModel"], "architectures: got ['BertModel', 'Bert"),
+        ("model_type", "roberta", "model_type: got 'roberta', expected 'bert'"),
+        ("position_embedding_type", "relative_key", "got 'relative_key', expected 'absolute'"),
+        ("is_decoder", True, "is_decoder: got True, expected False"),
+        ("is_decoder", 0, "is_decoder: got 0, expected False"),
+        ("tie_word_embeddings", False, "tie_word_embeddings: got False, expected True"),
+        ("pruned_heads", {"1": [0]}, "pruned_heads: got {'1': [0]}"),
+        ("classifier_dropout", 0.5, "classifier_dropout: got 0.5, expected null or"),
+        ("hidden_act", "gelu_new", "hidden_act: got 'gelu_new', expected one of gelu"),
+        ("hidden_act", 3, "hidden_act: got 3, expected str"),
+        ("hidden_size", ..., "hidden_size: got nothing, expected int"),
+        ("hidden_size", None, "hidden_size: got nothing, expected int"),
+        ("hidden_size", "12", "hidden_size: got '12', expected int"),
+        ("hidden_size", 12.0, "hidden_size: got 12.0, expected int"),
+        ("hidden_size", 13, "hidden_size: got 13, expected a multiple of num_attention_heads = 3"),
+        ("hidden_dropout_prob", 1.5, "hidden_dropout_prob: got 1.5"),
+        ("hidden_dropout_prob", float("nan"), "hidden_dropout_prob: got nan"),
+        ("attention_probs_dropout_prob", True, "attention_probs_dropout_prob: got True"),
+        ("layer_norm_eps", -1, "layer_norm_eps: got -1"),
+        ("problem_type", "multi_label_classification", "got 'multi_label_classification'"),
+        ("problem_type", "regression", "num_classes: got 5, expected 1"),
+        ("num_labels", 4, "num_labels: got 4, expected 5"),
+        ("id2label", {"0": "a", "2": "b"}, "id2label: got"),
+        ("id2label", [], "id2label: got []"),
+        ("npformer_relu_before_classifier", 1, "npformer_relu_before_classifier: got 1"),
+        ("embedding_size", 128, "embedding_size: got 128, expected no such field"),
+    ],
+)
+def test_fields_that_would_change_the_numbers(tmp_path, field, value, message):
+    save_pretrained(make("sequence"), tmp_path / "model")
+    change_config(tmp_path / "model", **{field: value})
+    refused(tmp_path / "model", "config.json: ", message)
+
+
+def test_fields_that_do_not(tmp_path):
+    model = make("sequence", dropout=0.25)
+    save_pretrained(model, tmp_path / "model")
+    change_config(
+        tmp_path / "model",
+        classifier_dropout=0.25,
+        transformers_version="4.6.0",
+        pad_token_id=3,
+        use_cache=True,
+        position_embedding_type="absolute",
+        num_labels=5,
+        torch_dtype="float32",
+        layer_norm_eps=...,
+        type_vocab_size=6,
+        hidden_act=...,
+    )
+    assert load_pretrained(tmp_path / "model").config == model.config
+
+
+def test_what_transformers_means_by_no_labels(tmp_path):
+    save_pretrained(make("sequence", num_classes=2), tmp_path / "two")
+    change_config(tmp_path / "two", id2label=..., label2id=..., problem_type=...)
+    config = load_pretrained(tmp_path / "two").config
+    assert (config.num_classes, config.problem) == (2, "classification")
+    for kind, problem in (("sequence", "regression"), ("token", "classification")):
+        save_pretrained(make(kind, num_classes=1), tmp_path / kind)
+        change_config(tmp_path / kind, id2label=..., num_labels=1, problem_type=None)
+        config = load_pretrained(tmp_path / kind).config
+        assert isinstance(config, ClassifierConfig)
+        assert (config.num_classes, config.problem) == (1, problem)
+    for wrong in (0, True, "3"):
+        change_config(tmp_path / "two", num_labels=wrong)
+        refused(tmp_path / "two", f"num_labels: got {wrong!r}")
+
+
+def test_arrays_that_are_missing_unexpected_or_of_another_shape(tmp_path):
+    save_pretrained(make("sequence", dtype=np.float32), tmp_path / "model")
+
+    def spoil(arrays):
+        del arrays["classifier.bias"]
+        arrays["bert.extra"] = np.zeros(3, np.float32)
+        name = "bert.encoder.layer.1.intermediate.dense.weight"
+        arrays[name] = arrays[name].T
+
+    change_arrays(tmp_path / "model", spoil)
+    refused(
+        tmp_path / "model",
+        "missing classifier.bias",
+        "unexpected bert.extra",
+        "bert.encoder.layer.1.intermediate.dense.weight (12, 10) instead of (10, 12)",
+    )
+    change_config(tmp_path / "model", num_hidden_layers=3)
+    refused(tmp_path / "model", "missing bert.encoder.layer.2", " and 14 more")
+
+
+def test_half_precision_is_refused(tmp_path):
+    save_pretrained(make("encoder", dtype=np.float32), tmp_path / "model")
+
+    def halve(arrays):
+        name = "encoder.layer.0.output.dense.bias"
+        arrays[name] = arrays[name].astype(np.float16)
+
+    change_arrays(tmp_path / "model", halve)
+    refused(tmp_path / "model", "got F16 in encoder.layer.0.output.dense.bias, expected F32 or F64")
+
+
+def test_names_of_older_checkpoints(tmp_path):
+    model = make("masked_lm", dtype=np.float32)
+    save_pretrained(model, tmp_path / "model")
+
+    def age(arrays):
+        for name in list(arrays):
+            for new, old in (("weight", "gamma"), ("bias", "beta")):
+                if name.endswith(f"LayerNorm.{new}"):
+                    arrays[name.removesuffix(new) + old] = arrays.pop(name)
+        arrays["bert.embeddings.position_ids"] = np.arange(11)[None]
+        arrays["bert.pooler.dense.weight"] = np.zeros((12, 12), np.float32)
+        arrays["bert.pooler.dense.bias"] = np.zeros(12, np.float32)
+        arrays["cls.seq_relationship.weight"] = np.zeros((2, 12), np.float32)
+        arrays["cls.seq_relationship.bias"] = np.zeros(2, np.float32)
+        arrays["cls.predictions.decoder.weight"] = arrays["bert.embeddings.word_embeddings.weight"]
+        arrays["cls.predictions.decoder.bias"] = arrays["cls.predictions.bias"]
+
+    change_arrays(tmp_path / "model", age)
+    again = load_pretrained(tmp_path / "model")
+    for name, p in model.params.items():
+        np.testing.assert_array_equal(again.params[name], p, err_msg=name)
+
+    def untie(arrays):
+        arrays["cls.predictions.decoder.weight"] += 1
+
+    change_arrays(tmp_path / "model", untie)
+    refused(tmp_path / "model", "cls.predictions.decoder.weight, expected it to be equal to bert.")
+
+
+def test_an_interrupted_write_is_read(tmp_path):
+    save_pretrained(make("encoder", dtype=np.float32), tmp_path / "model")
+    (tmp_path / "model").rename(tmp_path / ".model.old")
+    assert isinstance(load_pretrained(tmp_path / "model"), Encoder)
+
+
+def test_importing_loads_no_safetensors():
+    code = "import sys, npformer.models.huggingface; print('safetensors' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "False", result.stderr

@@ -1,0 +1,266 @@
+"""Wrong backwards of layers and models: parts that are right, put together wrongly.
+
+Each function gets the right one and returns the wrong one, to stand in its place.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from npformer.distill.terms import HiddenTerm, PredictionTerm, scores as scores_term
+from npformer.layers import attention as attention_layer
+from npformer.layers.attention import AttentionOutput, MultiHeadAttention
+from npformer.layers.block import EncoderBlock
+from npformer.layers.embeddings import Embeddings
+from npformer.models import encoder as encoder_model
+from npformer.models import heads
+from npformer.models.encoder import Encoder
+from npformer.models.heads import SequenceClassifier
+from npformer.ops import DropoutCache, dropout_backward, layernorm_backward
+from npformer.types import prefixed
+
+
+class ModelMutant(NamedTuple):
+    """Where the mistake is made and the row that must kill it."""
+
+    name: str
+    make: Callable[[Any], Any]
+    owner: Any
+    attribute: str
+    case: str
+
+
+MODEL_MUTANTS: list[ModelMutant] = []
+
+
+def mutant(case, owner, attribute="backward"):
+    """Put a function on the list."""
+
+    def add(make):
+        MODEL_MUTANTS.append(ModelMutant(make.__name__, make, owner, attribute, case))
+        return make
+
+    return add
+
+
+def undo_block(self, doutput, cache, *, first=True, second=True):
+    """`EncoderBlock.backward` in post-LN, whose residuals may be left out."""
+    g = {}
+    duf, g["norm_2.gamma"], g["norm_2.beta"] = layernorm_backward(doutput.y, cache.norm_2)
+    dfed = dropout_backward(duf, cache.dropout_2)
+    du, feedforward = self._feedforward.backward(dfed, cache.feedforward)
+    du = du + duf if second else du
+    dxa, g["norm_1.gamma"], g["norm_1.beta"] = layernorm_backward(du, cache.norm_1)
+    da = AttentionOutput(dropout_backward(dxa, cache.dropout_1), doutput.scores)
+    (dx, _), attention = self._attention.backward(da, cache.attention)
+    g |= prefixed("attention", attention) | prefixed("feedforward", feedforward)
+    return dx + dxa if first else dx, g
+
+
+@mutant("student", EncoderBlock)
+def residual_around_attention_dropped(right):
+    """The gradient goes through the attention only, not around it."""
+    return lambda self, doutput, cache: undo_block(self, doutput, cache, first=False)
+
+
+@mutant("student", EncoderBlock)
+def residual_around_feedforward_dropped(right):
+    """The gradient goes through the feed-forward only, not around it."""
+    return lambda self, doutput, cache: undo_block(self, doutput, cache, second=False)
+
+
+@mutant("student", EncoderBlock)
+def block_loss_on_scores_ignored(right):
+    """The block does not hand the scores' cotangent to its attention."""
+    return lambda self, doutput, cache: right(self, doutput._replace(scores=None), cache)
+
+
+@mutant("student/no scores", EncoderBlock)
+def block_dropout_not_undone(right):
+    """The residual branch's dropout is passed over."""
+    return lambda self, doutput, cache: right(
+        self, doutput, cache._replace(dropout_1=DropoutCache(None))
+    )
+
+
+@mutant("student", MultiHeadAttention)
+def self_attention_without_the_keys_path(right):
+    """x feeds queries, keys and values; only two of the three come back."""
+
+    def backward(self, doutput, cache):
+        blind = cache.k._replace(w=np.zeros_like(cache.k.w))
+        return right(self, doutput, cache._replace(k=blind))
+
+    return backward
+
+
+@mutant("student", MultiHeadAttention)
+def heads_split_without_a_transpose(right):
+    """The gradient's heads are cut from the tokens: (B, T, D) reshaped to (B, H, T, K) at once."""
+
+    def backward(self, doutput, cache):
+        def cut(x, num_heads):
+            batch, length, width = x.shape
+            return x.reshape(batch, num_heads, length, width // num_heads)
+
+        split, attention_layer.split_heads = attention_layer.split_heads, cut
+        try:
+            return right(self, doutput, cache)
+        finally:
+            attention_layer.split_heads = split
+
+    return backward
+
+
+@mutant("student", MultiHeadAttention)
+def query_and_key_gradients_swapped(right):
+    """Of one shape, so that nothing but the numbers tells."""
+
+    def backward(self, doutput, cache):
+        dinput, g = right(self, doutput, cache)
+        return dinput, g | {"w_q": g["w_k"], "w_k": g["w_q"]}
+
+    return backward
+
+
+@mutant("student", Embeddings)
+def segment_gradient_missing(right):
+    """The segment table is forgotten."""
+
+    def backward(self, dy, cache):
+        dinput, g = right(self, dy, cache)
+        return dinput, g | {"segment": np.zeros_like(g["segment"])}
+
+    return backward
+
+
+@mutant("student", Embeddings)
+def position_gradient_averaged(right):
+    """The positions get the mean over the batch."""
+
+    def backward(self, dy, cache):
+        dinput, g = right(self, dy, cache)
+        return dinput, g | {"position": g["position"] / len(dy)}
+
+    return backward
+
+
+@mutant("student", Embeddings)
+def embeddings_dropout_not_undone(right):
+    """The gradient enters the layer norm without the dropout mask."""
+    return lambda self, dy, cache: right(self, dy, cache._replace(dropout=DropoutCache(None)))
+
+
+@mutant("student", Encoder)
+def hidden_gradients_one_layer_off(right):
+    """The cotangent of hidden[l] enters at hidden[l - 1] (hidden has L + 1 entries)."""
+
+    def backward(self, doutput, cache):
+        hidden = doutput.hidden
+        return right(self, doutput._replace(hidden=(*hidden[1:], hidden[0])), cache)
+
+    return backward
+
+
+@mutant("student", Encoder)
+def score_gradients_in_reverse(right):
+    """The layers are walked backwards and the scores' cotangents forwards."""
+
+    def backward(self, doutput, cache):
+        return right(self, doutput._replace(scores=doutput.scores[::-1]), cache)
+
+    return backward
+
+
+@mutant("teacher", Encoder)
+def hidden_gradients_of_the_last_layer_only(right):
+    """Losses on the layers between never reach the weights."""
+
+    def backward(self, doutput, cache):
+        silent = (None,) * self.config.num_layers
+        return right(self, doutput._replace(hidden=(*silent, doutput.hidden[-1])), cache)
+
+    return backward
+
+
+@mutant("pre-LN", encoder_model, "layernorm_backward")
+def final_norm_not_undone(right):
+    """The last norm of pre-LN gets its gradients and lets the one for x pass unchanged."""
+    return lambda dy, cache: (dy.copy(), *right(dy, cache)[1:])
+
+
+@mutant("student", SequenceClassifier, "_at_last")
+def pooler_reads_the_last_token(right):
+    """The pooler's gradient goes to the last token instead of [CLS]."""
+    return lambda self, dlast: right(self, np.roll(dlast, -1, axis=1))
+
+
+@mutant("student", heads, "tanh_backward")
+def pooler_tanh_not_undone(right):
+    """The pooler is taken for linear."""
+    return lambda dy, cache: dy.copy()
+
+
+@mutant("masked LM", heads, "linear_backward")
+def tied_table_without_the_decoder(right):
+    """The token table gets the gradient of the embedding only."""
+
+    def backward(dy, cache):
+        dx, dw, db = right(dy, cache)
+        return dx, 0 * dw if cache.w.base is not None else dw, db
+
+    return backward
+
+
+@mutant("masked LM", Encoder)
+def tied_table_without_the_embedding(right):
+    """The token table gets the gradient of the decoder only."""
+
+    def backward(self, doutput, cache):
+        dinput, g = right(self, doutput, cache)
+        return dinput, g | {"embeddings.token": 0 * g["embeddings.token"]}
+
+    return backward
+
+
+@mutant("hidden term", HiddenTerm)
+def shared_projection_of_one_level(right):
+    """The projection that two levels share gets the gradient of one."""
+
+    def backward(self, dvalue, cache):
+        dstudent, _ = right(self, dvalue, cache)
+        one = cache._replace(projected=cache.projected[:1], errors=cache.errors[:1])
+        _, g = right(HiddenTerm(self.levels[:1], self.projections[:1], self.params), dvalue, one)
+        return dstudent, g
+
+    return backward
+
+
+@mutant("hidden term", HiddenTerm)
+def hidden_gradient_at_the_wrong_level(right):
+    """hidden[m - 1] gets the gradient of hidden[m]."""
+
+    def backward(self, dvalue, cache):
+        dstudent, g = right(self, dvalue, cache)
+        first, *rest = dstudent.hidden
+        return dstudent._replace(hidden=(*rest, first)), g
+
+    return backward
+
+
+@mutant("scores term", scores_term, "mse_backward")
+def scores_term_not_averaged_over_heads(right):
+    """The heads are summed."""
+    return lambda dloss, cache: right(dloss, cache) * cache.error.shape[1]
+
+
+@mutant("prediction term/kl", PredictionTerm)
+def prediction_not_divided_by_the_classes(right):
+    """Forward divides by C, backward does not."""
+
+    def backward(self, dvalue, cache):
+        dstudent, g = right(self, dvalue, cache)
+        return dstudent._replace(logits=dstudent.logits * dstudent.logits.shape[-1]), g
+
+    return backward
