@@ -468,12 +468,13 @@ class Term:
         first, second = cache
         dx, dw, _ = ops.linear_backward(ops.mse_backward(dvalue, second), first)
         grads = {"proj.w": None if self.wrong == "w" else dw}
-        return Pair((None if self.wrong == "hidden" else dx, None), None), grads
+        dy = X if self.wrong == "extra" else None
+        return Pair((None if self.wrong == "hidden" else dx, None), dy), grads
 
 
-def check_term(wrong=""):
+def check_term(wrong="", y=X):
     draw = np.random.default_rng(4)
-    student = Pair((draw.normal(size=(B, T, I)), draw.normal(size=(B, T, I))), X)
+    student = Pair((draw.normal(size=(B, T, I)), draw.normal(size=(B, T, I))), y)
     teacher = Pair((draw.normal(size=(B, T, O)), None), X)
     term = Term({"proj.w": draw.normal(size=(I, O))}, wrong)
     return check_model(term, (student, teacher), constants=("teacher",))
@@ -489,6 +490,12 @@ def test_an_entry_that_matters_must_not_stay_silent():
     with pytest.raises(GradientError, match="or its gradient left None") as caught:
         check_term("hidden")
     assert caught.value.name == "student.hidden.0"
+
+
+def test_an_entry_that_is_not_there_has_no_gradient():
+    with pytest.raises(GradientError, match="the input is None") as caught:
+        check_term("extra", y=None)
+    assert caught.value.name == "student.y"
 
 
 def test_a_parameter_never_stays_silent():

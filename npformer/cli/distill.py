@@ -40,18 +40,16 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         ),
     )
     for name, (kind, metavar, text) in OPTIONS.items():
-        option = "--" + name.replace("_", "-")
         parser.add_argument(
-            option, type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS
+            _option(name), type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS
         )
     for name, kind, text in (
         ("steps", int, "updates of a phase, such as finetune=300"),
         ("epochs", float, "passes of a phase over its data, such as finetune=3"),
         ("rates", float, "peak learning rate of a phase, such as finetune=3e-4"),
     ):
-        option = "--rate" if name == "rates" else f"--{name}"
         parser.add_argument(
-            option,
+            _option(name),
             dest=name,
             type=_amount(kind),
             action="append",
@@ -59,7 +57,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
             help=text,
             default=argparse.SUPPRESS,
         )
-    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="seeds, with a verdict")
+    parser.add_argument("--seeds", type=int, metavar="N", help="seeds, with a verdict; default 1")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default runs/<date-time>")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
@@ -73,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from npformer.distill.settings import Settings
     from npformer.distill.tinybert import distil
     from npformer.train.malloc import keep_freed_memory
-    from npformer.train.run import Run
+    from npformer.train.run import Run, read_settings
 
     keep_freed_memory()
     given = {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)}
@@ -82,36 +80,43 @@ def run(args: argparse.Namespace) -> int:
         for name in ("steps", "epochs", "rates")
         if hasattr(args, name)
     }
-    if args.seeds < 1:
+    if args.seeds is not None:
+        given["seeds"] = args.seeds
+    if given.get("seeds", 1) < 1:
         raise InputError(f"--seeds: got {args.seeds}, expected at least 1")
     folder = args.out or Path("runs") / time.strftime("%Y-%m-%d-%H%M%S")
     if args.resume:
         if args.out is None:
             raise InputError("--resume: got no --out, expected the folder of the run to go on with")
-        opened = Run.resume(folder)
-        saved = dict(opened.settings)
-        seeds = int(saved.pop("seeds"))
-        settings = Settings.from_dict(saved)
+        saved = {"seeds": 1, **read_settings(folder)}  # a seed's own folder has no number of seeds
         for name, value in given.items():
-            if getattr(settings, name) != value:
+            if name not in saved or saved[name] != value:
                 raise InputError(
-                    f"--{name}: got {value}, expected what the run was started with, "
-                    f"{getattr(settings, name)} (--resume needs no other options)"
+                    f"{_option(name)}: got {value}, expected what the run was started with, "
+                    f"{saved.get(name)} (--resume needs no other options)"
                 )
     else:
-        settings, seeds = Settings.from_dict(given), args.seeds
+        saved = {"seeds": 1, **given}
+    seeds = saved.pop("seeds")
+    settings = Settings.from_dict(saved)
+    if args.resume:
+        opened = Run.resume(folder)
+    else:
         opened = Run.create(folder, {**settings.to_dict(), "seeds": seeds})
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
     started = time.perf_counter()
-    say(f"run: {folder}")
     try:
         if seeds > 1:
             results = distil_seeds(opened, settings, seeds, say)
         else:
             results = distil(opened, settings, say)
+    except InputError:
+        if not args.resume:
+            opened.discard()
+        raise
     except KeyboardInterrupt:
         say(f"stopped; to go on: npformer distill --out {folder} --resume")
         raise
@@ -126,6 +131,11 @@ def run(args: argparse.Namespace) -> int:
         print(verdict_line(results))
     print(f"{time.perf_counter() - started:.0f} s; everything is in {folder}")
     return 0
+
+
+def _option(name: str) -> str:
+    """Return the option that gives a setting."""
+    return "--rate" if name == "rates" else "--" + name.replace("_", "-")
 
 
 def _amount(kind: Callable[[str], Any]) -> Callable[[str], tuple[str, Any]]:

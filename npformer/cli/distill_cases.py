@@ -112,8 +112,9 @@ def _layer_terms() -> list[ModelCase]:
     embeddings = ModelOutput(hidden=(below, None, None))
     states = ModelOutput(hidden=(None, first, second))
     targets = ModelOutput(hidden=tuple(rng.standard_normal((5, 3, 5, TEACHER.d_model))))
+    low, high = rng.standard_normal((2, 3, 3, 5, 5))
     scores = (
-        ModelOutput(scores=tuple(rng.standard_normal((2, 3, 3, 5, 5)))),
+        ModelOutput(scores=(low, high)),
         ModelOutput(scores=tuple(rng.standard_normal((4, 3, 3, 5, 5)))),
     )
     w, v = rng.standard_normal((2, SMALLER.d_model, TEACHER.d_model))
@@ -130,8 +131,20 @@ def _layer_terms() -> list[ModelCase]:
         _term("embedding/padding and bias", biased, embeddings, targets),
         _term("hidden", shared, states, targets),
         _term("hidden/per level", apart, states, targets),
+        _term(
+            "hidden/a layer from two",
+            replace(shared, levels=((1, 2), (1, 4))),
+            ModelOutput(hidden=(None, first, None)),
+            targets,
+        ),
         _term("hidden/padding", replace(shared, include_padding=True), states, targets),
         _term("attention", AttentionScoresTerm(layers), *scores),
+        _term(
+            "attention/a layer from two",
+            AttentionScoresTerm(((1, 2), (1, 4))),
+            ModelOutput(scores=(low, None)),
+            scores[1],
+        ),
         _term("attention/queries", AttentionScoresTerm(layers, mask_queries=False), *scores),
         _term("attention/released", released, *scores),
     ]

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 
@@ -30,12 +31,14 @@ def run(args: argparse.Namespace) -> int:
     pairs = [text.split("\t") for text in args.texts]
     if len({len(pair) for pair in pairs}) != 1 or len(pairs[0]) > 2:
         raise InputError("TEXT: got texts and pairs, expected all single or all with one tab")
-    encoded, _ = encode_examples(
+    encoded, cut = encode_examples(
         tokenizer,
         [pair[0] for pair in pairs],
         [pair[1] for pair in pairs] if len(pairs[0]) == 2 else None,
         max_len=model.config.max_len,
     )
+    if cut:
+        print(f"{cut} of {len(encoded)} cut at {model.config.max_len} pieces", file=sys.stderr)
     logits = predict_logits(model, encoded, special_ids(tokenizer).pad)  # (N, C)
     rows = []
     if model.config.problem == "regression":

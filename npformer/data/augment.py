@@ -1,44 +1,39 @@
 """TinyBERT's data augmentation: copies of a sentence in which some words are exchanged.
 
-Distillation wants many inputs for the teacher to answer, and these are cheap ones. What may stand in
-for a word of one piece, a masked language model says; for a word of several pieces, its neighbours in
-the embedding table do. The copies keep the label of their source, whatever the new words mean: the
-teacher is asked again.
+Distillation wants many inputs for the teacher to answer, and these are cheap ones. A masked
+language model says what may stand in for a word of one piece; a word of several pieces gives way to
+its neighbours in the teacher's embedding table. A copy keeps the label of its source, whatever the
+new words mean: its use is to be answered by the teacher.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from npformer.checks import InputError, check_fraction, check_shape
-from npformer.data.batches import Batch, Encoded, collate
+from npformer.checks import InputError, check_fraction
+from npformer.data.candidates import Answer, Candidates, PredictMasked, Request, Words
 from npformer.data.glue import Examples
 from npformer.data.stop_words import STOP_WORDS
-from npformer.data.tokenizer import SpecialIds, special_ids
-from npformer.types import FloatArray, IntArray
+from npformer.types import FloatArray
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-# (batch, P flat positions into B * T) -> logits of shape (P, V)
-PredictMasked = Callable[[Batch, IntArray], FloatArray]
-Words = tuple[str, ...]
 
 
 class Change(NamedTuple):
     """One exchanged word."""
 
     sentence: int  # 0 in the first sentence, 1 in the second
-    index: int  # of the word, from 0
+    word_index: int  # from 0, punctuation counted
     old: str
     new: str
     how: str  # "model", or "neighbour" in the embedding table
 
 
 class Augmented(NamedTuple):
-    """A copy of an example and the record of how it came about."""
+    """A copy of an example, and the record of how it came about."""
 
     first: str
     second: str | None
@@ -52,6 +47,10 @@ class Copy(NamedTuple):
 
     words: Words
     changes: list[Change]
+
+
+# For each attempt the words to exchange, and a number in [0, 1) that picks the candidate.
+Plan = list[list[tuple[int, float]]]
 
 
 def augment(
@@ -75,14 +74,15 @@ def augment(
 
     In each attempt, each word is exchanged with probability ``p_t`` for one of its K candidates. A
     word is what the tokenizer splits at white space and punctuation, hence every Chinese character;
-    punctuation stays. Candidates are whole words, never ``##`` pieces or special tokens. The masked
-    word is hidden from the model. A copy equal to its source or to an earlier copy is dropped, and
-    its attempt is lost. Copies are written in the tokenizer's normal form, words joined by spaces.
+    punctuation stays. Candidates are whole words, never ``##`` pieces or special tokens. The model
+    does not see the word it is asked about. A copy equal to its source or to an earlier copy is
+    dropped, and its attempt is lost. Texts come in the tokenizer's normal form, words joined by
+    spaces.
 
     Parameters
     ----------
     examples : Examples
-        Of a pair, both sentences are edited in each attempt.
+        Of a pair, each attempt edits both sentences.
     tokenizer : tokenizers.Tokenizer
     predict_masked : callable
         ``predict_masked(batch, positions) -> logits``, with positions flat into B * T and logits an
@@ -91,23 +91,23 @@ def augment(
         The teacher's.
     seed : sequence of int
     max_len : int
-        A word behind the first ``max_len - 1`` tokens is not exchanged.
+        Words of one piece beyond the first ``max_len`` tokens are not exchanged.
     p_t : float
     n_a : int
     k : int
     batch_size : int
-        The number of masked sentences in a batch of ``predict_masked``.
+        The number of sentences that ``predict_masked`` gets at once.
     candidates_once : bool
-        Ask for the candidates of a word once, in the original sentence, and use them in all copies,
-        as the released code does. False is the paper's algorithm: ask again for every copy, in the
-        sentence as edited so far, at ``p_t * n_a`` times the price.
+        Ask for the candidates of a word once, in the original sentence, as the released code does.
+        False is the paper's algorithm: ask again for every copy, in the sentence as edited so far,
+        which costs about ``p_t * n_a`` times as much.
     show_original : bool
-        Released code: the model sees the sentence unmasked as its second segment.
+        Released code: the model gets the sentence, unmasked, as its second segment.
     skip_non_latin : bool
         Released code: exchange only words of the letters a to z that are no stop-words.
     reuse_last_first : bool
-        Released code, pairs: first copies of sentence A beside the original B, then copies of B, all
-        beside the last copy of A.
+        Released code, pairs: ``n_a`` copies of sentence A beside the original B, then ``n_a``
+        copies of B, all beside the last copy of A.
 
     Returns
     -------
@@ -116,43 +116,110 @@ def augment(
 
     References
     ----------
-    Jiao et al. 2020, algorithm 1. Deviations: ``candidates_once``; the neighbours are taken from the
-    teacher's embedding table instead of GloVe; punctuation is left alone.
+    Jiao et al. 2020, algorithm 1. Deviations: ``candidates_once``; neighbours are taken from the
+    teacher's embedding table, not from GloVe; punctuation is left alone.
     """
     check_fraction("p_t", p_t, below_one=False)
     for name, value in (("n_a", n_a), ("k", k), ("batch_size", batch_size)):
         if value < 1:
             raise InputError(f"{name}: got {value}, expected at least 1")
-    ask = _Candidates(
-        tokenizer, predict_masked, embedding_table, k, max_len, batch_size, show_original
+    candidates = Candidates(
+        tokenizer,
+        predict_masked,
+        embedding_table,
+        k=k,
+        max_len=max_len,
+        batch_size=batch_size,
+        show_original=show_original,
     )
+    may_change = _is_latin_content_word if skip_non_latin else _is_word
 
-    def copies_of(texts: list[str], side: int) -> list[list[Copy]]:
-        sentences = [ask.words(text) for text in texts]
-        rng = np.random.default_rng([*seed, side])
-        open_to_change = _is_latin_content_word if skip_non_latin else _is_word
-        plans = [_plan(words, rng, n_a, p_t, open_to_change) for words in sentences]
-        edit = _edit_once if candidates_once else _edit_in_turn
-        return edit(sentences, plans, ask, side)
+    def copies_of(texts: list[str], sentence: int) -> list[list[Copy]]:
+        """Return the original and its copies, for each text."""
+        originals = [candidates.split(text) for text in texts]
+        rng = np.random.default_rng([*seed, sentence])
+        plans = [_plan(words, rng, n_a, p_t, may_change) for words in originals]
+        return _edit(originals, plans, candidates, sentence, candidates_once)
 
-    a = copies_of(examples.first, 0)
-    b = None if examples.second is None else copies_of(examples.second, 1)
-    found: list[Augmented] = []
-    for source, first in enumerate(examples.first):
-        label = None if examples.labels is None else examples.labels[source].item()
-        original = Copy(ask.words(first), [])
-        if examples.second is None or b is None:
-            pairs = [(x, None) for x in a[source]]
-            seen = {(original.words, None)}
-        else:
-            second = Copy(ask.words(examples.second[source]), [])
-            pairs = _pair(a[source], b[source], second, reuse_last_first)
-            seen = {(original.words, second.words)}
-        for x, y in pairs:
-            key = (x.words, None if y is None else y.words)
-            if key not in seen:
-                seen.add(key)
-                texts = " ".join(x.words), None if y is None else " ".join(y.words)
-                changes = x.changes + ([] if y is None else y.changes)
-                found.append(Augmented(*texts, label, source, changes))
-    return found
+    first = copies_of(examples.first, 0)
+    if examples.second is None:
+        pairs: list[list[tuple[Copy, Copy | None]]] = [[(x, None) for x in xs] for xs in first]
+    else:
+        pair_up = _pair_as_released if reuse_last_first else _pair_up
+        second = copies_of(examples.second, 1)
+        pairs = [pair_up(xs, ys) for xs, ys in zip(first, second, strict=True)]
+    labels = [None] * len(examples) if examples.labels is None else examples.labels.tolist()
+    return [copy for i, label in enumerate(labels) for copy in _distinct(pairs[i], label, i)]
+
+
+def _plan(
+    words: Words,
+    rng: np.random.Generator,
+    n_a: int,
+    p_t: float,
+    may_change: Callable[[str], bool],
+) -> Plan:
+    chosen = rng.random((n_a, len(words))) < p_t
+    chosen &= np.array([may_change(word) for word in words], dtype=bool)
+    picks = rng.random((n_a, len(words)))
+    return [[(int(j), float(picks[n, j])) for j in np.flatnonzero(chosen[n])] for n in range(n_a)]
+
+
+def _edit(
+    originals: list[Words], plans: list[Plan], candidates: Candidates, sentence: int, once: bool
+) -> list[list[Copy]]:
+    """Carry the plans out, from left to right, all copies of all sentences side by side."""
+    copies = [
+        [Copy(words, [])] * (1 + len(plan)) for words, plan in zip(originals, plans, strict=True)
+    ]
+    todo = [(s, n, swaps) for s, plan in enumerate(plans) for n, swaps in enumerate(plan, start=1)]
+    answers: dict[Request, Answer] = {}
+    for turn in range(max((len(swaps) for _, _, swaps in todo), default=0)):
+        todo = [job for job in todo if turn < len(job[2])]
+        requests = [
+            Request(originals[s] if once else copies[s][n].words, swaps[turn][0])
+            for s, n, swaps in todo
+        ]
+        unknown = [request for request in dict.fromkeys(requests) if request not in answers]
+        answers.update(zip(unknown, candidates.ask(unknown), strict=True))
+        for (s, n, swaps), request in zip(todo, requests, strict=True):
+            copies[s][n] = _exchange(copies[s][n], *swaps[turn], answers[request], sentence)
+    return copies
+
+
+def _exchange(copy: Copy, index: int, pick: float, answer: Answer, sentence: int) -> Copy:
+    old = copy.words[index]
+    new = answer.words[int(pick * len(answer.words))] if answer.words else old
+    if new == old:
+        return copy
+    words = (*copy.words[:index], new, *copy.words[index + 1 :])
+    return Copy(words, [*copy.changes, Change(sentence, index, old, new, answer.how)])
+
+
+def _pair_up(xs: list[Copy], ys: list[Copy]) -> list[tuple[Copy, Copy | None]]:
+    return [*zip(xs, ys, strict=True)]
+
+
+def _pair_as_released(xs: list[Copy], ys: list[Copy]) -> list[tuple[Copy, Copy | None]]:
+    return [(x, ys[0]) for x in xs] + [(xs[-1], y) for y in ys[1:]]
+
+
+def _distinct(
+    pairs: list[tuple[Copy, Copy | None]], label: float | int | None, source: int
+) -> list[Augmented]:
+    """Leave out the original, which comes first, and what is there already."""
+    by_text: dict[tuple[Words, Words | None], Augmented] = {}
+    for x, y in pairs:
+        first, second = " ".join(x.words), None if y is None else " ".join(y.words)
+        changes = x.changes + ([] if y is None else y.changes)
+        copy = Augmented(first, second, label, source, changes)
+        by_text.setdefault((x.words, None if y is None else y.words), copy)
+    return list(by_text.values())[1:]
+
+
+def _is_word(word: str) -> bool:
+    return word.isalnum()
+
+
+def _is_latin_content_word(word: str) -> bool:
+    return re.fullmatch("[a-z]+", word) is not None and word not in STOP_WORDS

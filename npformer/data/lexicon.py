@@ -1,8 +1,7 @@
 """The words and clauses of the embedded task; `npformer.data.reviews` puts them together.
 
-In a clause, ``{n}`` is a noun, ``{a}`` an adjective (or two of one polarity), ``{v}`` a verb, ``{vd}``
-its past tense and ``{q}`` a quality. All that a clause needs to mean is its sign: +1 if it says of
-its noun what its opinion word says, -1 if it denies it.
+In a clause, ``{n}`` is a noun, ``{a}`` an adjective (or two of one polarity), ``{v}`` a verb,
+``{vd}`` its past tense and ``{q}`` a quality.
 """
 
 from typing import NamedTuple
@@ -15,6 +14,10 @@ class Words(NamedTuple):
     negative: list[str]
 
 
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
 class Domain(NamedTuple):
     """A kind of place or thing, its parts, and adjectives that only fit there."""
 
@@ -24,69 +27,74 @@ class Domain(NamedTuple):
 
 DOMAINS = (
     Domain(
-        nouns="food soup bread menu waiter kitchen dessert coffee breakfast wine sauce salad steak "
-        "pasta terrace chef pizza curry".split(),
+        nouns=_words(
+            "food soup bread menu waiter kitchen dessert coffee breakfast wine sauce salad "
+            "steak pasta terrace chef pizza curry"
+        ),
+        adjectives=Words(_words("delicious tasty fresh juicy"), _words("bland stale greasy soggy")),
+    ),
+    Domain(
+        nouns=_words(
+            "film plot acting script ending cast soundtrack dialogue direction story "
+            "camerawork pacing opening villain hero sequel scenery editing"
+        ),
         adjectives=Words(
-            "delicious tasty fresh juicy crisp flavourful mouthwatering hearty".split(),
-            "bland stale greasy soggy burnt tasteless rancid undercooked".split(),
+            _words("gripping moving witty touching"), _words("predictable boring shallow wooden")
         ),
     ),
     Domain(
-        nouns="film plot acting script ending cast soundtrack dialogue direction story camerawork "
-        "pacing opening villain hero sequel scenery editing".split(),
+        nouns=_words(
+            "kettle screen battery keyboard handle manual charger motor lid cable case "
+            "speaker software camera packaging strap filter switch"
+        ),
         adjectives=Words(
-            "gripping moving witty suspenseful touching hilarious poetic absorbing".split(),
-            "predictable boring shallow wooden pretentious tedious contrived corny".split(),
+            _words("sturdy reliable handy durable"), _words("flimsy faulty clumsy wobbly")
         ),
     ),
     Domain(
-        nouns="kettle screen battery keyboard handle manual charger motor lid cable case speaker "
-        "software camera packaging strap filter switch".split(),
-        adjectives=Words(
-            "sturdy reliable handy durable efficient robust precise ergonomic".split(),
-            "flimsy faulty clumsy fragile wobbly defective impractical rusty".split(),
+        nouns=_words(
+            "room bed view pool lobby bathroom reception balcony shower garden gym sauna lift "
+            "neighbourhood mattress concierge hallway lounge"
         ),
-    ),
-    Domain(
-        nouns="room bed view pool lobby bathroom reception balcony shower garden gym sauna lift "
-        "neighbourhood mattress concierge hallway lounge".split(),
         adjectives=Words(
-            "cosy spotless comfortable peaceful spacious quiet inviting elegant".split(),
-            "filthy noisy cramped damp shabby mouldy smelly gloomy".split(),
+            _words("cosy spotless peaceful spacious"), _words("filthy noisy cramped damp")
         ),
     ),
 )
 
 ADJECTIVES = Words(
-    "good great excellent wonderful superb lovely fantastic brilliant splendid delightful "
-    "marvellous pleasant impressive outstanding perfect charming magnificent terrific fabulous "
-    "remarkable admirable enjoyable satisfying stunning".split(),
-    "bad terrible awful horrible dreadful poor disappointing mediocre lousy unpleasant abysmal "
-    "atrocious annoying appalling pathetic miserable nasty frustrating hopeless dismal shoddy "
-    "unbearable inferior disgraceful".split(),
+    _words(
+        "good great excellent wonderful superb lovely fantastic brilliant delightful pleasant "
+        "impressive perfect charming terrific remarkable enjoyable"
+    ),
+    _words(
+        "bad terrible awful horrible dreadful poor disappointing mediocre lousy unpleasant "
+        "annoying pathetic miserable nasty frustrating hopeless"
+    ),
 )
 QUALITIES = Words(
-    "charm style character appeal merits strengths virtues class".split(),
-    "flaws faults problems defects weaknesses shortcomings drawbacks errors".split(),
+    _words("charm style character appeal merits strengths"),
+    _words("flaws faults problems defects weaknesses errors"),
 )
 # Each verb with its past tense.
 VERBS = Words(
-    "love/loved enjoy/enjoyed like/liked adore/adored admire/admired praise/praised "
-    "recommend/recommended appreciate/appreciated".split(),
-    "hate/hated dislike/disliked detest/detested loathe/loathed despise/despised "
-    "regret/regretted resent/resented deplore/deplored".split(),
+    _words("love/loved enjoy/enjoyed like/liked adore/adored admire/admired praise/praised"),
+    _words(
+        "hate/hated dislike/disliked detest/detested loathe/loathed regret/regretted resent/resented"
+    ),
 )
-# They strengthen or weaken an adjective and never turn it round. Some go with any adjective; others,
-# as in real text, keep company with one polarity, which is how unlabelled text betrays it.
-INTENSIFIERS = "very really quite rather fairly extremely somewhat incredibly".split()
+# They strengthen or weaken an adjective and never turn it round. Some go with any adjective; others
+# keep company with one polarity, as in real text, which is how unlabelled text betrays it.
+INTENSIFIERS = _words("very really quite rather fairly extremely somewhat incredibly")
 COMPANIONS = Words(
-    "truly wonderfully beautifully refreshingly pleasantly genuinely".split(),
-    "painfully utterly hopelessly needlessly terribly dreadfully".split(),
+    _words("truly wonderfully beautifully refreshingly genuinely"),
+    _words("painfully utterly hopelessly needlessly terribly"),
 )
-PEOPLE = (
-    "my sister/my brother/my neighbour/my boss/the critics/a friend/my parents/the guide/"
-    "a colleague/my cousin/the papers/my uncle/our driver/a blogger/my flatmate/the locals"
-).split("/")
+PEOPLE = [
+    *("my sister", "my brother", "my neighbour", "my boss", "the critics", "a friend"),
+    *("my parents", "the guide", "a colleague", "my cousin", "the papers", "my uncle"),
+    *("our driver", "a blogger", "my flatmate", "the locals"),
+]
 
 # Clauses in which the speaker, or a group with the speaker in it, says what the opinion word says.
 # Some hold a negation that does not reach the opinion word, or two that undo each other.

@@ -105,6 +105,10 @@ def generate_reviews(
     -------
     Task
     """
+    sizes = {"labelled": labelled, "unlabelled": unlabelled, "dev": dev, "test": test}
+    for name, size in sizes.items():
+        if size < 0:
+            raise InputError(f"{name}: got {size} sentences, expected 0 or more")
     seen: set[str] = set()
     dev_split = _split("dev", dev, seed, 0, seen)
     test_split = _split("test", test, seed, 1, seen)
@@ -116,8 +120,6 @@ def generate_reviews(
 
 
 def _split(name: str, size: int, seed: int, stream: int, seen: set[str]) -> Examples:
-    if size < 0:
-        raise InputError(f"{name}: got {size} sentences, expected 0 or more")
     rng = np.random.default_rng([seed, stream])
     texts: list[str] = []
     labels = np.arange(size) % 2
@@ -140,11 +142,15 @@ def _sentence(rng: np.random.Generator, verdict: int, groups: tuple[int, ...]) -
         if (f + i + j) % 6 in groups:
             break
     domain = lexicon.DOMAINS[rng.integers(len(lexicon.DOMAINS))]
-    nouns = [str(n) for n in rng.choice(domain.nouns, size=2, replace=False)]
+    first, second = rng.permutation(len(domain.nouns))[:2]
     return frame.pattern.format(
         who=_pick(rng, lexicon.PEOPLE),
-        x=_fill(rng, clause_x, nouns[0], _polarity(rng, frame.x, denied[0], verdict), domain),
-        y=_fill(rng, clause_y, nouns[1], _polarity(rng, frame.y, denied[1], verdict), domain),
+        x=_fill(
+            rng, clause_x, domain.nouns[first], _polarity(rng, frame.x, denied[0], verdict), domain
+        ),
+        y=_fill(
+            rng, clause_y, domain.nouns[second], _polarity(rng, frame.y, denied[1], verdict), domain
+        ),
     )
 
 
@@ -172,15 +178,15 @@ def _fill(
         words = words + domain.adjectives[polarity]
     adjective = _pick(rng, words)
     how = rng.random()
-    if how < 0.4:
+    if how < 0.6:
         adjective = f"{_pick(rng, lexicon.COMPANIONS[polarity])} {adjective}"
-    elif how < 0.5:
+    elif how < 0.7:
         adjective = f"{_pick(rng, lexicon.INTENSIFIERS)} {adjective}"
-    elif how < 0.65:
+    elif how < 0.8:
         adjective = f"{adjective} and {_pick(rng, words)}"
     verb, past = _pick(rng, lexicon.VERBS[polarity]).split("/")
     quality = _pick(rng, lexicon.QUALITIES[polarity])
-    if rng.random() < 0.5:
+    if rng.random() < 0.6:
         companion = _pick(rng, lexicon.COMPANIONS[polarity])
         verb, past = f"{companion} {verb}", f"{companion} {past}"
         quality = f"{_pick(rng, lexicon.ADJECTIVES[polarity])} {quality}"

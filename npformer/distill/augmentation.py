@@ -1,7 +1,6 @@
 """The augmentation phase: more sentences of the task, with a record of every change."""
 
 import json
-import os
 
 from npformer.data.augment import Augmented, augment
 from npformer.data.batches import Batch, Encoded
@@ -9,6 +8,7 @@ from npformer.data.tokenizer import encode_examples
 from npformer.distill.job import MASK, Job
 from npformer.distill.teacher import Pretrained
 from npformer.models.heads import MaskedLM
+from npformer.train.run import write_text
 from npformer.types import FloatArray, IntArray
 
 
@@ -28,10 +28,8 @@ def augmented_texts(job: Job, pretrained: Pretrained) -> Encoded:
         augmented = _augment(job, pretrained, copies)
 
         def write() -> None:
-            temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
             lines = (json.dumps(item._asdict(), ensure_ascii=False) for item in augmented)
-            temporary.write_text("\n".join(lines) + "\n", "utf-8")
-            temporary.replace(path)
+            write_text(path, "\n".join(lines) + "\n")
 
         job.run.finish("augment", {"sentences": len(augmented)}, write)
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
@@ -45,3 +43,33 @@ def augmented_texts(job: Job, pretrained: Pretrained) -> Encoded:
     if labels is not None:
         labels = labels[[*range(len(job.train)), *(row["source"] for row in rows)]]
     return Encoded(job.train.ids + more.ids, job.train.segments + more.segments, labels)
+
+
+def _augment(job: Job, pretrained: MaskedLM, copies: int) -> list[Augmented]:
+    from tqdm import tqdm
+
+    recipe = job.recipe
+    with tqdm(desc=f"{'augment':>12}", unit=" batches", disable=None) as bar:
+
+        def predict_masked(batch: Batch, positions: IntArray) -> FloatArray:
+            bar.update()
+            output, _ = pretrained.forward(
+                batch.ids, batch.keep, batch.segments, positions=positions
+            )
+            if output.logits is None:
+                raise ValueError("a masked LM always gives logits")
+            return output.logits
+
+        return augment(
+            job.task.train,
+            job.tokenizer,
+            predict_masked,
+            pretrained.params["encoder.embeddings.token"],
+            seed=job.seed("augment", MASK),
+            max_len=job.settings.max_len,
+            n_a=copies,
+            candidates_once=recipe.candidates_once,
+            show_original=recipe.show_original,
+            skip_non_latin=recipe.skip_non_latin,
+            reuse_last_first=recipe.reuse_last_first,
+        )

@@ -53,14 +53,17 @@ def compare(job: Job, models: Mapping[str, SequenceClassifier]) -> dict[str, Any
             "ms_end_to_end": whole[name],
         }
         if job.task.kind == "classification":
+            labels = np.asarray(job.dev.labels, dtype=np.int64)
             probs, _ = softmax_forward(logits[name])
-            row["calibration_error"] = expected_calibration_error(probs, job.dev.labels)
+            row["calibration_error"] = expected_calibration_error(probs, labels)
             row["agreement"] = agreement(logits[name], logits["teacher"])
         results[name] = row
     for name, row in results.items():
         teacher = results["teacher"]
         if name != "teacher":
-            row["retained"] = row[job.primary] / (teacher[job.primary] or np.nan)
+            # Not NaN, which JSON does not have: a teacher may have learnt nothing.
+            whole_score = teacher[job.primary]
+            row["retained"] = row[job.primary] / whole_score if whole_score else None
             row["speed_up"] = teacher["ms_per_sentence"] / row["ms_per_sentence"]
             row["times_smaller"] = teacher["parameters"] / row["parameters"]
     if job.task.kind == "classification":
@@ -93,7 +96,7 @@ def table(results: Mapping[str, Any], measure: str) -> list[str]:
                 f"{row['parameters']:,}",
                 f"{row['megabytes']:.1f}",
                 f"{row[measure]:.4f}",
-                f"{100 * row['retained']:.1f} %" if "retained" in row else "",
+                f"{100 * row['retained']:.1f} %" if row.get("retained") is not None else "",
                 f"{row['agreement']:.3f}" if "agreement" in row else "",
                 f"{row['ms_per_sentence']:.2f}",
                 f"{row['ms_end_to_end']:.2f}",

@@ -8,6 +8,7 @@ from npformer.data.batches import collate
 from npformer.distill.job import Job
 from npformer.models.heads import SequenceClassifier
 from npformer.ops.softmax import softmax_forward
+from npformer.train.checkpoint import naming
 from npformer.types import FloatArray
 
 TERMS = ("embedding", "hidden", "attention", "prediction")
@@ -39,7 +40,8 @@ def save_figures(job: Job, teacher: SequenceClassifier, student: SequenceClassif
     for name, figure in figures.items():
         FigureCanvasAgg(figure)
         paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1], dpi=120)
+        with naming(paths[-1]):
+            figure.savefig(paths[-1], dpi=120)
     return paths
 
 

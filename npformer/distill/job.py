@@ -24,10 +24,11 @@ from npformer.distill.settings import PHASES, Settings
 from npformer.models.config import ClassifierConfig, EncoderConfig
 from npformer.models.folder import write_folder
 from npformer.models.heads import SequenceClassifier
-from npformer.models.huggingface import Model, write_model
+from npformer.models.huggingface import write_model
+from npformer.models.huggingface_config import Model
 from npformer.train.evaluate import predict_logits, score
 from npformer.train.phase import Evaluate, Phase
-from npformer.train.run import Run
+from npformer.train.run import Run, write_text
 from npformer.types import Params
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Job:
     train: Encoded
     dev: Encoded
     unlabelled: Encoded
+    cut: int  # how many texts were longer than max_len
     say: Callable[[str], None]  # gets one line of what is going on
 
     @property
@@ -61,6 +63,15 @@ class Job:
     def special(self) -> SpecialIds:
         """The ids of [PAD], [MASK] and so on."""
         return special_ids(self.tokenizer)
+
+    @property
+    def summary(self) -> str:
+        """What there is to learn from, in a line."""
+        cut = f"; {self.cut:,} cut at {self.settings.max_len} pieces" if self.cut else ""
+        return (
+            f"{self.task.name}: {len(self.train):,} labelled, {len(self.unlabelled):,} unlabelled, "
+            f"{len(self.dev):,} dev; {self.tokenizer.get_vocab_size():,} word pieces{cut}"
+        )
 
     @property
     def primary(self) -> str:
@@ -136,7 +147,7 @@ class Job:
 
     def keep(self, model: Model, name: str, projections: Params | None = None) -> None:
         """Write a model, with its tokenizer, and what else the next phase reads."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         labels = list(self.task.label_names) if isinstance(model, SequenceClassifier) else None
 
@@ -144,7 +155,8 @@ class Job:
             write_model(model, folder, labels=labels or None)
             save_tokenizer(self.tokenizer, folder)
             if projections is not None:
-                save_file(projections, folder / PROJECTIONS)
+                # Not save_file, which reports a full disk as an error of its own kind.
+                (folder / PROJECTIONS).write_bytes(save(projections))
 
         write_folder(self.folder(name), fill)
 
@@ -173,7 +185,7 @@ def prepare(run: Run, settings: Settings, say: Callable[[str], None]) -> Job:
         tokenizer = load_tokenizer(path)
     else:
         tokenizer = train_wordpiece(texts, settings.vocab_size)
-        save_tokenizer(tokenizer, run.folder)
+        write_text(path, tokenizer.to_str(pretty=True))
     cut = 0
     encoded = []
     for split in (task.train, task.dev):
@@ -187,16 +199,28 @@ def prepare(run: Run, settings: Settings, say: Callable[[str], None]) -> Job:
         cut += too_long
     else:
         unlabelled = replace(encoded[0], labels=None)
-    say(
-        f"{task.name}: {len(encoded[0]):,} labelled, {len(unlabelled):,} unlabelled, "
-        f"{len(encoded[1]):,} dev; {tokenizer.get_vocab_size():,} word pieces"
-        + (f"; {cut:,} cut at {settings.max_len} pieces" if cut else "")
-    )
-    return Job(run, settings, task, tokenizer, encoded[0], encoded[1], unlabelled, say)
+    return Job(run, settings, task, tokenizer, encoded[0], encoded[1], unlabelled, cut, say)
 
 
 def load_task(settings: Settings) -> Task:
-    """Return the reviews, or the task in a folder, with as many labelled examples as asked for."""
+    """Return the reviews, or the task in a folder, with as many labelled examples as asked for.
+
+    Raises
+    ------
+    InputError
+        If there are fewer, or if all those chosen have the same label.
+    """
+    task = _load_task(settings)
+    labels = task.train.labels
+    if labels is not None and len(np.unique(labels)) < 2:
+        raise InputError(
+            f"--labelled: got {settings.labelled} with one label between them, expected enough "
+            "for two"
+        )
+    return task
+
+
+def _load_task(settings: Settings) -> Task:
     if settings.data is None:
         labelled = 2_000 if settings.labelled is None else settings.labelled
         return generate_reviews(

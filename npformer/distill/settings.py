@@ -117,6 +117,11 @@ class Settings(Config):
             for phase, amount in amounts.items():
                 _check_phase(option, phase)
                 check_positive(f"--{option} {phase}", amount)
+        if "scratch" in self.epochs:
+            raise InputError(
+                f"--epochs: got scratch={self.epochs['scratch']}, expected --steps for it "
+                "(by default it makes as many updates as the student)"
+            )
         for phase, rate in self.rates.items():
             _check_phase("rate", phase)
             check_positive(f"--rate {phase}", rate)

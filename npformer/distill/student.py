@@ -6,12 +6,13 @@ the second. The third needs no projection; they are dropped.
 
 from collections.abc import Callable, Iterable, Iterator
 
+from npformer.checks import InputError
 from npformer.data.batches import Batch, Encoded
 from npformer.distill.job import INIT, Job
 from npformer.distill.objective import DistillObjective, joint_params, trainable
 from npformer.distill.recipes import build_terms, init_projections
 from npformer.distill.settings import size
-from npformer.distill.teacher import Pretrained, masked
+from npformer.distill.teacher import Given, Pretrained, masked, teacher_configs
 from npformer.models.config import EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
@@ -34,17 +35,44 @@ def student_config(job: Job, teacher: EncoderConfig) -> EncoderConfig:
     )
 
 
-def check_fit(job: Job, teacher: EncoderConfig) -> None:
-    """Refuse a student that cannot learn from this teacher, before anything is trained.
+def check_fit(job: Job, given: Given) -> None:
+    """Refuse what would fail in one of the phases, before anything is trained.
 
     Raises
     ------
     InputError
-        If the depths or the numbers of heads do not fit.
+        If the depths or the numbers of heads of student and teacher do not fit, if a given teacher
+        does not fit the tokenizer or the other one, or if the data do not make one batch.
     """
-    student = student_config(job, teacher)
-    projections = init_projections(job.recipe, student, teacher, job.rng("general", INIT))
-    build_terms(job.recipe, "general", student, teacher, projections)
+    before, after = teacher_configs(job, given)
+    _check_given(job, before, after)
+    student = student_config(job, before)
+    projections = init_projections(job.recipe, student, before, job.rng("general", INIT))
+    build_terms(job.recipe, "general", student, before, projections)
+    build_terms(job.recipe, "intermediate", student, after, projections)
+    for phase, texts in (("general", job.unlabelled), ("finetune", job.train)):
+        job.steps(phase, len(texts))
+
+
+def _check_given(job: Job, before: EncoderConfig, after: EncoderConfig) -> None:
+    for name in ("vocab_size", "max_len", "num_segments", "d_model"):
+        if getattr(before, name) != getattr(after, name):
+            raise InputError(
+                f"--general-teacher: got {name} {getattr(before, name)}, "
+                f"expected {getattr(after, name)}, that of --teacher"
+            )
+    if job.tokenizer.get_vocab_size() > before.vocab_size:
+        raise InputError(
+            f"--teacher: got a tokenizer of {job.tokenizer.get_vocab_size()} pieces, expected at "
+            f"most {before.vocab_size}, which the model knows"
+        )
+    if job.settings.max_len > before.max_len:
+        raise InputError(
+            f"--max-len: got {job.settings.max_len}, expected at most the teacher's "
+            f"{before.max_len}"
+        )
+    if job.task.train.second is not None and before.num_segments < 2:
+        raise InputError("--teacher: got a model of one segment, expected two, for pairs")
 
 
 def general(job: Job, pretrained: Pretrained) -> Encoder:

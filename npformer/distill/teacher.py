@@ -1,6 +1,7 @@
 """The teacher's phases: masked-LM pretraining and fine-tuning."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,48 +12,76 @@ from npformer.distill.job import INIT, MASK, Job
 from npformer.models.config import EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.heads import MaskedLM, SequenceClassifier
-from npformer.models.huggingface import load_pretrained
+from npformer.models.huggingface import load_labels, load_pretrained
 from npformer.train.objective import MaskedLMObjective, SupervisedObjective
 from npformer.train.phase import run_phase
 
 Pretrained = MaskedLM | Encoder
 
 
-def pretrained_teacher(job: Job) -> Pretrained:
-    """Return the weights before fine-tuning, from which general distillation learns.
+class Given(NamedTuple):
+    """The teachers that are there already; None is still to be trained."""
+
+    pretrained: Pretrained | None
+    finetuned: SequenceClassifier | None
+
+
+def given_teachers(job: Job) -> Given:
+    """Read the folders of ``--teacher`` and ``--general-teacher``.
 
     Raises
     ------
     InputError
-        If only a fine-tuned teacher was given.
+        If the weights before fine-tuning, from which general distillation learns, are not among
+        them, or if they do not know the task.
     """
-    settings = job.settings
-    given = settings.general_teacher or settings.teacher_folder
-    if given is None:
-        return pretrain(job)
-    model = load_pretrained(given)
+    first, general = job.settings.teacher_folder, job.settings.general_teacher
+    if first is None:
+        if general is not None:
+            raise InputError(
+                f"--teacher: got the size {job.settings.teacher} beside --general-teacher, "
+                "expected the folder of a fine-tuned model"
+            )
+        return Given(None, None)
+    model = load_pretrained(first)
     if isinstance(model, MaskedLM | Encoder):
-        return model
-    if settings.general_teacher is None:
+        if general is not None:
+            raise InputError(
+                f"--general-teacher: got {general} beside a pretrained --teacher, expected it "
+                "beside a fine-tuned one only"
+            )
+        return Given(model, None)
+    if general is None:
         raise InputError(
-            f"--teacher: got {given}, a fine-tuned model, expected --general-teacher DIR beside "
+            f"--teacher: got {first}, a fine-tuned model, expected --general-teacher DIR beside "
             "it: general distillation learns from the weights before fine-tuning"
         )
-    return model.encoder
+    finetuned = load_pretrained(first, SequenceClassifier)
+    _check_labels(job, finetuned, load_labels(first))
+    pretrained = load_pretrained(general)
+    if not isinstance(pretrained, MaskedLM | Encoder):
+        raise InputError(
+            f"--general-teacher: got {general}, a fine-tuned model, expected the weights before "
+            "fine-tuning"
+        )
+    return Given(pretrained, finetuned)
 
 
-def teacher_config(job: Job) -> EncoderConfig:
-    """Return the configuration of the teacher, also of one that is still to be trained."""
-    given = job.settings.general_teacher or job.settings.teacher_folder
-    if given is not None:
-        return load_pretrained(given).config
-    return job.settings.encoder_config(job.settings.teacher, job.tokenizer.get_vocab_size())
+def teacher_configs(job: Job, given: Given) -> tuple[EncoderConfig, EncoderConfig]:
+    """Return the configurations before and after fine-tuning, also of what is yet to be trained."""
+    if given.pretrained is None:
+        size = job.settings.teacher
+        before = job.settings.encoder_config(size, job.tokenizer.get_vocab_size())
+    else:
+        before = given.pretrained.config
+    return before, before if given.finetuned is None else given.finetuned.config
 
 
 def pretrain(job: Job) -> MaskedLM:
     """Train a teacher on the unlabelled text: masked words, 15 %, 80-10-10."""
     if job.run.finished("pretrain") is None:
-        model = MaskedLM.init(teacher_config(job), job.rng("pretrain", INIT))
+        config, _ = teacher_configs(job, Given(None, None))
+        model = MaskedLM.init(config, job.rng("pretrain", INIT))
         steps = job.steps("pretrain", len(job.unlabelled))
         stream = job.batches("pretrain", job.unlabelled, steps)
 
@@ -74,12 +103,6 @@ def pretrain(job: Job) -> MaskedLM:
 
 def finetune(job: Job, pretrained: Pretrained) -> SequenceClassifier:
     """Train the pretrained weights and a new classifier on the labelled examples."""
-    given = job.settings.teacher_folder
-    if given is not None:
-        model = load_pretrained(given)
-        if isinstance(model, SequenceClassifier):
-            check_teacher(job, model)
-            return model
     if job.run.finished("finetune") is None:
         encoder = pretrained if isinstance(pretrained, Encoder) else pretrained.encoder
         config = job.classifier_config(encoder.config)
@@ -98,13 +121,21 @@ def finetune(job: Job, pretrained: Pretrained) -> SequenceClassifier:
     return load_pretrained(job.folder("teacher"), SequenceClassifier)
 
 
-def check_teacher(job: Job, model: SequenceClassifier) -> None:
+def _check_labels(job: Job, model: SequenceClassifier, labels: tuple[str, ...]) -> None:
     """Refuse a given teacher that does not know the task."""
-    classes = 1 if job.task.kind == "regression" else len(job.task.label_names)
+    names = job.task.label_names
+    classes = 1 if job.task.kind == "regression" else len(names)
     if (model.config.problem, model.config.num_classes) != (job.task.kind, classes):
         raise InputError(
             f"--teacher: got a {model.config.problem} model of {model.config.num_classes} "
             f"outputs, expected {job.task.kind} with {classes}"
+        )
+    # LABEL_0, LABEL_1 ... is what transformers writes for a model whose labels have no names.
+    unnamed = tuple(f"LABEL_{c}" for c in range(classes))
+    if job.task.kind == "classification" and labels not in (names, unnamed):
+        raise InputError(
+            f"--teacher: got a model of the labels {', '.join(labels)}, expected those of the "
+            f"data in their order, {', '.join(names)}"
         )
 
 

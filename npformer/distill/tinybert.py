@@ -25,7 +25,7 @@ from npformer.distill.figures import save_figures
 from npformer.distill.job import prepare
 from npformer.distill.settings import Settings
 from npformer.distill.student import check_fit, general, intermediate, prediction
-from npformer.distill.teacher import finetune, pretrained_teacher, teacher_config
+from npformer.distill.teacher import finetune, given_teachers, pretrain
 from npformer.train.run import Run, write_json
 
 
@@ -53,10 +53,13 @@ def distil(run: Run, settings: Settings, say: Callable[[str], None]) -> dict[str
         After Ctrl-C, once the state is saved.
     """
     job = prepare(run, settings, say)
-    check_fit(job, teacher_config(job))
-    pretrained = pretrained_teacher(job)
+    given = given_teachers(job)
+    check_fit(job, given)
+    say(f"run: {run.folder}")
+    say(job.summary)
+    pretrained = given.pretrained or pretrain(job)
     student = general(job, pretrained)
-    teacher = finetune(job, pretrained)
+    teacher = given.finetuned or finetune(job, pretrained)
     texts = augmented_texts(job, pretrained)
     student = intermediate(job, student, teacher, texts)
     distilled = prediction(job, student, teacher, texts)

@@ -114,6 +114,9 @@ def check_model(
             return dict(grads)
         named = named_gradients(problem, call, dinput)
         nested = {path: g for key, tree in named.items() for path, g in leaves(tree, key).items()}
+        for path in nested:
+            if path not in floats:
+                raise problem.error(path, "not given: the input is None, so its gradient must be")
         return {**nested, **grads}
 
     entries = frozenset(floats) - frozenset(call.names)

@@ -1,22 +1,20 @@
 """What stands on an encoder: classifiers of sequences and tokens, and the masked-LM head."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from npformer.checks import check_ids
+from npformer.layers.feedforward import ACTIVATIONS
 from npformer.layers.init import normal
 from npformer.models.config import ClassifierConfig, EncoderConfig
 from npformer.models.encoder import Encoder, EncoderCache
 from npformer.models.output import ModelOutput, add_outputs
 from npformer.ops.activations import (
-    GeluCache,
     ReluCache,
     TanhCache,
-    gelu_backward,
-    gelu_forward,
     relu_backward,
     relu_forward,
     tanh_backward,
@@ -241,7 +239,7 @@ class MaskedLMCache(NamedTuple):
     encoder: EncoderCache
     positions: IntArray  # (P,)
     transform: LinearCache
-    gelu: GeluCache
+    activation: Any
     norm: LayerNormCache
     decoder: LinearCache
 
@@ -251,7 +249,7 @@ class MaskedLM:
     r"""An encoder and BERT's masked-LM head, whose output matrix is the token table.
 
     .. math:: \mathrm{logits} = \operatorname{layernorm}\bigl(
-              \operatorname{gelu}(h_L w_t + b_t)\bigr)\,E^\top + b_d
+              \operatorname{act}(h_L w_t + b_t)\bigr)\,E^\top + b_d
 
     The table E is used twice, so its gradient is the sum of two.
 
@@ -326,14 +324,15 @@ class MaskedLM:
         check_ids("positions", positions, ids.size, "batch")
         states = _last(output).reshape(-1, self.config.d_model)[positions]  # (P, D)
         t, transform_cache = linear_forward(states, p["head.w"], p["head.b"])
-        a, gelu_cache = gelu_forward(t)
+        activate, _ = ACTIVATIONS[self.config.activation]
+        a, activation_cache = activate(t)
         n, norm_cache = layernorm_forward(
             a, p["head.gamma"], p["head.beta"], eps=self.config.layer_norm_eps
         )
         table = p["encoder.embeddings.token"]  # (V, D)
         logits, decoder_cache = linear_forward(n, table.T, p["head.b_decoder"])  # (P, V)
         return output._replace(logits=logits), MaskedLMCache(
-            encoder_cache, positions, transform_cache, gelu_cache, norm_cache, decoder_cache
+            encoder_cache, positions, transform_cache, activation_cache, norm_cache, decoder_cache
         )
 
     def backward(self, doutput: ModelOutput, cache: MaskedLMCache) -> tuple[None, Params]:
@@ -345,7 +344,8 @@ class MaskedLM:
             dlogits = np.zeros(shape, cache.encoder.last.dtype)
         dn, dtable, g["head.b_decoder"] = linear_backward(dlogits, cache.decoder)  # (P, D)
         da, g["head.gamma"], g["head.beta"] = layernorm_backward(dn, cache.norm)
-        dt = gelu_backward(da, cache.gelu)
+        _, undo_activate = ACTIVATIONS[self.config.activation]
+        dt = undo_activate(da, cache.activation)
         dstates, g["head.w"], g["head.b"] = linear_backward(dt, cache.transform)
         dlast = np.zeros_like(cache.encoder.last)
         # A position given twice gets both gradients.

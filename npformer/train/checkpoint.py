@@ -7,7 +7,8 @@ seeds and steps, so nothing else is needed for the same bits.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,15 +100,28 @@ class MetricsLog:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Add one line."""
-        self._file.write(json.dumps(record) + "\n")
+        with naming(self._file.name):
+            self._file.write(json.dumps(record) + "\n")
 
     @property
     def length(self) -> int:
         """Bytes so far, all of them on disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with naming(self._file.name):
+            self._file.flush()
+            os.fsync(self._file.fileno())
         return self._file.tell()
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with naming(self._file.name):
+            self._file.close()
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Add the file's name to an error that has none: a full disk is met in a nameless write."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npformer.checks import InputError
 from npformer.data.batches import Encoded, collate
 from npformer.models.heads import SequenceClassifier
 from npformer.train.metrics import accuracy, f1, matthews, pearson, spearman
@@ -40,6 +41,11 @@ def predict_logits(
     Returns
     -------
     logits : ndarray of shape (N, C)
+
+    Raises
+    ------
+    InputError
+        If one is not finite: the weights are not, or training has diverged.
     """
     from threadpoolctl import threadpool_limits
 
@@ -48,7 +54,8 @@ def predict_logits(
 
     def run(indices: IntArray) -> FloatArray:
         batch = collate(encoded, indices, pad_id)
-        output, _ = model.forward(batch.ids, batch.keep, batch.segments)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below, with a reason
+            output, _ = model.forward(batch.ids, batch.keep, batch.segments)
         assert output.logits is not None
         return output.logits
 
@@ -57,6 +64,8 @@ def predict_logits(
     logits = np.empty((len(encoded), model.config.num_classes), parts[0].dtype)
     for indices, part in zip(chunks, parts, strict=True):
         logits[indices] = part
+    if not np.isfinite(logits).all():
+        raise InputError("logits: got NaN or infinity, expected a model of finite weights")
     return logits
 
 
@@ -67,11 +76,11 @@ def score(logits: FloatArray, labels: Any, problem: str) -> dict[str, float]:
             "pearson": pearson(logits[:, 0], labels),
             "spearman": spearman(logits[:, 0], labels),
         }
-    predicted = logits.argmax(axis=-1)
+    predicted, classes = logits.argmax(axis=-1), logits.shape[-1]
     return {
         "accuracy": accuracy(predicted, labels),
-        "f1": f1(predicted, labels),
-        "matthews": matthews(predicted, labels),
+        "f1": f1(predicted, labels, num_classes=classes),
+        "matthews": matthews(predicted, labels, num_classes=classes),
     }
 
 

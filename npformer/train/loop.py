@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from npformer.checks import InputError
 from npformer.data.batches import Batch
@@ -29,7 +29,7 @@ def train(
     batches: Iterable[Batch],
     *,
     learning_rate: Callable[[int], float],
-    clip: Callable[[Params], Any],
+    clip: Callable[[Params], float | dict[str, float]],
     seed: Sequence[int],
     shards: int = 2,
 ) -> Iterator[StepMetrics]:
@@ -49,7 +49,7 @@ def train(
     learning_rate : callable
         Of the number of updates done before.
     clip : callable
-        Scales gradients in place.
+        Scales gradients in place and returns the norm they had, of all or of each.
     seed : sequence of int
         Shard i of step s drops out with ``default_rng([*seed, s, i])``.
     shards : int
@@ -70,12 +70,13 @@ def train(
             step = state.step
             values, squared_norms, all_grads = run(objective, batch, [*seed, step])
             grads = {name: all_grads[name] for name in params}
-            clip(grads)
+            length = clip(grads)
             rate = learning_rate(step)
-            if not all(math.isfinite(v) for v in (*values.values(), *squared_norms.values())):
+            lengths = length.values() if isinstance(length, dict) else [length]
+            if not all(map(math.isfinite, (*values.values(), *squared_norms.values(), *lengths))):
                 raise InputError(
-                    f"learning rate: got {rate:.3g}, expected one at which the loss stays finite "
-                    f"(step {step + 1} gave {values['loss']})"
+                    f"learning rate: got {rate:.3g}, expected one at which the loss and its "
+                    f"gradient stay finite (step {step + 1} gave a loss of {values['loss']:.3g})"
                 )
             optimizer.update(params, grads, state, rate)
             norms = {name: math.sqrt(n) for name, n in squared_norms.items()}

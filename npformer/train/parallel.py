@@ -47,7 +47,9 @@ def shard_threads(shards: int) -> Iterator[RunStep]:
 
             def one(shard: int, part: Batch) -> StepResult:
                 rng = None if seed is None else np.random.default_rng([*seed, shard])
-                return objective(part, counts, rng)
+                # Whoever asked looks at the loss: a warning from here would only come first.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    return objective(part, counts, rng)
 
             parts = split_batch(batch, shards)
             if len(parts) == 1:

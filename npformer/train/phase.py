@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from npformer.data.batches import Batch
 from npformer.optim import (
@@ -53,10 +52,11 @@ class Phase:
         return self.learning_rate * linear_schedule(step, warmup=warmup, total=self.steps)
 
     @property
-    def clipper(self) -> Callable[[Params], Any]:
+    def clipper(self) -> Callable[[Params], float | dict[str, float]]:
         """Return the function that scales gradients in place."""
-        clip = clip_by_global_norm if self.clip == "global" else clip_by_tensor_norm
-        return partial(clip, max_norm=self.max_norm)
+        if self.clip == "global":
+            return partial(clip_by_global_norm, max_norm=self.max_norm)
+        return partial(clip_by_tensor_norm, max_norm=self.max_norm)
 
 
 def run_phase(
@@ -141,9 +141,10 @@ def run_phase(
                 **{name: f"{v:.4f}" for name, v in list(seen.items())[:1]},
             )
             bar.update()
-            if interrupted() or last or step % phase.checkpoint_every == 0:
+            stop = interrupted()
+            if stop or last or step % phase.checkpoint_every == 0:
                 save(state)
-            if interrupted() and not last:
+            if stop:
                 raise KeyboardInterrupt
     for name, array in best.items():
         params[name][...] = array

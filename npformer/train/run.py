@@ -7,23 +7,30 @@ what a phase makes is written before the phase is called finished.
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from npformer.checks import InputError
-from npformer.train.checkpoint import MetricsLog, TrainerState, load_state, remove_stale
+from npformer.train.checkpoint import MetricsLog, TrainerState, load_state, naming, remove_stale
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``path`` as a whole or not at all."""
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    try:
+        with naming(path):
+            temporary.write_text(text, "utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write ``path`` as a whole or not at all."""
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 @dataclass(frozen=True)
@@ -60,8 +67,7 @@ class Run:
         InputError
             If the folder holds no run.
         """
-        if not (folder / "run.json").is_file():
-            raise InputError(f"--resume: got {folder}, expected the folder of a run (run.json)")
+        read_settings(folder)  # nothing is removed from a folder that is no run
         remove_stale(folder)
         finished = _read(folder / "progress.json")
         length = max((phase["metrics_length"] for phase in finished.values()), default=0)
@@ -70,10 +76,12 @@ class Run:
             length = state.numbers["metrics_length"]
         return cls(folder, MetricsLog(folder / "metrics.jsonl", length))
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the run was started with."""
-        return _read(self.folder / "run.json")
+    def discard(self) -> None:
+        """Remove a run in which no step was made, so that its folder can be had again."""
+        self.log.close()
+        if any(path.stat().st_size for path in self.folder.rglob("metrics.jsonl")):
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def finished(self, phase: str) -> dict[str, Any] | None:
         """Return what `finish` was told about the phase, or None if it is still to be done."""
@@ -93,11 +101,26 @@ class Run:
         return state if state is not None and state.phase == phase else None
 
 
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Return what the run in a folder was started with.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no run.
+    """
+    if not (folder / "run.json").is_file():
+        raise InputError(f"--resume: got {folder}, expected the folder of a run (run.json)")
+    return _read(folder / "run.json")
+
+
 def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        value: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except json.JSONDecodeError as error:
+        value = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
         raise InputError(f"{path}: got {error}, expected the JSON of a run") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: got a JSON {type(value).__name__}, expected an object")
     return value

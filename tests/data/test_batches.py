@@ -1,5 +1,7 @@
 """Padding, buckets, streams, shards and masking of batches."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -66,7 +68,7 @@ def test_an_epoch_is_a_permutation_in_buckets(lengths, batch_size, drop_last, se
     assert all(size == batch_size for size in sizes[1:])
     # Buckets: two batches overlap in no more than an end point.
     spans = sorted((lengths[b].min(), lengths[b].max()) for b in batches)
-    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))
 
 
 def test_ties_and_the_incomplete_batch_are_random():

@@ -72,12 +72,16 @@ def test_single_sentences_and_truncation(tokenizer):
 
 @pytest.mark.parametrize(
     ("first", "second", "max_len", "expected"),
-    [(2, 3, 20, (2, 3)), (5, 2, 8, (3, 2)), (1, 6, 8, (1, 4)), (6, 6, 8, (3, 2)), (3, 2, 8, (3, 2))],
+    [
+        (2, 3, 20, (2, 3)),
+        (5, 2, 8, (3, 2)),
+        (1, 6, 8, (1, 4)),
+        (6, 6, 8, (3, 2)),
+        (3, 2, 8, (3, 2)),
+    ],
 )
 def test_pairs_lose_pieces_of_the_longer_sentence(tokenizer, first, second, max_len, expected):
-    encoded, cut = encode_examples(
-        tokenizer, ["the " * first], ["cats " * second], max_len=max_len
-    )
+    encoded, cut = encode_examples(tokenizer, ["the " * first], ["cats " * second], max_len=max_len)
     ids, segments = encoded.ids[0], encoded.segments[0]
     n_first, n_second = expected
     assert cut == (expected != (first, second))

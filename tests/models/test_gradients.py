@@ -27,8 +27,9 @@ def test_every_output(kind, norm_first):
 
 
 @pytest.mark.parametrize("activation", ["relu", "silu"])
-def test_other_activations(activation):
-    model = make("encoder", activation=activation, num_layers=1)
+@pytest.mark.parametrize("kind", ["encoder", "masked_lm"])
+def test_other_activations(kind, activation):
+    model = make(kind, activation=activation, num_layers=1)
     assert check_model(model, inputs(), {"output_scores": True}).ok
 
 
@@ -106,7 +107,7 @@ def test_the_tied_table_gets_both_gradients():
     as_output = doutput.logits.T @ cache.decoder.x
     # As the input table: what the encoder alone is told to do by the same gradient.
     dn = doutput.logits @ model.params["encoder.embeddings.token"]
-    dt = gelu_backward(layernorm_backward(dn, cache.norm)[0], cache.gelu)
+    dt = gelu_backward(layernorm_backward(dn, cache.norm)[0], cache.activation)
     dstates, _, _ = linear_backward(dt, cache.transform)
     dlast = dstates.reshape(cache.encoder.last.shape)
     _, below = model.encoder.backward(ModelOutput(hidden=(None, None, dlast)), cache.encoder)

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npformer.distill.terms import HiddenTerm, PredictionTerm, scores as scores_term
+from npformer.distill.terms import HiddenTerm, PredictionTerm
+from npformer.distill.terms import scores as scores_term
 from npformer.layers import attention as attention_layer
 from npformer.layers.attention import AttentionOutput, MultiHeadAttention
 from npformer.layers.block import EncoderBlock
@@ -173,7 +174,7 @@ def score_gradients_in_reverse(right):
     return backward
 
 
-@mutant("teacher", Encoder)
+@mutant("student", Encoder)
 def hidden_gradients_of_the_last_layer_only(right):
     """Losses on the layers between never reach the weights."""
 
@@ -249,13 +250,13 @@ def hidden_gradient_at_the_wrong_level(right):
     return backward
 
 
-@mutant("scores term", scores_term, "mse_backward")
+@mutant("attention term", scores_term, "mse_backward")
 def scores_term_not_averaged_over_heads(right):
     """The heads are summed."""
     return lambda dloss, cache: right(dloss, cache) * cache.error.shape[1]
 
 
-@mutant("prediction term/kl", PredictionTerm)
+@mutant("prediction term/released", PredictionTerm)
 def prediction_not_divided_by_the_classes(right):
     """Forward divides by C, backward does not."""
 
