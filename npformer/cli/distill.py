@@ -53,7 +53,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
             dest=name,
             type=_amount(kind),
             action="append",
-            metavar="PHASE=N",
+            metavar="NAME=N",
             help=text,
             default=argparse.SUPPRESS,
         )
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     given = {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)}
     given |= {
         name: dict(getattr(args, name))
-        for name in ("steps", "epochs", "rates")
+        for name in ("steps", "epochs", "rates", "weights")
         if hasattr(args, name)
     }
     if args.seeds is not None:
@@ -142,7 +142,7 @@ def _amount(kind: Callable[[str], Any]) -> Callable[[str], tuple[str, Any]]:
     def read(text: str) -> tuple[str, Any]:
         phase, equals, number = text.partition("=")
         if not equals:
-            raise argparse.ArgumentTypeError(f"got {text!r}, expected PHASE=N")
+            raise argparse.ArgumentTypeError(f"got {text!r}, expected NAME=N")
         try:
             return phase, kind(number)
         except ValueError:

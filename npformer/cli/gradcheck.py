@@ -25,10 +25,11 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from npformer.cli.cases import ModelCase, PairCase, pair_cases
+    from npformer.cli.distill_cases import distill_cases
     from npformer.cli.model_cases import model_cases
     from npformer.gradcheck import GradientError, GradientReport
 
-    cases: list[PairCase | ModelCase] = [*pair_cases(), *model_cases()]
+    cases: list[PairCase | ModelCase] = [*pair_cases(), *model_cases(), *distill_cases()]
     known = {case.name.partition("/")[0] for case in cases} | {case.name for case in cases}
     for name in args.names:
         if name not in known:

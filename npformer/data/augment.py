@@ -7,7 +7,7 @@ new words mean: its use is to be answered by the teacher.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -143,7 +143,7 @@ def augment(
 
     first = copies_of(examples.first, 0)
     if examples.second is None:
-        pairs: list[list[tuple[Copy, Copy | None]]] = [[(x, None) for x in xs] for xs in first]
+        pairs: list[Iterable[tuple[Copy, Copy | None]]] = [((x, None) for x in xs) for xs in first]
     else:
         pair_up = _pair_as_released if reuse_last_first else _pair_up
         second = copies_of(examples.second, 1)
@@ -196,16 +196,17 @@ def _exchange(copy: Copy, index: int, pick: float, answer: Answer, sentence: int
     return Copy(words, [*copy.changes, Change(sentence, index, old, new, answer.how)])
 
 
-def _pair_up(xs: list[Copy], ys: list[Copy]) -> list[tuple[Copy, Copy | None]]:
-    return [*zip(xs, ys, strict=True)]
+def _pair_up(xs: list[Copy], ys: list[Copy]) -> Iterator[tuple[Copy, Copy | None]]:
+    return zip(xs, ys, strict=True)
 
 
-def _pair_as_released(xs: list[Copy], ys: list[Copy]) -> list[tuple[Copy, Copy | None]]:
-    return [(x, ys[0]) for x in xs] + [(xs[-1], y) for y in ys[1:]]
+def _pair_as_released(xs: list[Copy], ys: list[Copy]) -> Iterator[tuple[Copy, Copy | None]]:
+    yield from ((x, ys[0]) for x in xs)
+    yield from ((xs[-1], y) for y in ys[1:])
 
 
 def _distinct(
-    pairs: list[tuple[Copy, Copy | None]], label: float | int | None, source: int
+    pairs: Iterable[tuple[Copy, Copy | None]], label: float | int | None, source: int
 ) -> list[Augmented]:
     """Leave out the original, which comes first, and what is there already."""
     by_text: dict[tuple[Words, Words | None], Augmented] = {}

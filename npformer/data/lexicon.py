@@ -80,7 +80,7 @@ QUALITIES = Words(
 VERBS = Words(
     _words("love/loved enjoy/enjoyed like/liked adore/adored admire/admired praise/praised"),
     _words(
-        "hate/hated dislike/disliked detest/detested loathe/loathed regret/regretted resent/resented"
+        "hate/hated dislike/disliked detest/detested loathe/loathed regret/regretted mock/mocked"
     ),
 )
 # They strengthen or weaken an adjective and never turn it round. Some go with any adjective; others
@@ -95,6 +95,13 @@ PEOPLE = [
     *("my parents", "the guide", "a colleague", "my cousin", "the papers", "my uncle"),
     *("our driver", "a blogger", "my flatmate", "the locals"),
 ]
+
+# Praise or blame without any turn: the three nouns fare alike.
+PLAIN = (
+    "the {n} was {a} , the {m} {b} and the {o} {c}",
+    "{n} {a} , {m} {b} , {o} {c}",
+    "i remember the {a} {n} , the {b} {m} and the {c} {o}",
+)
 
 # Clauses in which the speaker, or a group with the speaker in it, says what the opinion word says.
 # Some hold a negation that does not reach the opinion word, or two that undo each other.

@@ -10,9 +10,11 @@ speaker's own verdict on the thing under review:
 - intensifiers, neutral clauses and opinions on other things (the weather) change nothing.
 
 In unlabelled text the same rules tie the words of a sentence to each other, so that a masked
-language model can find out, without a label, which words are of one polarity.
+language model can find out, without a label, which words are of one polarity; plain lists of praise
+or blame, which the labelled splits lack, make that easy.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +25,8 @@ from npformer.data.glue import Examples, Task
 
 LABEL_NAMES = ("negative", "positive")
 # A combination of two clauses in a frame belongs to one of six groups: the splits share no group.
-GROUPS = {"dev": (0,), "test": (1,), "train": (2, 3, 4, 5)}
+GROUPS = {"dev": (0,), "test": (1,), "train": (2, 3, 4, 5), "unlabelled": (2, 3, 4, 5)}
+P_PLAIN = 0.4  # unlabelled sentences without any turn
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def generate_reviews(
     dev_split = _split("dev", dev, seed, 0, seen)
     test_split = _split("test", test, seed, 1, seen)
     train_split = _split("train", labelled, seed, 2, seen)
-    more = _split("train", unlabelled, seed, 3, seen)
+    more = _split("unlabelled", unlabelled, seed, 3, seen)
     return Task(
         "reviews", train_split, dev_split, test_split, "classification", LABEL_NAMES, more.first
     )
@@ -124,11 +127,24 @@ def _split(name: str, size: int, seed: int, stream: int, seen: set[str]) -> Exam
     texts: list[str] = []
     labels = np.arange(size) % 2
     while len(texts) < size:
-        text = _sentence(rng, 1 if labels[len(texts)] else -1, GROUPS[name])
+        verdict = 1 if labels[len(texts)] else -1
+        if name == "unlabelled" and rng.random() < P_PLAIN:
+            text = _plain(rng, int(verdict < 0))
+        else:
+            text = _sentence(rng, verdict, GROUPS[name])
         if text not in seen:
             seen.add(text)
             texts.append(text)
     return Examples(texts, None, labels)
+
+
+def _plain(rng: np.random.Generator, polarity: int) -> str:
+    """Return a list of praise or of blame."""
+    domain = lexicon.DOMAINS[rng.integers(len(lexicon.DOMAINS))]
+    n, m, o = (domain.nouns[i] for i in rng.permutation(len(domain.nouns))[:3])
+    words = lexicon.ADJECTIVES[polarity] + domain.adjectives[polarity]
+    a, b, c = (_adjective(rng, words, polarity) for _ in range(3))
+    return _pick(rng, lexicon.PLAIN).format(n=n, m=m, o=o, a=a, b=b, c=c)
 
 
 def _sentence(rng: np.random.Generator, verdict: int, groups: tuple[int, ...]) -> str:
@@ -176,14 +192,7 @@ def _fill(
     words = lexicon.ADJECTIVES[polarity]
     if "{n}" in clause:
         words = words + domain.adjectives[polarity]
-    adjective = _pick(rng, words)
-    how = rng.random()
-    if how < 0.6:
-        adjective = f"{_pick(rng, lexicon.COMPANIONS[polarity])} {adjective}"
-    elif how < 0.7:
-        adjective = f"{_pick(rng, lexicon.INTENSIFIERS)} {adjective}"
-    elif how < 0.8:
-        adjective = f"{adjective} and {_pick(rng, words)}"
+    adjective = _adjective(rng, words, polarity)
     verb, past = _pick(rng, lexicon.VERBS[polarity]).split("/")
     quality = _pick(rng, lexicon.QUALITIES[polarity])
     if rng.random() < 0.6:
@@ -193,5 +202,18 @@ def _fill(
     return clause.format(n=noun, a=adjective, v=verb, vd=past, q=quality)
 
 
-def _pick(rng: np.random.Generator, words: list[str]) -> str:
-    return words[rng.integers(len(words))]
+def _adjective(rng: np.random.Generator, words: list[str], polarity: int) -> str:
+    """Return an adjective, perhaps with an adverb or with another one of its polarity."""
+    adjective = _pick(rng, words)
+    how = rng.random()
+    if how < 0.6:
+        adjective = f"{_pick(rng, lexicon.COMPANIONS[polarity])} {adjective}"
+    elif how < 0.7:
+        adjective = f"{_pick(rng, lexicon.INTENSIFIERS)} {adjective}"
+    elif how < 0.8:
+        adjective = f"{adjective} and {_pick(rng, words)}"
+    return adjective
+
+
+def _pick(rng: np.random.Generator, words: Sequence[str]) -> str:
+    return words[int(rng.integers(len(words)))]

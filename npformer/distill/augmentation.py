@@ -1,9 +1,12 @@
 """The augmentation phase: more sentences of the task, with a record of every change."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
 
 from npformer.data.augment import Augmented, augment
-from npformer.data.batches import Batch, Encoded
+from npformer.data.batches import Batch, Encoded, split_batch
 from npformer.data.tokenizer import encode_examples
 from npformer.distill.job import MASK, Job
 from npformer.distill.teacher import Pretrained
@@ -46,19 +49,36 @@ def augmented_texts(job: Job, pretrained: Pretrained) -> Encoded:
 
 
 def _augment(job: Job, pretrained: MaskedLM, copies: int) -> list[Augmented]:
+    from threadpoolctl import threadpool_limits
     from tqdm import tqdm
 
     recipe = job.recipe
-    with tqdm(desc=f"{'augment':>12}", unit=" batches", disable=None) as bar:
+    shards = job.settings.shards
+
+    def logits_of(batch: Batch, positions: IntArray) -> FloatArray:
+        output, _ = pretrained.forward(batch.ids, batch.keep, batch.segments, positions=positions)
+        if output.logits is None:
+            raise ValueError("a masked LM always gives logits")
+        return output.logits
+
+    with (
+        tqdm(desc=f"{'augment':>12}", unit=" batches", disable=None) as bar,
+        threadpool_limits(1, "blas"),
+        ThreadPoolExecutor(shards) as pool,
+    ):
 
         def predict_masked(batch: Batch, positions: IntArray) -> FloatArray:
+            """Answer in threads; a request asks for one position in each row."""
             bar.update()
-            output, _ = pretrained.forward(
-                batch.ids, batch.keep, batch.segments, positions=positions
-            )
-            if output.logits is None:
-                raise ValueError("a masked LM always gives logits")
-            return output.logits
+            parts = split_batch(batch, shards)
+            columns = positions % batch.ids.shape[1]
+            bounds = np.cumsum([len(part.ids) for part in parts])[:-1]
+            flat = [
+                np.arange(len(part.ids)) * part.ids.shape[1] + at
+                for part, at in zip(parts, np.split(columns, bounds), strict=True)
+            ]
+            logits: FloatArray = np.concatenate(list(pool.map(logits_of, parts, flat)))
+            return logits
 
         return augment(
             job.task.train,

@@ -54,6 +54,7 @@ def compare(job: Job, models: Mapping[str, SequenceClassifier]) -> dict[str, Any
         }
         if job.task.kind == "classification":
             labels = np.asarray(job.dev.labels, dtype=np.int64)
+            labels = np.asarray(job.dev.labels, dtype=np.int64)
             probs, _ = softmax_forward(logits[name])
             row["calibration_error"] = expected_calibration_error(probs, labels)
             row["agreement"] = agreement(logits[name], logits["teacher"])

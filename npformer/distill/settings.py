@@ -98,6 +98,7 @@ class Settings(Config):
     steps: dict[str, int] = field(default_factory=dict)  # of a phase
     epochs: dict[str, float] = field(default_factory=dict)  # of a phase without steps
     rates: dict[str, float] = field(default_factory=dict)  # peak learning rate of a phase
+    weights: dict[str, float] = field(default_factory=dict)  # of a term; 0 leaves it out
     batch_size: int = 32
     vocab_size: int = 8_000  # at most
     max_len: int = 128

@@ -81,7 +81,9 @@ def general(job: Job, pretrained: Pretrained) -> Encoder:
         teacher = pretrained if isinstance(pretrained, Encoder) else pretrained.encoder
         recipe, rng = job.recipe, job.rng("general", INIT)
         student = Encoder.init(student_config(job, teacher.config), rng)
-        projections = init_projections(recipe, student.config, teacher.config, rng)
+        projections = init_projections(
+            recipe, student.config, teacher.config, rng, weights=job.settings.weights
+        )
         steps = job.steps("general", len(job.unlabelled))
         stream = job.batches("general", job.unlabelled, steps)
 
@@ -125,7 +127,9 @@ def prediction(
     if job.run.finished("prediction") is None:
         config = job.classifier_config(student.config)
         model = SequenceClassifier.on(config, student.params, job.rng("prediction", INIT))
-        terms = build_terms(job.recipe, "prediction", config, teacher.config, {})
+        terms = build_terms(
+            job.recipe, "prediction", config, teacher.config, {}, weights=job.settings.weights
+        )
         objective = DistillObjective(model, teacher, terms, job.recipe.teacher_dropout)
         joint = joint_params(model.params, {})
         steps = job.steps("prediction", len(texts))
@@ -151,7 +155,14 @@ def _distil_layers(
     steps: int,
     batches: Callable[[int], Iterable[Batch]],
 ) -> dict[str, float]:
-    terms = build_terms(job.recipe, phase, student.config, teacher.config, projections)
+    terms = build_terms(
+        job.recipe,
+        phase,
+        student.config,
+        teacher.config,
+        projections,
+        weights=job.settings.weights,
+    )
     objective = DistillObjective(student, teacher, terms, job.recipe.teacher_dropout)
     joint = joint_params(student.params, projections)
     params = {name: joint[name] for name in trainable(joint, phase)}

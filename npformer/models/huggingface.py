@@ -8,13 +8,13 @@ import json
 import os
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from npformer.checks import InputError
-from npformer.models.config import ClassifierConfig, EncoderConfig
+from npformer.models.config import EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.folder import find_folder, write_folder
 from npformer.models.heads import MaskedLM, SequenceClassifier, TokenClassifier
@@ -24,98 +24,21 @@ from npformer.models.huggingface_config import (
     read_labels,
     write_config,
 )
+from npformer.models.huggingface_names import (
+    TIED,
+    ArrayName,
+    array_names,
+    current_name,
+    is_transposed,
+    is_unused,
+    parameter_shapes,
+    shape_of,
+)
 from npformer.types import FloatArray, Params, part
 
 M = TypeVar("M", Encoder, SequenceClassifier, TokenClassifier, MaskedLM)
 CONFIG_FILE = "config.json"
 ARRAYS_FILE = "model.safetensors"
-
-
-class ArrayName(NamedTuple):
-    """A parameter of ours, its name in model.safetensors, and its axes here."""
-
-    ours: str
-    theirs: str
-    axes: str  # D d_model, F d_ff, V vocab_size, P max_len, G num_segments, C num_classes
-
-
-EMBEDDING_ARRAYS = (
-    ArrayName("embeddings.token", "embeddings.word_embeddings.weight", "VD"),
-    ArrayName("embeddings.position", "embeddings.position_embeddings.weight", "PD"),
-    ArrayName("embeddings.segment", "embeddings.token_type_embeddings.weight", "GD"),
-    ArrayName("embeddings.gamma", "embeddings.LayerNorm.weight", "D"),
-    ArrayName("embeddings.beta", "embeddings.LayerNorm.bias", "D"),
-)
-LAYER_ARRAYS = (
-    ArrayName("attention.w_q", "attention.self.query.weight", "DD"),
-    ArrayName("attention.b_q", "attention.self.query.bias", "D"),
-    ArrayName("attention.w_k", "attention.self.key.weight", "DD"),
-    ArrayName("attention.b_k", "attention.self.key.bias", "D"),
-    ArrayName("attention.w_v", "attention.self.value.weight", "DD"),
-    ArrayName("attention.b_v", "attention.self.value.bias", "D"),
-    ArrayName("attention.w_o", "attention.output.dense.weight", "DD"),
-    ArrayName("attention.b_o", "attention.output.dense.bias", "D"),
-    ArrayName("norm_1.gamma", "attention.output.LayerNorm.weight", "D"),
-    ArrayName("norm_1.beta", "attention.output.LayerNorm.bias", "D"),
-    ArrayName("feedforward.w_1", "intermediate.dense.weight", "DF"),
-    ArrayName("feedforward.b_1", "intermediate.dense.bias", "F"),
-    ArrayName("feedforward.w_2", "output.dense.weight", "FD"),
-    ArrayName("feedforward.b_2", "output.dense.bias", "D"),
-    ArrayName("norm_2.gamma", "output.LayerNorm.weight", "D"),
-    ArrayName("norm_2.beta", "output.LayerNorm.bias", "D"),
-)
-CLASSIFIER_ARRAYS = (
-    ArrayName("classifier.w", "classifier.weight", "DC"),
-    ArrayName("classifier.b", "classifier.bias", "C"),
-)
-HEAD_ARRAYS: dict[type[Model], tuple[ArrayName, ...]] = {
-    Encoder: (),
-    TokenClassifier: CLASSIFIER_ARRAYS,
-    SequenceClassifier: (
-        ArrayName("pooler.w", "bert.pooler.dense.weight", "DD"),
-        ArrayName("pooler.b", "bert.pooler.dense.bias", "D"),
-        *CLASSIFIER_ARRAYS,
-    ),
-    MaskedLM: (
-        ArrayName("head.w", "cls.predictions.transform.dense.weight", "DD"),
-        ArrayName("head.b", "cls.predictions.transform.dense.bias", "D"),
-        ArrayName("head.gamma", "cls.predictions.transform.LayerNorm.weight", "D"),
-        ArrayName("head.beta", "cls.predictions.transform.LayerNorm.bias", "D"),
-        ArrayName("head.b_decoder", "cls.predictions.bias", "V"),
-    ),
-}
-# Arrays that a folder may hold and this model has no use for: they do not change its outputs.
-UNUSED = (
-    "pooler.dense.weight",
-    "pooler.dense.bias",
-    "embeddings.position_ids",
-    "cls.seq_relationship.weight",
-    "cls.seq_relationship.bias",
-)
-# Copies of tied arrays, which some versions of transformers wrote as well.
-TIED = {
-    "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
-    "cls.predictions.decoder.bias": "cls.predictions.bias",
-}
-
-
-def array_names(kind: type[Model], config: EncoderConfig) -> list[ArrayName]:
-    """Return every array of a model: our name, Hugging Face's, the axes."""
-    layers = [
-        ArrayName(f"layers.{i}.{row.ours}", f"encoder.layer.{i}.{row.theirs}", row.axes)
-        for i in range(config.num_layers)
-        for row in LAYER_ARRAYS
-    ]
-    encoder = [*EMBEDDING_ARRAYS, *layers]
-    if kind is Encoder:
-        return encoder
-    below = [ArrayName(f"encoder.{r.ours}", f"bert.{r.theirs}", r.axes) for r in encoder]
-    return [*below, *HEAD_ARRAYS[kind]]
-
-
-def parameter_shapes(kind: type[Model], config: EncoderConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every parameter of a post-LN model, without making any."""
-    return {row.ours: _shape(row, config) for row in array_names(kind, config)}
 
 
 def save_pretrained(
@@ -159,7 +82,7 @@ def write_model(model: Model, folder: Path, *, labels: list[str] | None = None) 
     for row in array_names(type(model), model.config):
         a = model.params[row.ours]
         # safetensors writes memory as it lies, so a view would come out scrambled.
-        arrays[row.theirs] = np.ascontiguousarray(a.T if _transposed(row) else a)
+        arrays[row.theirs] = np.ascontiguousarray(a.T if is_transposed(row) else a)
     (folder / ARRAYS_FILE).write_bytes(save(arrays, metadata={"format": "pt"}))
     (folder / CONFIG_FILE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
@@ -253,7 +176,7 @@ def _read_arrays(path: Path, kind: type[Model], config: EncoderConfig, dtype: DT
 
     try:
         with safe_open(path, framework="numpy") as file:
-            stored = {_current(name): name for name in file.keys()}  # noqa: SIM118
+            stored = {current_name(name): name for name in file.keys()}  # noqa: SIM118
             rows = array_names(kind, config)
             shapes = {name: tuple(file.get_slice(at).get_shape()) for name, at in stored.items()}
             _check_names(path, kind, config, rows, shapes)
@@ -264,7 +187,7 @@ def _read_arrays(path: Path, kind: type[Model], config: EncoderConfig, dtype: DT
                     raise InputError(f"{path}: got {kept} in {row.theirs}, expected F32 or F64")
                 a: FloatArray = file.get_tensor(stored[row.theirs])
                 # A fresh array in row order, which an optimizer may write to.
-                params[row.ours] = (a.T if _transposed(row) else a).astype(dtype, order="C")
+                params[row.ours] = (a.T if is_transposed(row) else a).astype(dtype, order="C")
             for copy, tied in TIED.items():
                 if copy in stored and not np.array_equal(
                     file.get_tensor(stored[copy]), file.get_tensor(stored[tied])
@@ -283,9 +206,9 @@ def _check_names(
     shapes: dict[str, tuple[int, ...]],
 ) -> None:
     tied = set(TIED) if kind is MaskedLM else set()
-    expected = {r.theirs: _shape(r, config)[:: -1 if _transposed(r) else 1] for r in rows}
+    expected = {r.theirs: shape_of(r, config)[:: -1 if is_transposed(r) else 1] for r in rows}
     missing = [name for name in expected if name not in shapes]
-    odd = [n for n in shapes if n not in expected and n not in tied and not _unused(n)]
+    odd = [n for n in shapes if n not in expected and n not in tied and not is_unused(n)]
     wrong = [
         f"{name} {shapes[name]} instead of {shape}"
         for name, shape in expected.items()
@@ -300,31 +223,3 @@ def _check_names(
 def _some(names: list[str], most: int = 3) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def _current(name: str) -> str:
-    """Return today's name: layer norms converted from TensorFlow have gamma and beta."""
-    for old, new in (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")):
-        name = name.removesuffix(old) + new if name.endswith(old) else name
-    return name
-
-
-def _unused(name: str) -> bool:
-    return name.removeprefix("bert.") in UNUSED
-
-
-def _transposed(row: ArrayName) -> bool:
-    """Tell whether an array is a weight, w or w_..., and not a table."""
-    return row.ours.rsplit(".", 1)[-1].split("_")[0] == "w"
-
-
-def _shape(row: ArrayName, config: EncoderConfig) -> tuple[int, ...]:
-    sizes = {
-        "D": config.d_model,
-        "F": config.d_ff,
-        "V": config.vocab_size,
-        "P": config.max_len,
-        "G": config.num_segments,
-        "C": config.num_classes if isinstance(config, ClassifierConfig) else 0,
-    }
-    return tuple(sizes[axis] for axis in row.axes)

@@ -49,7 +49,7 @@ def relu_forward(x: FloatArray) -> tuple[FloatArray, ReluCache]:
     """
     check_float("x", x)
     positive = x > 0
-    return x * positive, ReluCache(positive)
+    return np.maximum(x, 0), ReluCache(positive)
 
 
 def relu_backward(dy: FloatArray, cache: ReluCache) -> FloatArray:

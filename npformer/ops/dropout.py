@@ -68,5 +68,6 @@ def dropout_backward(dy: FloatArray, cache: DropoutCache) -> FloatArray:
     Returns
     -------
     dx : ndarray of shape (...)
+        ``dy`` itself, not a copy, when nothing was dropped.
     """
     return dy if cache.r is None else dy * cache.r

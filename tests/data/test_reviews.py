@@ -19,11 +19,18 @@ def task():
     return generate_reviews(**SIZES, seed=0)
 
 
+WORDS = [lexicon.ADJECTIVES, lexicon.QUALITIES, lexicon.VERBS, lexicon.COMPANIONS]
+WORDS += [domain.adjectives for domain in lexicon.DOMAINS]
+OPINIONS = {w for group in WORDS for words in group for word in words for w in word.split("/")}
+OPINIONS |= {*lexicon.INTENSIFIERS, "and"}
+
+
 def pattern(template):
     """Return an expression that matches what a template can become."""
-    slots = {"{n}": r"[a-z]+", "{who}": r"[a-z]+ [a-z]+"}
-    slots |= {"{a}": r"[a-z]+( [a-z]+){0,2}", "{v}": r"[a-z]+( [a-z]+)?"}
-    slots |= {"{vd}": slots["{v}"], "{q}": slots["{v}"]}
+    opinion = f"({'|'.join(sorted(OPINIONS))})( ({'|'.join(sorted(OPINIONS))}))*"
+    nouns = "|".join(noun for domain in lexicon.DOMAINS for noun in domain.nouns)
+    slots = {"{n}": f"({nouns})", "{who}": r"[a-z]+ [a-z]+"}
+    slots |= dict.fromkeys(("{a}", "{v}", "{vd}", "{q}"), opinion)
     parts = re.split(r"(\{\w+\})", template)
     return re.compile("".join(slots.get(part) or re.escape(part) for part in parts))
 
@@ -121,12 +128,10 @@ def test_sentences_are_short_and_varied(task):
 
 
 def test_a_word_has_one_polarity():
-    groups = [lexicon.ADJECTIVES, lexicon.QUALITIES, lexicon.VERBS, lexicon.COMPANIONS]
-    groups += [domain.adjectives for domain in lexicon.DOMAINS]
-    positive = {word for group in groups for word in group.positive}
-    negative = {word for group in groups for word in group.negative}
+    positive = {word for group in WORDS for word in group.positive}
+    negative = {word for group in WORDS for word in group.negative}
     assert not positive & negative
-    assert sum(len(w) for g in groups for w in g) == len(positive) + len(negative)
+    assert sum(len(w) for g in WORDS for w in g) == len(positive) + len(negative)
     assert not (positive | negative) & set(lexicon.INTENSIFIERS)
 
 

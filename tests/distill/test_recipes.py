@@ -374,16 +374,15 @@ TEXT = ["green apples taste sharp"]
 
 def test_flag_show_original_leaks_every_masked_word():
     for recipe, leaks in ((CORRECTED, 0), (flagged("show_original"), 4)):
-        once = replace(recipe, candidates_once=True)
-        _, asked, tokenizer = augmented(once, TEXT, n_a=1)
+        _, asked, tokenizer = augmented(recipe, TEXT, n_a=1)
         whole = set(tokenizer.encode(TEXT[0]).ids)
         assert len(asked) == 4
         assert sum(whole <= set(ids) for ids in asked) == leaks
 
 
 def test_flag_candidates_once_asks_about_each_word_once():
-    _, once, _ = augmented(flagged("candidates_once"), TEXT)
-    _, again, _ = augmented(CORRECTED, TEXT)
+    _, once, _ = augmented(CORRECTED, TEXT)
+    _, again, _ = augmented(flagged("candidates_once"), TEXT)
     assert len(once) == 4  # words
     # Each copy's later words stand in a sentence of its own: 1 + 3 for each of up to 4 copies.
     assert 4 < len(again) <= 13

@@ -15,7 +15,8 @@ import transformers
 from models import frozen
 from safetensors.numpy import load_file
 
-from npformer.models.huggingface import array_names, save_pretrained
+from npformer.models.huggingface import save_pretrained
+from npformer.models.huggingface_names import array_names, is_transposed
 
 THEIRS: dict[str, Any] = {
     "sequence": transformers.BertForSequenceClassification,
@@ -59,8 +60,7 @@ def run(kind: str) -> dict[str, Any]:
     for row in array_names(type(model), model.config):
         if row.ours in frozen.gradient_names(kind):
             g = named[row.theirs].grad
-            weight = row.ours.split(".")[-1].split("_")[0] == "w"  # theirs are (out, in)
-            gradients[row.ours] = (g.T if weight else g).tolist()
+            gradients[row.ours] = (g.T if is_transposed(row) else g).tolist()
     logits = output.logits if kind == "sequence" else output.logits[torch.tensor(frozen.KEEP)]
     return {"loss": output.loss.item(), "logits": logits.tolist(), "gradients": gradients}
 

@@ -10,7 +10,8 @@ from safetensors.numpy import load_file
 
 from npformer import ops
 from npformer.models import Encoder, ModelOutput
-from npformer.models.huggingface import array_names, load_pretrained, save_pretrained
+from npformer.models.huggingface import load_pretrained, save_pretrained
+from npformer.models.huggingface_names import array_names, is_transposed
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -130,7 +131,7 @@ def their_gradients(theirs, kind, model):
     grads = {}
     for row in array_names(MODELS[kind], model.config):
         g = named[row.theirs].grad.numpy()
-        grads[row.ours] = g.T if row.ours.split(".")[-1].split("_")[0] == "w" else g
+        grads[row.ours] = g.T if is_transposed(row) else g
     assert len(grads) == len(named) == len(model.params)
     return grads
 

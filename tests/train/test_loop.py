@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-import small
+from models import small
 
 from npformer.checks import InputError
 from npformer.data.batches import Batch

@@ -5,7 +5,7 @@ from functools import reduce
 
 import numpy as np
 import pytest
-import small
+from models import small
 
 from npformer.checks import InputError
 from npformer.data.batches import IGNORE, Batch, count_batch, split_batch

@@ -115,5 +115,5 @@ def check_heads(student: int, teacher: int) -> None:
         raise InputError(
             f"num_heads: got {student} in the student and {teacher} in the teacher, expected as "
             f"many to compare scores head by head: give the student {teacher} "
-            f"(--student LxDx{teacher}), or leave the attention term out (weight 0)"
+            f"(--student LxDx{teacher}), or leave the attention term out (--weight attention=0)"
         )
