@@ -5,19 +5,19 @@ from pathlib import Path
 WORDS = "film plot cast score end joke scene book dish room".split()
 GOOD, BAD = "fine warm bright clever".split(), "dull cold flat stale".split()
 PHASES = ("pretrain", "general", "finetune", "intermediate", "prediction", "scratch")
-# Sizes and steps of a run; the phases save every fourth of their steps.
+# Sizes and steps of a run; a phase saves at every fourth of its steps.
 SETTINGS = {
     "teacher": "2x16x2",
     "student": "1x8x2",
     "batch_size": 5,
     "copies": 1,
     "max_len": 16,
-    "steps": {phase: 5 + i for i, phase in enumerate(PHASES)},
+    "steps": {phase: 9 + i for i, phase in enumerate(PHASES)},
 }
 OPTIONS = [
     *("--teacher", "2x16x2", "--student", "1x8x2", "--batch-size", "5", "--copies", "1"),
     *("--max-len", "16"),
-    *(f"--steps={phase}={5 + i}" for i, phase in enumerate(PHASES)),
+    *(f"--steps={phase}={9 + i}" for i, phase in enumerate(PHASES)),
 ]
 
 
@@ -37,24 +37,26 @@ def write_task(folder: Path, kind: str = "single") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name, count, start in (("train", 23, 0), ("dev", 10, 50), ("test", 6, 80)):
         rows = texts(count, start)
-        if kind == "regression":
-            lines = ["sentence\tscore", *(f"{t}\t{3.5 * g + 0.1 * i}" for i, (t, g) in numbered(rows))]
-        elif kind == "pair":
-            lines = ["a\tb\tlabel", *(f"{t}\tit was {'good' if g else 'bad'}\t{i % 2}" for i, (t, g) in numbered(rows))]
-        elif kind == "strings":
-            lines = ["sentence\tlabel", *(f"{t}\t{'yes' if g else 'no'}" for t, g in rows)]
-        elif kind == "three":
-            lines = ["sentence\tlabel", *(f"{t}\t{i % 3}" for i, (t, _) in numbered(rows))]
-        else:
-            lines = ["sentence\tlabel", *(f"{t}\t{int(g)}" for t, g in rows)]
+        lines = [_line(kind, i, text, good) for i, (text, good) in enumerate(rows)]
+        header = {"pair": "a\tb\tlabel", "regression": "sentence\tscore"}
+        lines.insert(0, header.get(kind, "sentence\tlabel"))
         (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
     return folder
 
 
-def numbered(rows):
-    return list(enumerate(rows))
+def _line(kind: str, i: int, text: str, good: bool) -> str:
+    if kind == "pair":
+        return f"{text}\tthey {'liked' if i % 3 else 'left'} it\t{int(good)}"
+    label = {
+        "single": int(good),
+        "strings": "yes" if good else "no",
+        "three": i % 3,
+        "regression": 3.5 * good + 0.1 * i,
+    }
+    return f"{text}\t{label[kind]}"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Return every file below a folder, by its path in it."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}

@@ -3,7 +3,7 @@
 Counting words does not solve it. A sentence joins two clauses in a *frame*, and its label is the
 speaker's own verdict on the thing under review:
 
-- a negation turns an opinion round, but only within its scope ("the plot nobody had mentioned was
+- a negation turns an opinion round, but only within its scope ("the plot nobody mentioned was
   gripping"), and two of them cancel ("not without flaws");
 - after "but", and outside "although" and "even though", stands the clause that counts;
 - what others say counts only as far as the speaker agrees;
@@ -26,6 +26,7 @@ from npformer.data.glue import Examples, Task
 LABEL_NAMES = ("negative", "positive")
 # A combination of two clauses in a frame belongs to one of six groups: the splits share no group.
 GROUPS = {"dev": (0,), "test": (1,), "train": (2, 3, 4, 5), "unlabelled": (2, 3, 4, 5)}
+P_DENIED = 0.2  # clauses of opinion that negate their opinion word
 P_PLAIN = 0.4  # unlabelled sentences without any turn
 
 
@@ -54,16 +55,11 @@ class Frame:
     pattern : str
         ``{x}`` and ``{y}`` are the clauses, ``{who}`` is somebody else.
     x, y : Slot
-    p_denied : float
-        How often a clause of opinion is a negated one. Where both clauses agree with the label it
-        has to be one half: a word's own polarity then says nothing about the label. Where they
-        contradict each other, word counts are balanced by themselves.
     """
 
     pattern: str
     x: Slot
     y: Slot
-    p_denied: float
 
 
 # For each kind of slot its clauses, the affirmed ones and then the denied ones.
@@ -74,18 +70,20 @@ CLAUSES = {
     "agreed": (lexicon.AGREED, ()),
     "disagreed": (lexicon.DISAGREED, ()),
 }
+# Opinions that contradict the label offset those that share it: counting words tells little.
 SAME, OPPOSITE = Slot("own", +1), Slot("own", -1)
 FRAMES = (
-    Frame("{x} and {y}", SAME, SAME, 0.2),
-    Frame("{x} but {y}", OPPOSITE, SAME, 0.2),
-    Frame("although {x} , {y}", OPPOSITE, SAME, 0.2),
-    Frame("{x} , even though {y}", SAME, OPPOSITE, 0.2),
-    Frame("{who} said that {x} , but {y}", OPPOSITE, SAME, 0.2),
-    Frame("{x} , whereas {who} said that {y}", SAME, OPPOSITE, 0.2),
-    Frame("{who} said that {x} and {y}", SAME, Slot("agreed", 0), 0.2),
-    Frame("{who} said that {x} but {y}", OPPOSITE, Slot("disagreed", 0), 0.2),
-    Frame("{x} and {y}", Slot("neutral", 0), SAME, 0.2),
-    Frame("{x} and {y}", Slot("aside", 0), SAME, 0.2),
+    Frame("{x} and {y}", SAME, SAME),
+    Frame("{x} but {y}", OPPOSITE, SAME),
+    Frame("although {x} , {y}", OPPOSITE, SAME),
+    Frame("{x} , even though {y}", SAME, OPPOSITE),
+    Frame("{who} said that {x} , but {y}", OPPOSITE, SAME),
+    Frame("{x} , whereas {who} said that {y}", SAME, OPPOSITE),
+    Frame("{who} said that {x} and {y}", SAME, Slot("agreed", 0)),
+    Frame("{who} said that {x} but {y}", OPPOSITE, Slot("disagreed", 0)),
+    Frame("{x} and {y}", Slot("neutral", 0), SAME),
+    Frame("{x} and {y}", Slot("aside", 0), SAME),
+    Frame("{who} promised that {x} but {y}", OPPOSITE, Slot("disagreed", 0)),
 )
 
 
@@ -96,7 +94,7 @@ def generate_reviews(
 
     ``dev`` and ``test`` hold combinations (frame, first clause, second clause) that neither the
     labelled nor the unlabelled sentences show, though these show each clause in each place of each
-    frame. Fewer sentences of a seed are the first ones of more.
+    frame. A smaller ``labelled`` gives the first sentences of a larger one.
 
     Parameters
     ----------
@@ -151,7 +149,7 @@ def _sentence(rng: np.random.Generator, verdict: int, groups: tuple[int, ...]) -
     """Return a sentence whose verdict is +1 or -1."""
     f = int(rng.integers(len(FRAMES)))
     frame = FRAMES[f]
-    denied = rng.random(2) < frame.p_denied
+    denied = rng.random(2) < P_DENIED
     while True:  # until the combination is one of the split's
         i, clause_x = _choose(rng, frame.x, denied[0])
         j, clause_y = _choose(rng, frame.y, denied[1])

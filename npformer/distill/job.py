@@ -180,6 +180,11 @@ def prepare(run: Run, settings: Settings, say: Callable[[str], None]) -> Job:
     texts = task.unlabelled or [*task.train.first, *(task.train.second or [])]
     path = run.folder / "tokenizer.json"
     if settings.teacher_folder is not None:
+        if not settings.teacher_folder.is_dir():
+            raise InputError(
+                f"--teacher: got {settings.teacher}, expected a size such as 4x128x4, or the "
+                "folder of a model"
+            )
         tokenizer = load_tokenizer(settings.teacher_folder)
     elif path.exists():
         tokenizer = load_tokenizer(path)

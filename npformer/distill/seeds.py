@@ -34,7 +34,6 @@ def distil_seeds(
     """
     results = []
     for seed in range(settings.seed, settings.seed + seeds):
-        say(f"--- seed {seed}")
         results.append(_one(run.folder / f"seed-{seed}", replace(settings, seed=seed), say))
     measure = results[0]["measure"]
     verdict = paired_verdict(

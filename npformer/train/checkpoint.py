@@ -42,9 +42,10 @@ def save_state(path: Path, state: TrainerState) -> None:
     numbers = {"phase": state.phase, "step": state.optimizer.step, "numbers": state.numbers}
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     try:
-        save_file(arrays, temporary, metadata={"trainer": json.dumps(numbers)})
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        with naming(path):
+            save_file(arrays, temporary, metadata={"trainer": json.dumps(numbers)})
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except SafetensorError as error:  # how the library reports a full disk
         raise OSError(None, str(error), str(path)) from error
@@ -68,15 +69,17 @@ def load_state(path: Path) -> TrainerState | None:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             numbers = json.loads((file.metadata() or {})["trainer"])
+        return TrainerState(
+            numbers["phase"],
+            part(arrays, "params"),
+            OptimizerState.from_arrays(part(arrays, "optimizer"), numbers["step"]),
+            numbers["numbers"],
+            part(arrays, "extra"),
+        )
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: got {error}, expected the state of a training run") from error
-    return TrainerState(
-        numbers["phase"],
-        part(arrays, "params"),
-        OptimizerState.from_arrays(part(arrays, "optimizer"), numbers["step"]),
-        numbers["numbers"],
-        part(arrays, "extra"),
-    )
+        raise InputError(
+            f"{path}: got another file ({error!r}), expected the state of a training run"
+        ) from error
 
 
 def remove_stale(directory: Path) -> None:
@@ -95,6 +98,11 @@ class MetricsLog:
 
     def __init__(self, path: Path, length: int = 0) -> None:
         path.touch()
+        if path.stat().st_size < length:  # which truncating would fill up with zeros
+            raise InputError(
+                f"{path}: got {path.stat().st_size} bytes, expected at least {length}, "
+                "which the last checkpoint has seen"
+            )
         os.truncate(path, length)
         self._file = path.open("a", encoding="utf-8")
 

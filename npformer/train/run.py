@@ -67,14 +67,15 @@ class Run:
         InputError
             If the folder holds no run.
         """
-        read_settings(folder)  # nothing is removed from a folder that is no run
-        remove_stale(folder)
+        read_settings(folder)  # first all that may fail: a folder that is no run is not touched
         finished = _read(folder / "progress.json")
         length = max((phase["metrics_length"] for phase in finished.values()), default=0)
         state = load_state(folder / "state.safetensors")
         if state is not None and state.phase not in finished:
             length = state.numbers["metrics_length"]
-        return cls(folder, MetricsLog(folder / "metrics.jsonl", length))
+        log = MetricsLog(folder / "metrics.jsonl", length)
+        remove_stale(folder)
+        return cls(folder, log)
 
     def discard(self) -> None:
         """Remove a run in which no step was made, so that its folder can be had again."""

@@ -382,7 +382,7 @@ def test_flag_show_original_leaks_every_masked_word():
 
 def test_flag_candidates_once_asks_about_each_word_once():
     _, once, _ = augmented(CORRECTED, TEXT)
-    _, again, _ = augmented(flagged("candidates_once"), TEXT)
+    _, again, _ = augmented(replace(CORRECTED, candidates_once=False), TEXT)
     assert len(once) == 4  # words
     # Each copy's later words stand in a sentence of its own: 1 + 3 for each of up to 4 copies.
     assert 4 < len(again) <= 13
@@ -437,7 +437,7 @@ def test_released_differs_from_corrected_in_every_flag_but_two():
 
 def test_paper_differs_from_corrected_where_the_paper_speaks():
     different = {f for f in FLAGS if getattr(CORRECTED, f) != getattr(PAPER, f)}
-    assert different == {"prediction_kind", "tau_squared"}
+    assert different == {"prediction_kind", "tau_squared", "candidates_once"}
 
 
 @pytest.mark.parametrize("name", RECIPES)

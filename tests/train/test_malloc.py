@@ -28,7 +28,7 @@ print(faults())
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is asked, on Linux")
 def test_fresh_arrays_are_cheap_once_it_was_asked_for():
     def run(how):
-        # A threshold that grows by itself is glibc's default; pinned, so that both runs start alike.
+        # glibc's own threshold grows with use; pinned, so that both runs start alike.
         out = subprocess.run(
             [sys.executable, "-c", COUNT_FAULTS, how],
             capture_output=True,
