@@ -47,6 +47,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         ("steps", int, "updates of a phase, such as finetune=300"),
         ("epochs", float, "passes of a phase over its data, such as finetune=3"),
         ("rates", float, "peak learning rate of a phase, such as finetune=3e-4"),
+        ("weights", float, "weight of a loss term, such as attention=0 to leave it out"),
     ):
         parser.add_argument(
             _option(name),
@@ -135,7 +136,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _option(name: str) -> str:
     """Return the option that gives a setting."""
-    return "--rate" if name == "rates" else "--" + name.replace("_", "-")
+    singular = {"rates": "rate", "weights": "weight"}
+    return "--" + singular.get(name, name).replace("_", "-")
 
 
 def _amount(kind: Callable[[str], Any]) -> Callable[[str], tuple[str, Any]]:

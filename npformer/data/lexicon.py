@@ -63,14 +63,8 @@ DOMAINS = (
 )
 
 ADJECTIVES = Words(
-    _words(
-        "good great excellent wonderful superb lovely fantastic brilliant delightful pleasant "
-        "impressive perfect charming terrific remarkable enjoyable"
-    ),
-    _words(
-        "bad terrible awful horrible dreadful poor disappointing mediocre lousy unpleasant "
-        "annoying pathetic miserable nasty frustrating hopeless"
-    ),
+    _words("good great excellent wonderful superb lovely brilliant perfect"),
+    _words("bad terrible awful horrible dreadful poor lousy miserable"),
 )
 QUALITIES = Words(
     _words("charm style character appeal merits strengths"),

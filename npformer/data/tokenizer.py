@@ -115,7 +115,8 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
 def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
     """Write ``tokenizer.json`` into a folder, which is made if need be."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(Path(folder) / "tokenizer.json"))
+    # Written by Python: the library reports a full disk as a bare Exception.
+    (Path(folder) / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), "utf-8")
 
 
 def special_ids(tokenizer: Tokenizer) -> SpecialIds:

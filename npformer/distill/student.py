@@ -11,7 +11,7 @@ from npformer.data.batches import Batch, Encoded
 from npformer.distill.job import INIT, Job
 from npformer.distill.objective import DistillObjective, joint_params, trainable
 from npformer.distill.recipes import build_terms, init_projections
-from npformer.distill.settings import size
+from npformer.distill.settings import initializer_range, size
 from npformer.distill.teacher import Given, Pretrained, masked, teacher_configs
 from npformer.models.config import EncoderConfig
 from npformer.models.encoder import Encoder
@@ -24,6 +24,7 @@ from npformer.types import Params
 def student_config(job: Job, teacher: EncoderConfig) -> EncoderConfig:
     """Return the student's configuration: the teacher's vocabulary and, by default, heads."""
     settings = job.settings
+    sizes = size(settings.student, heads=teacher.num_heads)
     return EncoderConfig(
         vocab_size=teacher.vocab_size,
         max_len=teacher.max_len,
@@ -31,7 +32,8 @@ def student_config(job: Job, teacher: EncoderConfig) -> EncoderConfig:
         layer_norm_eps=teacher.layer_norm_eps,
         dropout=settings.dropout,
         attention_dropout=settings.dropout,
-        **size(settings.student, heads=teacher.num_heads),
+        **sizes,
+        initializer_range=initializer_range(sizes["d_model"]),
     )
 
 
@@ -42,14 +44,27 @@ def check_fit(job: Job, given: Given) -> None:
     ------
     InputError
         If the depths or the numbers of heads of student and teacher do not fit, if a given teacher
-        does not fit the tokenizer or the other one, or if the data do not make one batch.
+        does not fit the tokenizer or the other one, if a phase is left without a term, or if the
+        data do not make one batch.
     """
     before, after = teacher_configs(job, given)
     _check_given(job, before, after)
     student = student_config(job, before)
-    projections = init_projections(job.recipe, student, before, job.rng("general", INIT))
-    build_terms(job.recipe, "general", student, before, projections)
-    build_terms(job.recipe, "intermediate", student, after, projections)
+    weights, classifier = job.settings.weights, job.classifier_config(student)
+    projections = init_projections(
+        job.recipe, student, before, job.rng("general", INIT), weights=weights
+    )
+    for phase, config, teacher in (
+        ("general", student, before),
+        ("intermediate", student, after),
+        ("prediction", classifier, after),
+    ):
+        if not build_terms(job.recipe, phase, config, teacher, projections, weights=weights):
+            raise InputError(
+                f"--weight: got {weights}, expected a term above 0 for the {phase} phase"
+            )
+    if weights.get("hard_label") and job.task.kind == "regression":
+        raise InputError("--weight: got hard_label for a regression, expected it for classes only")
     for phase, texts in (("general", job.unlabelled), ("finetune", job.train)):
         job.steps(phase, len(texts))
 

@@ -83,6 +83,10 @@ BAD_OPTIONS = {
     "--max-len 2": "max_len: got 2",
     "--general-teacher nowhere": "--teacher: got the size 2x16x2 beside --general-teacher",
     "--teacher nowhere": "--teacher: got nowhere, expected a size such as",
+    "--weight prediction=0": "expected a term above 0 for the prediction phase",
+    "--weight embedding=0 --weight hidden=0 --weight attention=0": "for the general phase",
+    "--weight attention=-1": "weights: got attention = -1.0",
+    "--weight beauty=1": "weights: got 'beauty', expected one of",
     "--resume": "--resume: got ",
 }
 

@@ -154,9 +154,10 @@ def test_the_next_phase_reads_what_is_in_the_folder(ran):
 def test_scratch_owes_the_student_nothing(ran):
     runs = [one for name, one in ran.phases.items() if name.startswith("scratch")]
     assert len({one.phase.learning_rate for one in runs}) == 3
+    taught = part(ran.prediction.end, "encoder")
     for one in runs:
         assert same(one.start, runs[0].start)
-        for other in (ran.general.start, ran.general.end, ran.intermediate.end):
+        for other in (ran.general.start, ran.general.end, ran.intermediate.end, taught):
             assert differ(part(one.start, "encoder"), other)
         assert {p.shape for p in one.start.values()} == {
             p.shape for p in ran.prediction.start.values()
@@ -239,3 +240,23 @@ def test_two_runs_are_equal_and_another_seed_is_another_run(ran, tmp_path):
     assert (tmp_path / "again" / "metrics.jsonl").read_bytes() == (
         ran.folder / "metrics.jsonl"
     ).read_bytes()
+
+
+def test_heads_may_differ_where_scores_are_not_compared(tmp_path):
+    phases = {}
+    task = tiny_task.write_task(tmp_path / "task")
+    changes = {"student": "1x8x4", "weights": {"attention": 0.0}, "copies": 0}
+    distil(tmp_path / "run", task, phases, **changes)
+    assert "prediction" in phases
+    metrics = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert '"hidden"' in metrics
+    assert '"attention"' not in metrics
+
+
+def test_without_projections(tmp_path):
+    phases = {}
+    task = tiny_task.write_task(tmp_path / "task")
+    weights = {"embedding": 0.0, "hidden": 0.0, "hard_label": 0.5}
+    distil(tmp_path / "run", task, phases, weights=weights, copies=0)
+    assert not part(phases["intermediate"].trained, "projection")
+    assert '"hard_label"' in (tmp_path / "run" / "metrics.jsonl").read_text()
