@@ -103,32 +103,26 @@ AFFIRMED = (
     "the {n} was {a}",
     "i found the {n} {a}",
     "the {n} nobody mentioned was {a}",
-    "no doubt the {n} was {a}",
     "the {n} was nothing but {a}",
     "i {vd} the {n}",
     "the {n} had some {q}",
-    "the {n} was not without {q}",
 )
 DENIED = (
     "the {n} was not {a}",
     "i never found the {n} {a}",
-    "the {n} everybody mentioned was hardly {a}",
     "nobody found the {n} {a}",
     "the {n} was anything but {a}",
     "i did not {v} the {n}",
     "the {n} had no {q}",
-    "the {n} was without {q}",
 )
 # Opinions on what is not under review.
 ASIDES = (
     "the weather was {a}",
     "the traffic was {a}",
-    "the drive there was {a}",
     "the shop next door was {a}",
     "the taxi was {a}",
     "my phone had been {a}",
     "the news was {a}",
-    "my holiday had been {a}",
 )
 # No opinion at all, negated or not.
 NEUTRAL = (
@@ -138,16 +132,12 @@ NEUTRAL = (
     "i paid by card",
     "nobody took my name",
     "it had been a gift",
-    "i went alone",
-    "we arrived late",
 )
 AGREED = (
     "i agreed",
     "they were right",
     "i thought so too",
-    "i felt the same",
     "that was true",
-    "i could not agree more",
     "they were not wrong",
     "i never doubted it",
 )
@@ -155,9 +145,7 @@ DISAGREED = (
     "i disagreed",
     "they were wrong",
     "i thought otherwise",
-    "i felt the opposite",
     "that was a lie",
-    "i could not agree",
     "they were not right",
     "i never believed it",
 )

@@ -4,7 +4,7 @@ Counting words does not solve it. A sentence joins two clauses in a *frame*, and
 speaker's own verdict on the thing under review:
 
 - a negation turns an opinion round, but only within its scope ("the plot nobody mentioned was
-  gripping"), and two of them cancel ("not without flaws");
+  gripping"), and some only look like one ("nothing but gripping");
 - after "but", and outside "although" and "even though", stands the clause that counts;
 - what others say counts only as far as the speaker agrees;
 - intensifiers, neutral clauses and opinions on other things (the weather) change nothing.

@@ -227,7 +227,7 @@ def load_task(settings: Settings) -> Task:
 
 def _load_task(settings: Settings) -> Task:
     if settings.data is None:
-        labelled = 10_000 if settings.labelled is None else settings.labelled
+        labelled = 8_000 if settings.labelled is None else settings.labelled
         return generate_reviews(
             labelled=labelled, unlabelled=settings.unlabelled, seed=settings.seed
         )

@@ -26,11 +26,11 @@ TRAINED = tuple(phase for phase in PHASES if phase != "augment")
 # has none: it makes as many updates as the student in all its phases.
 EPOCHS: dict[str, dict[str, float]] = {
     "reviews": {
-        "pretrain": 2,
-        "general": 1,
-        "finetune": 2,
-        "intermediate": 1.5,
-        "prediction": 1,
+        "pretrain": 1.5,
+        "general": 0.6,
+        "finetune": 3,
+        "intermediate": 1,
+        "prediction": 0.75,
     },
     "folder": {
         "pretrain": 3,
@@ -43,9 +43,9 @@ EPOCHS: dict[str, dict[str, float]] = {
 RATES = {
     "pretrain": 1e-3,
     "general": 1e-3,
-    "finetune": 3e-4,
+    "finetune": 7e-4,
     "intermediate": 1e-3,
-    "prediction": 5e-4,
+    "prediction": 1e-3,
 }
 SCRATCH_RATES = (3e-4, 1e-3, 3e-3)
 
@@ -98,10 +98,10 @@ class Settings(Config):
     """Everything that decides the result of a run; ``run.json`` holds it."""
 
     data: str | None = None  # a folder; None: the embedded reviews
-    teacher: str = "4x128x4"  # a size, or the folder of a fine-tuned or pretrained model
+    teacher: str = "4x96x4"  # a size, or the folder of a fine-tuned or pretrained model
     general_teacher: str | None = None  # the folder of the weights before fine-tuning
     student: str = "2x64"
-    labelled: int | None = None  # how many labelled examples; None: 10,000 reviews, or all
+    labelled: int | None = None  # how many labelled examples; None: 8,000 reviews, or all
     unlabelled: int = 20_000  # reviews only: a folder's texts are what they are
     recipe: str = "corrected"
     seed: int = 0
@@ -112,7 +112,7 @@ class Settings(Config):
     batch_size: int = 32
     vocab_size: int = 8_000  # at most
     max_len: int = 128
-    dropout: float = 0.1
+    dropout: float | None = None  # None: 0 on the reviews, 0.1 on a folder
     copies: int | None = None  # N_a, augmented sentences an example; None: see `copies_of`
     shards: int = 2
 
@@ -123,7 +123,8 @@ class Settings(Config):
             max_len=self.max_len,
             shards=self.shards,
         )
-        check_fraction("dropout", self.dropout)
+        if self.dropout is not None:
+            check_fraction("dropout", self.dropout)
         for option, amounts in (("steps", self.steps), ("epochs", self.epochs)):
             for phase, amount in amounts.items():
                 _check_phase(option, phase)
@@ -159,6 +160,16 @@ class Settings(Config):
         """Whose defaults hold."""
         return "reviews" if self.data is None else "folder"
 
+    @property
+    def dropout_of(self) -> float:
+        """The dropout of teacher and student.
+
+        A few thousand generated sentences are learned sooner than they are overlearned.
+        """
+        if self.dropout is not None:
+            return self.dropout
+        return 0.0 if self.data is None else 0.1
+
     def steps_of(self, phase: str, steps_per_epoch: int) -> int:
         """Return how many updates a phase makes."""
         if phase in self.steps:
@@ -171,19 +182,19 @@ class Settings(Config):
         return self.rates.get(phase, RATES[phase])
 
     def copies_of(self, examples: int) -> int:
-        """Return N_a: as asked for, or so many that there are about 20,000 sentences in all."""
+        """Return N_a: as asked for, or so many that there are about 10,000, but 1 to 20."""
         if self.copies is not None:
             return self.copies
-        return min(20, max(1, round(20_000 / max(examples, 1))))
+        return min(20, max(1, round(10_000 / max(examples, 1))))
 
     def encoder_config(self, text: str, vocab_size: int, **more: Any) -> EncoderConfig:
         """Return the configuration of a model of this size."""
-        sizes = size(text, **more)
+        sizes, dropout = size(text, **more), self.dropout_of
         return EncoderConfig(
             vocab_size=vocab_size,
             max_len=self.max_len,
-            dropout=self.dropout,
-            attention_dropout=self.dropout,
+            dropout=dropout,
+            attention_dropout=dropout,
             **sizes,
             initializer_range=initializer_range(sizes["d_model"]),
         )
