@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         saved = {"seeds": 1, **given}
     seeds = saved.pop("seeds")
-    settings = Settings.from_dict(saved)
+    settings = Settings.from_dict(saved) if args.resume else Settings.of(saved)
     if args.resume:
         opened = Run.resume(folder)
     else:

@@ -2,9 +2,10 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from npformer.checks import InputError, check_fraction, check_positive
 from npformer.layers.config import Config, check_sizes
@@ -22,7 +23,7 @@ PHASES = (
 )
 TRAINED = tuple(phase for phase in PHASES if phase != "augment")
 
-# Passes over the phase's data: reviews are few and short, a folder's may be many. "scratch"
+# Passes over the phase's data: reviews are few and short, a folder's texts may be many. "scratch"
 # has none: it makes as many updates as the student in all its phases.
 EPOCHS: dict[str, dict[str, float]] = {
     "reviews": {
@@ -30,21 +31,26 @@ EPOCHS: dict[str, dict[str, float]] = {
         "general": 0.6,
         "finetune": 3,
         "intermediate": 1,
-        "prediction": 0.75,
+        "prediction": 1,
     },
     "folder": {
-        "pretrain": 3,
+        "pretrain": 2,
         "general": 1,
         "finetune": 2,
-        "intermediate": 2,
+        "intermediate": 1.5,
         "prediction": 1,
     },
 }
+# A phase of the task makes at least so many updates, however few its examples are.
+LEAST_STEPS = 500
+TASK_PHASES = ("finetune", "intermediate", "prediction")
+# Where a folder's defaults differ from those of the reviews, which stand in `Settings`.
+FOLDER = {"teacher": "4x192x4", "student": "2x128", "batch_size": 64, "dropout": 0.1}
 RATES = {
     "pretrain": 1e-3,
-    "general": 1e-3,
+    "general": 2e-3,
     "finetune": 7e-4,
-    "intermediate": 1e-3,
+    "intermediate": 2e-3,
     "prediction": 1e-3,
 }
 SCRATCH_RATES = (3e-4, 1e-3, 3e-3)
@@ -112,7 +118,8 @@ class Settings(Config):
     batch_size: int = 32
     vocab_size: int = 8_000  # at most
     max_len: int = 128
-    dropout: float | None = None  # None: 0 on the reviews, 0.1 on a folder
+    # None on the reviews: a few thousand made-up sentences are learned sooner than overlearned.
+    dropout: float = 0.0
     copies: int | None = None  # N_a, augmented sentences an example; None: see `copies_of`
     shards: int = 2
 
@@ -123,8 +130,7 @@ class Settings(Config):
             max_len=self.max_len,
             shards=self.shards,
         )
-        if self.dropout is not None:
-            check_fraction("dropout", self.dropout)
+        check_fraction("dropout", self.dropout)
         for option, amounts in (("steps", self.steps), ("epochs", self.epochs)):
             for phase, amount in amounts.items():
                 _check_phase(option, phase)
@@ -150,6 +156,17 @@ class Settings(Config):
             size(self.student, heads=heads)
         super().__post_init__()
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """Return the settings asked for, the others as suits the task.
+
+        Raises
+        ------
+        InputError
+            If a name is unknown, a value is out of range, or two do not agree.
+        """
+        return cls.from_dict({**(FOLDER if given.get("data") else {}), **given})
+
     @property
     def teacher_folder(self) -> Path | None:
         """The folder that ``teacher`` names, if it is not a size."""
@@ -160,22 +177,14 @@ class Settings(Config):
         """Whose defaults hold."""
         return "reviews" if self.data is None else "folder"
 
-    @property
-    def dropout_of(self) -> float:
-        """The dropout of teacher and student.
-
-        A few thousand generated sentences are learned sooner than they are overlearned.
-        """
-        if self.dropout is not None:
-            return self.dropout
-        return 0.0 if self.data is None else 0.1
-
     def steps_of(self, phase: str, steps_per_epoch: int) -> int:
         """Return how many updates a phase makes."""
         if phase in self.steps:
             return self.steps[phase]
-        epochs = self.epochs.get(phase, EPOCHS[self.kind].get(phase, 1))
-        return max(1, round(epochs * steps_per_epoch))
+        if phase in self.epochs:
+            return max(1, round(self.epochs[phase] * steps_per_epoch))
+        steps = round(EPOCHS[self.kind][phase] * steps_per_epoch)
+        return max(steps, LEAST_STEPS if phase in TASK_PHASES else 1)
 
     def rate_of(self, phase: str) -> float:
         """Return the peak learning rate of a phase."""
@@ -189,12 +198,12 @@ class Settings(Config):
 
     def encoder_config(self, text: str, vocab_size: int, **more: Any) -> EncoderConfig:
         """Return the configuration of a model of this size."""
-        sizes, dropout = size(text, **more), self.dropout_of
+        sizes = size(text, **more)
         return EncoderConfig(
             vocab_size=vocab_size,
             max_len=self.max_len,
-            dropout=dropout,
-            attention_dropout=dropout,
+            dropout=self.dropout,
+            attention_dropout=self.dropout,
             **sizes,
             initializer_range=initializer_range(sizes["d_model"]),
         )

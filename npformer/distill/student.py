@@ -30,8 +30,8 @@ def student_config(job: Job, teacher: EncoderConfig) -> EncoderConfig:
         max_len=teacher.max_len,
         num_segments=teacher.num_segments,
         layer_norm_eps=teacher.layer_norm_eps,
-        dropout=settings.dropout_of,
-        attention_dropout=settings.dropout_of,
+        dropout=settings.dropout,
+        attention_dropout=settings.dropout,
         **sizes,
         initializer_range=initializer_range(sizes["d_model"]),
     )
