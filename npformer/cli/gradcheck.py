@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 
 from npformer.checks import InputError
@@ -50,7 +51,9 @@ def run(args: argparse.Namespace) -> int:
             {
                 "name": case.name,
                 "kind": result.kind,
-                "error": result.error,
+                "error": result.error
+                if math.isfinite(result.error)
+                else None,  # JSON has no infinity
                 "tolerance": result.tolerance,
                 "ok": result.ok,
             }

@@ -6,7 +6,8 @@ import numpy as np
 
 from npformer.cli.cases import SIZES, ModelCase
 from npformer.models.config import ClassifierConfig
-from npformer.models.heads import MaskedLM, SequenceClassifier, TokenClassifier
+from npformer.models.heads import SequenceClassifier, TokenClassifier
+from npformer.models.masked_lm import MaskedLM
 
 IDS = np.array([[1, 5, 3, 3], [0, 7, 5, 10]])
 KEEP = np.array([[True, True, True, False], [True, True, True, True]])

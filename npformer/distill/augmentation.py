@@ -10,7 +10,7 @@ from npformer.data.batches import Batch, Encoded, split_batch
 from npformer.data.tokenizer import encode_examples
 from npformer.distill.job import MASK, Job
 from npformer.distill.teacher import Pretrained
-from npformer.models.heads import MaskedLM
+from npformer.models.masked_lm import MaskedLM
 from npformer.train.run import write_text
 from npformer.types import FloatArray, IntArray
 

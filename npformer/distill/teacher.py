@@ -11,8 +11,9 @@ from npformer.data.masking import mask_tokens
 from npformer.distill.job import INIT, MASK, Job
 from npformer.models.config import EncoderConfig
 from npformer.models.encoder import Encoder
-from npformer.models.heads import MaskedLM, SequenceClassifier
+from npformer.models.heads import SequenceClassifier
 from npformer.models.huggingface import load_labels, load_pretrained
+from npformer.models.masked_lm import MaskedLM
 from npformer.train.objective import MaskedLMObjective, SupervisedObjective
 from npformer.train.phase import run_phase
 

@@ -3,13 +3,12 @@
 from npformer.models.config import PRESETS, ClassifierConfig, EncoderConfig, preset
 from npformer.models.encoder import Encoder, EncoderCache
 from npformer.models.heads import (
-    MaskedLM,
-    MaskedLMCache,
     SequenceClassifier,
     SequenceClassifierCache,
     TokenClassifier,
     TokenClassifierCache,
 )
+from npformer.models.masked_lm import MaskedLM, MaskedLMCache
 from npformer.models.output import ModelOutput, add_outputs, output_arrays
 
 __all__ = [

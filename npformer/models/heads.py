@@ -1,17 +1,15 @@
-"""What stands on an encoder: classifiers of sequences and tokens, and the masked-LM head."""
+"""What stands on an encoder: classifiers of sequences and of tokens."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npformer.checks import check_ids
-from npformer.layers.feedforward import ACTIVATIONS
 from npformer.layers.init import normal
-from npformer.models.config import ClassifierConfig, EncoderConfig
+from npformer.models.config import ClassifierConfig
 from npformer.models.encoder import Encoder, EncoderCache
-from npformer.models.output import ModelOutput, add_outputs
+from npformer.models.output import ModelOutput, add_outputs, last_hidden
 from npformer.ops.activations import (
     ReluCache,
     TanhCache,
@@ -21,7 +19,6 @@ from npformer.ops.activations import (
     tanh_forward,
 )
 from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
-from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
 from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
 
@@ -109,7 +106,7 @@ class SequenceClassifier:
         output, encoder_cache = self.encoder.forward(
             ids, keep, segments, rng=rngs[0], output_scores=output_scores
         )
-        cls_state = _last(output)[:, 0]  # (B, D)
+        cls_state = last_hidden(output)[:, 0]  # (B, D)
         pooled, pooler_cache = linear_forward(cls_state, p["pooler.w"], p["pooler.b"])
         x, tanh_cache = tanh_forward(pooled)
         relu_cache = None
@@ -209,7 +206,7 @@ class TokenClassifier:
         output, encoder_cache = self.encoder.forward(
             ids, keep, segments, rng=rngs[0], output_scores=output_scores
         )
-        dropped, dropout_cache = dropout_forward(_last(output), self.config.dropout, rngs[1])
+        dropped, dropout_cache = dropout_forward(last_hidden(output), self.config.dropout, rngs[1])
         logits, classifier_cache = linear_forward(
             dropped, p["classifier.w"], p["classifier.b"]
         )  # (B, T, C)
@@ -231,136 +228,3 @@ class TokenClassifier:
         dencoder = add_outputs(doutput._replace(logits=None), at_last)
         _, grads = self.encoder.backward(dencoder, cache.encoder)
         return None, g | prefixed("encoder", grads)
-
-
-class MaskedLMCache(NamedTuple):
-    """What `MaskedLM.backward` needs."""
-
-    encoder: EncoderCache
-    positions: IntArray  # (P,)
-    transform: LinearCache
-    activation: Any
-    norm: LayerNormCache
-    decoder: LinearCache
-
-
-@dataclass(frozen=True)
-class MaskedLM:
-    r"""An encoder and BERT's masked-LM head, whose output matrix is the token table.
-
-    .. math:: \mathrm{logits} = \operatorname{layernorm}\bigl(
-              \operatorname{act}(h_L w_t + b_t)\bigr)\,E^\top + b_d
-
-    The table E is used twice, so its gradient is the sum of two.
-
-    Parameters
-    ----------
-    config : EncoderConfig
-    params : dict
-        ``encoder.*``, ``head.w`` (D, D), ``head.b`` (D,), ``head.gamma``, ``head.beta``
-        (D,), ``head.b_decoder`` (V,).
-
-    References
-    ----------
-    Devlin et al. 2019, "BERT", section 3.1, task 1; the transform is in its released code.
-    """
-
-    config: EncoderConfig
-    params: Params
-
-    @classmethod
-    def init(
-        cls, config: EncoderConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
-    ) -> Self:
-        """Draw weights from normal(0, initializer_range); biases start at zero."""
-        d = config.d_model
-        params = {
-            **prefixed("encoder", Encoder.init(config, rng, dtype).params),
-            "head.w": normal(rng, d, d, std=config.initializer_range, dtype=dtype),
-            "head.b": np.zeros(d, dtype),
-            "head.gamma": np.ones(d, dtype),
-            "head.beta": np.zeros(d, dtype),
-            "head.b_decoder": np.zeros(config.vocab_size, dtype),
-        }
-        return cls(config, params)
-
-    @property
-    def encoder(self) -> Encoder:
-        """The encoder, sharing this model's arrays."""
-        return Encoder(self.config, part(self.params, "encoder"))
-
-    def forward(
-        self,
-        ids: IntArray,
-        keep: BoolArray | None = None,
-        segments: IntArray | None = None,
-        *,
-        positions: IntArray | None = None,
-        rng: np.random.Generator | None = None,
-        output_scores: bool = False,
-    ) -> tuple[ModelOutput, MaskedLMCache]:
-        """Predict tokens.
-
-        Parameters
-        ----------
-        ids, keep, segments, rng, output_scores
-            As in `Encoder.forward`.
-        positions : integer ndarray of shape (P,), optional
-            Where to predict, as indices into the B * T tokens in order; default everywhere.
-            Only the masked ones have a loss, and the rest would cost a (B T, V) product.
-
-        Returns
-        -------
-        output : ModelOutput
-            Logits of shape (P, V), or (B * T, V) by default.
-        cache : MaskedLMCache
-        """
-        p = self.params
-        output, encoder_cache = self.encoder.forward(
-            ids, keep, segments, rng=rng, output_scores=output_scores
-        )
-        if positions is None:
-            positions = np.arange(ids.size)
-        check_ids("positions", positions, ids.size, "batch")
-        states = _last(output).reshape(-1, self.config.d_model)[positions]  # (P, D)
-        t, transform_cache = linear_forward(states, p["head.w"], p["head.b"])
-        activate, _ = ACTIVATIONS[self.config.activation]
-        a, activation_cache = activate(t)
-        n, norm_cache = layernorm_forward(
-            a, p["head.gamma"], p["head.beta"], eps=self.config.layer_norm_eps
-        )
-        table = p["encoder.embeddings.token"]  # (V, D)
-        logits, decoder_cache = linear_forward(n, table.T, p["head.b_decoder"])  # (P, V)
-        return output._replace(logits=logits), MaskedLMCache(
-            encoder_cache, positions, transform_cache, activation_cache, norm_cache, decoder_cache
-        )
-
-    def backward(self, doutput: ModelOutput, cache: MaskedLMCache) -> tuple[None, Params]:
-        """Undo `forward`; gradients enter at the logits, every hidden state and every score."""
-        g: Params = {}
-        dlogits = doutput.logits
-        if dlogits is None:
-            shape = len(cache.positions), self.config.vocab_size
-            dlogits = np.zeros(shape, cache.encoder.last.dtype)
-        dn, dtable, g["head.b_decoder"] = linear_backward(dlogits, cache.decoder)  # (P, D)
-        da, g["head.gamma"], g["head.beta"] = layernorm_backward(dn, cache.norm)
-        _, undo_activate = ACTIVATIONS[self.config.activation]
-        dt = undo_activate(da, cache.activation)
-        dstates, g["head.w"], g["head.b"] = linear_backward(dt, cache.transform)
-        dlast = np.zeros_like(cache.encoder.last)
-        # A position given twice gets both gradients.
-        np.add.at(dlast.reshape(-1, self.config.d_model), cache.positions, dstates)
-        at_last = ModelOutput(hidden=(*(None,) * self.config.num_layers, dlast))
-        dencoder = add_outputs(doutput._replace(logits=None), at_last)
-        _, grads = self.encoder.backward(dencoder, cache.encoder)
-        g |= prefixed("encoder", grads)
-        g["encoder.embeddings.token"] = g["encoder.embeddings.token"] + dtable.T  # tied
-        return None, g
-
-
-def _last(output: ModelOutput) -> FloatArray:
-    """Return hidden[L], which every encoder gives."""
-    states = output.hidden
-    if states is None or states[-1] is None:
-        raise ValueError("an encoder always gives its last hidden state")
-    return states[-1]

@@ -17,7 +17,7 @@ from npformer.checks import InputError
 from npformer.models.config import EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.folder import find_folder, write_folder
-from npformer.models.heads import MaskedLM, SequenceClassifier, TokenClassifier
+from npformer.models.heads import SequenceClassifier, TokenClassifier
 from npformer.models.huggingface_config import (
     Model,
     read_config,
@@ -34,6 +34,7 @@ from npformer.models.huggingface_names import (
     parameter_shapes,
     shape_of,
 )
+from npformer.models.masked_lm import MaskedLM
 from npformer.types import FloatArray, Params, part
 
 M = TypeVar("M", Encoder, SequenceClassifier, TokenClassifier, MaskedLM)

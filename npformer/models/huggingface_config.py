@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from npformer.checks import InputError
 from npformer.models.config import ClassifierConfig, EncoderConfig
 from npformer.models.encoder import Encoder
-from npformer.models.heads import MaskedLM, SequenceClassifier, TokenClassifier
+from npformer.models.heads import SequenceClassifier, TokenClassifier
+from npformer.models.masked_lm import MaskedLM
 
 Model = Encoder | SequenceClassifier | TokenClassifier | MaskedLM
 

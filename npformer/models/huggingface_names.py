@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 from npformer.models.config import ClassifierConfig, EncoderConfig
 from npformer.models.encoder import Encoder
-from npformer.models.heads import MaskedLM, SequenceClassifier, TokenClassifier
+from npformer.models.heads import SequenceClassifier, TokenClassifier
 from npformer.models.huggingface_config import Model
+from npformer.models.masked_lm import MaskedLM
 
 
 class ArrayName(NamedTuple):

@@ -30,6 +30,14 @@ def output_arrays(output: ModelOutput) -> list[FloatArray]:
     return [a for a in arrays if a is not None]
 
 
+def last_hidden(output: ModelOutput) -> FloatArray:
+    """Return hidden[L], which every encoder gives."""
+    states = output.hidden
+    if states is None or states[-1] is None:
+        raise ValueError("an encoder always gives its last hidden state")
+    return states[-1]
+
+
 def _add(a: FloatArray | None, b: FloatArray | None) -> FloatArray | None:
     if a is None or b is None:
         return b if a is None else a

@@ -14,9 +14,9 @@ def keep_freed_memory() -> bool:
     """Make fresh arrays cheap for the rest of this process; return whether that was possible.
 
     By default glibc returns large blocks to the system as soon as they are freed, and every
-    new array pays for its pages again: an array kept for the backward costs as much as some
-    fifteen multiplications. A training step allocates the same sizes again and again, so
-    memory once had is better kept. Linux with glibc only; elsewhere nothing happens.
+    new array pays for its pages again, often more than for the arithmetic on it. A training step
+    allocates the same sizes again and again, so memory once had is better kept. Linux with glibc
+    only; elsewhere nothing happens.
 
     Commands and benchmarks call this; importing npformer does not.
     """

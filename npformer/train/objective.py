@@ -10,7 +10,8 @@ from typing import NamedTuple, Protocol, cast
 import numpy as np
 
 from npformer.data.batches import Batch, Counts
-from npformer.models.heads import MaskedLM, SequenceClassifier
+from npformer.models.heads import SequenceClassifier
+from npformer.models.masked_lm import MaskedLM
 from npformer.models.output import ModelOutput
 from npformer.ops.losses import (
     cross_entropy_backward,
