@@ -34,9 +34,9 @@ EPOCHS: dict[str, dict[str, float]] = {
         "prediction": 1,
     },
     "folder": {
-        "pretrain": 2,
+        "pretrain": 3,
         "general": 1,
-        "finetune": 2,
+        "finetune": 1,
         "intermediate": 1.5,
         "prediction": 1,
     },
@@ -45,13 +45,28 @@ EPOCHS: dict[str, dict[str, float]] = {
 LEAST_STEPS = 500
 TASK_PHASES = ("finetune", "intermediate", "prediction")
 # Where a folder's defaults differ from those of the reviews, which stand in `Settings`.
-FOLDER = {"teacher": "4x192x4", "student": "2x128", "batch_size": 64, "dropout": 0.1}
-RATES = {
-    "pretrain": 1e-3,
-    "general": 2e-3,
-    "finetune": 7e-4,
-    "intermediate": 2e-3,
-    "prediction": 1e-3,
+FOLDER = {
+    "teacher": "4x128x4",
+    "student": "2x96",
+    "batch_size": 64,
+    "vocab_size": 16_000,
+    "dropout": 0.2,
+}
+RATES: dict[str, dict[str, float]] = {
+    "reviews": {
+        "pretrain": 1e-3,
+        "general": 2e-3,
+        "finetune": 7e-4,
+        "intermediate": 2e-3,
+        "prediction": 1e-3,
+    },
+    "folder": {
+        "pretrain": 1e-3,
+        "general": 1e-3,
+        "finetune": 5e-4,
+        "intermediate": 1e-3,
+        "prediction": 1e-3,
+    },
 }
 SCRATCH_RATES = (3e-4, 1e-3, 3e-3)
 
@@ -188,7 +203,7 @@ class Settings(Config):
 
     def rate_of(self, phase: str) -> float:
         """Return the peak learning rate of a phase."""
-        return self.rates.get(phase, RATES[phase])
+        return self.rates.get(phase, RATES[self.kind][phase])
 
     def copies_of(self, examples: int) -> int:
         """Return N_a: as asked for, or so many that there are about 10,000, but 1 to 20."""
