@@ -11,6 +11,7 @@ import numpy as np
 
 from npformer.cli.cases import ModelCase
 from npformer.data.batches import Batch, Counts, count_batch
+from npformer.distill.build import build_terms, init_projections
 from npformer.distill.objective import (
     PROJECTION,
     STUDENT,
@@ -18,7 +19,7 @@ from npformer.distill.objective import (
     joint_params,
     trainable,
 )
-from npformer.distill.recipes import RECIPES, Recipe, build_terms, init_projections
+from npformer.distill.recipes import RECIPES, Recipe
 from npformer.distill.terms import (
     AttentionScoresTerm,
     EmbeddingTerm,

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from npformer.checks import InputError
 from npformer.data.batches import Batch, Encoded
+from npformer.distill.build import build_terms, init_projections
 from npformer.distill.job import INIT, Job
 from npformer.distill.objective import DistillObjective, joint_params, trainable
-from npformer.distill.recipes import build_terms, init_projections
 from npformer.distill.settings import initializer_range, size
 from npformer.distill.teacher import Given, Pretrained, masked, teacher_configs
 from npformer.models.config import EncoderConfig

@@ -108,7 +108,7 @@ def is_unused(name: str) -> bool:
 
 
 def is_transposed(row: ArrayName) -> bool:
-    """Tell whether an array is a weight, w or w_..., and not a table."""
+    """Tell whether an array is a weight, ``w`` or ``w_...``, and not a table."""
     return row.ours.rsplit(".", 1)[-1].split("_")[0] == "w"
 
 

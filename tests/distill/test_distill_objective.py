@@ -9,6 +9,7 @@ import toy_distillation as toy
 
 from npformer.checks import InputError
 from npformer.data.batches import Batch, count_batch, split_batch
+from npformer.distill.build import build_terms, init_projections
 from npformer.distill.objective import (
     DISTILL_PHASES,
     DistillObjective,
@@ -16,7 +17,7 @@ from npformer.distill.objective import (
     joint_params,
     trainable,
 )
-from npformer.distill.recipes import RECIPES, build_terms, init_projections
+from npformer.distill.recipes import RECIPES
 from npformer.distill.terms import EmbeddingTerm, HiddenTerm
 from npformer.models import Encoder, output_arrays
 from npformer.train.objective import add_results

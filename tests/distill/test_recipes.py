@@ -17,7 +17,8 @@ from npformer.data.glue import Examples
 from npformer.data.masking import mask_tokens
 from npformer.data.tokenizer import SpecialIds, train_wordpiece
 from npformer.distill import recipes
-from npformer.distill.recipes import RECIPES, Recipe, build_terms, find_recipe, init_projections
+from npformer.distill.build import build_terms, init_projections
+from npformer.distill.recipes import RECIPES, Recipe, find_recipe
 from npformer.models import ModelOutput
 from npformer.train.objective import StepResult
 from npformer.train.phase import Phase, run_phase

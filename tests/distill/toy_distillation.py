@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from npformer.data.batches import Batch
+from npformer.distill.build import build_terms, init_projections
 from npformer.distill.objective import DistillObjective
-from npformer.distill.recipes import Recipe, build_terms, init_projections
+from npformer.distill.recipes import Recipe
 from npformer.distill.terms import (
     AttentionScoresTerm,
     EmbeddingTerm,
