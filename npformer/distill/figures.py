@@ -11,6 +11,8 @@ from npformer.ops.softmax import softmax_forward
 from npformer.train.checkpoint import naming
 from npformer.types import FloatArray
 
+# Whose accuracy a phase measures.
+MODELS = {"finetune": "teacher (finetune)", "prediction": "student (prediction)"}
 TERMS = ("embedding", "hidden", "attention", "prediction")
 
 
@@ -50,7 +52,8 @@ def _curves(records: list[dict[str, Any]], measure: str) -> dict[str, list[tuple
     for record in records:
         if "dev" in record:
             point = record["step"], record["dev"][measure]
-            curves.setdefault(record["phase"], []).append(point)
+            phase = record["phase"]
+            curves.setdefault(MODELS.get(phase, phase), []).append(point)
     return curves
 
 

@@ -73,7 +73,7 @@ def task(tmp_path_factory):
 
 
 def settings(task):
-    return Settings.from_dict({**tiny_task.SETTINGS, "data": str(task)})
+    return Settings.of({**tiny_task.SETTINGS, "data": str(task)})
 
 
 def go(run, task):

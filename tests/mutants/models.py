@@ -15,7 +15,7 @@ from npformer.layers.attention import AttentionOutput, MultiHeadAttention
 from npformer.layers.block import EncoderBlock
 from npformer.layers.embeddings import Embeddings
 from npformer.models import encoder as encoder_model
-from npformer.models import heads
+from npformer.models import heads, masked_lm
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
 from npformer.ops import DropoutCache, dropout_backward, layernorm_backward
@@ -203,7 +203,7 @@ def pooler_tanh_not_undone(right):
     return lambda dy, cache: dy.copy()
 
 
-@mutant("masked LM", heads, "linear_backward")
+@mutant("masked LM", masked_lm, "linear_backward")
 def tied_table_without_the_decoder(right):
     """The token table gets the gradient of the embedding only."""
 
