@@ -15,6 +15,12 @@ class InputError(ValueError):
     """Bad input from the caller: the command line prints it without a traceback."""
 
 
+def check_array(name: str, x: object) -> None:
+    """Require an array, and not a list or a number."""
+    if not isinstance(x, np.ndarray):
+        raise InputError(f"{name}: got {_kind(x)}, expected an array")
+
+
 def check_float(name: str, x: NDArray[Any]) -> None:
     """Require a floating-point array."""
     if not isinstance(x, np.ndarray) or not np.issubdtype(x.dtype, np.floating):
@@ -23,6 +29,7 @@ def check_float(name: str, x: NDArray[Any]) -> None:
 
 def check_shape(name: str, x: NDArray[Any], expected: Sequence[int | str]) -> None:
     """Require a shape; a string in ``expected`` is a free axis and only its name is shown."""
+    check_array(name, x)
     fits = x.ndim == len(expected) and all(
         isinstance(want, str) or have == want for have, want in zip(x.shape, expected, strict=False)
     )
@@ -41,6 +48,7 @@ def check_ids(name: str, ids: NDArray[Any], size: int, what: str = "vocabulary")
 
 def check_keep(keep: NDArray[Any], shape: tuple[int, ...]) -> None:
     """Require a boolean mask that has the rank of ``shape`` and broadcasts to it."""
+    check_array("keep", keep)
     if keep.dtype != np.bool_:
         raise InputError(
             f"keep: got {_kind(keep)}, expected a boolean array, True = may attend "

@@ -83,14 +83,19 @@ def plot_losses(
 
 
 def plot_accuracy(
-    curves: Mapping[str, Sequence[tuple[int, float]]], *, ax: Axes | None = None
+    curves: Mapping[str, Sequence[tuple[int, float]]],
+    *,
+    measure: str = "accuracy",
+    ax: Axes | None = None,
 ) -> Axes:
-    """Draw accuracy against steps, one line for each model.
+    """Draw accuracy, or another measure, against steps, one line for each model.
 
     Parameters
     ----------
     curves : mapping of str to sequence of (int, float)
         Name of the model to its (step, accuracy) pairs.
+    measure : str
+        What the numbers are.
     ax : Axes, optional
         Where to draw; a new figure if not given.
 
@@ -111,8 +116,8 @@ def plot_accuracy(
         steps, shares = [step for step, _ in points], [share for _, share in points]
         ax.plot(steps, shares, label=name, marker="o", markersize=3.5, **_line(i))
     ax.set_xlabel("step")
-    ax.set_ylabel("accuracy")
-    ax.set_title("Accuracy against steps")
+    ax.set_ylabel(measure)
+    ax.set_title(f"{measure.capitalize()} against steps")
     ax.grid(alpha=0.3)
     _legend(ax)
     return ax

@@ -9,13 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from npformer.checks import InputError
+from npformer.distill.settings import TRAINED
 
 # Options that are settings of the run, by the name of the setting.
 OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
-    "data": (str, "DIR", "a GLUE-style folder: train and dev as .tsv or .tsv.gz"),
-    "teacher": (str, "LxD[xH[xF]]|DIR", "size of the teacher, or the folder of one"),
+    "data": (
+        str,
+        "DIR",
+        "a GLUE-style folder: train and dev as .tsv or .tsv.gz",
+    ),
+    "teacher": (
+        str,
+        "LxD[xH[xF]]|DIR",
+        "size of the teacher, or its folder; H defaults to D // 64, F to 4D; "
+        "default 4x96x4, with --data 4x128x4",
+    ),
     "general_teacher": (str, "DIR", "weights before fine-tuning, if --teacher is a fine-tuned one"),
-    "student": (str, "LxD[xH[xF]]", "size of the student; H defaults to the teacher's, F to 4D"),
+    "student": (
+        str,
+        "LxD[xH[xF]]",
+        "size of the student; H defaults to the teacher's, F to 4D; default 2x64, with --data 2x96",
+    ),
     "labelled": (int, "N", "how many labelled examples to use"),
     "unlabelled": (int, "N", "how many unlabelled reviews to generate"),
     "recipe": (str, "NAME", "corrected, paper or released"),
@@ -23,9 +37,9 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "batch_size": (int, "B", "sequences a step"),
     "vocab_size": (int, "V", "word pieces at most"),
     "max_len": (int, "T", "pieces a sequence at most"),
-    "dropout": (float, "P", "dropout of teacher and student"),
+    "dropout": (float, "P", "dropout of the student, and of a teacher trained here"),
     "copies": (int, "N", "augmented sentences for each labelled one (N_a)"),
-    "shards": (int, "N", "threads that share a batch"),
+    "shards": (int, "N", "threads that share a batch (--recipe released: one)"),
 }
 
 
@@ -44,7 +58,11 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
             _option(name), type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS
         )
     for name, kind, text in (
-        ("steps", int, "updates of a phase, such as finetune=300"),
+        (
+            "steps",
+            int,
+            f"updates of a phase: {', '.join(TRAINED)}",
+        ),
         ("epochs", float, "passes of a phase over its data, such as finetune=3"),
         ("rates", float, "peak learning rate of a phase, such as finetune=3e-4"),
         ("weights", float, "weight of a loss term, such as attention=0 to leave it out"),
@@ -58,7 +76,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
             help=text,
             default=argparse.SUPPRESS,
         )
-    parser.add_argument("--seeds", type=int, metavar="N", help="seeds, with a verdict; default 1")
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="seeds, each in DIR/seed-S, with a verdict"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="default runs/<date-time>")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")

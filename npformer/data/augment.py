@@ -88,7 +88,7 @@ def augment(
         ``predict_masked(batch, positions) -> logits``, with positions flat into B * T and logits an
         ndarray of shape (P, V).
     embedding_table : ndarray of shape (V, D)
-        The teacher's.
+        The teacher's; V is at least the tokenizer's.
     seed : sequence of int
     max_len : int
         Words of one piece beyond the first ``max_len`` tokens are not exchanged.

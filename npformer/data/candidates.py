@@ -56,7 +56,12 @@ class Candidates:
         show_original: bool,
     ) -> None:
         size = tokenizer.get_vocab_size()
-        check_shape("embedding_table", embedding_table, (size, "D"))
+        check_shape("embedding_table", embedding_table, ("V", "D"))
+        if len(embedding_table) < size:
+            raise InputError(
+                f"embedding_table: got {len(embedding_table)} rows, expected at least {size}, "
+                "one for each piece of the tokenizer"
+            )
         self.tokenizer, self.predict_masked = tokenizer, predict_masked
         self.special = special_ids(tokenizer)
         self.max_len, self.batch_size, self.show_original = max_len, batch_size, show_original

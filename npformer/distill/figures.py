@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from npformer.data.batches import collate
+from npformer.distill.build import WEIGHTS
 from npformer.distill.job import Job
 from npformer.models.heads import SequenceClassifier
 from npformer.ops.softmax import softmax_forward
@@ -13,7 +14,7 @@ from npformer.types import FloatArray
 
 # Whose accuracy a phase measures.
 MODELS = {"finetune": "teacher (finetune)", "prediction": "student (prediction)"}
-TERMS = ("embedding", "hidden", "attention", "prediction")
+TERMS = tuple(WEIGHTS)
 
 
 def save_figures(job: Job, teacher: SequenceClassifier, student: SequenceClassifier) -> list[Path]:
@@ -34,7 +35,11 @@ def save_figures(job: Job, teacher: SequenceClassifier, student: SequenceClassif
     }
     losses = [r for r in records if any(term in r for term in TERMS)]
     plot_losses(losses, terms=TERMS, ax=figures["loss-per-term"].subplots())
-    plot_accuracy(_curves(records, job.primary), ax=figures["accuracy"].subplots())
+    plot_accuracy(
+        _curves(records, job.primary),
+        measure=job.primary,
+        ax=figures["accuracy"].subplots(),
+    )
     plot_attention_pair(
         *_attention(job, teacher, student), axes=list(figures["attention"].subplots(1, 2))
     )

@@ -20,7 +20,7 @@ from npformer.data.tokenizer import (
     train_wordpiece,
 )
 from npformer.distill.recipes import Recipe, find_recipe
-from npformer.distill.settings import PHASES, Settings
+from npformer.distill.settings import LABELLED_REVIEWS, PHASES, Settings
 from npformer.models.config import ClassifierConfig, EncoderConfig
 from npformer.models.folder import write_folder
 from npformer.models.heads import SequenceClassifier
@@ -169,7 +169,9 @@ class Job:
 
 
 def prepare(run: Run, settings: Settings, say: Callable[[str], None]) -> Job:
-    """Read or make the data, and the tokenizer, which is kept in the run's folder.
+    """Read or make the data, and the tokenizer.
+
+    The tokenizer is kept in the run's folder, unless a given teacher brings its own.
 
     Raises
     ------
@@ -227,7 +229,7 @@ def load_task(settings: Settings) -> Task:
 
 def _load_task(settings: Settings) -> Task:
     if settings.data is None:
-        labelled = 8_000 if settings.labelled is None else settings.labelled
+        labelled = settings.labelled or LABELLED_REVIEWS
         return generate_reviews(
             labelled=labelled, unlabelled=settings.unlabelled, seed=settings.seed
         )

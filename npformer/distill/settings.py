@@ -23,8 +23,8 @@ PHASES = (
 )
 TRAINED = tuple(phase for phase in PHASES if phase != "augment")
 
-# Passes over the phase's data: reviews are few and short, a folder's texts may be many. "scratch"
-# has none: it makes as many updates as the student in all its phases.
+# Passes over the phase's data: for the reviews, what fits in three minutes on two cores; for a
+# folder, chosen on SST-2. "scratch" has none: it makes as many updates as the student in all.
 EPOCHS: dict[str, dict[str, float]] = {
     "reviews": {
         "pretrain": 1.5,
@@ -34,14 +34,14 @@ EPOCHS: dict[str, dict[str, float]] = {
         "prediction": 1,
     },
     "folder": {
-        "pretrain": 3,
+        "pretrain": 1.5,
         "general": 1,
         "finetune": 1,
-        "intermediate": 1.5,
+        "intermediate": 1,
         "prediction": 1,
     },
 }
-# A phase of the task makes at least so many updates, however few its examples are.
+# Without --steps or --epochs, a phase of the task makes at least so many updates.
 LEAST_STEPS = 500
 TASK_PHASES = ("finetune", "intermediate", "prediction")
 # Where a folder's defaults differ from those of the reviews, which stand in `Settings`.
@@ -68,6 +68,7 @@ RATES: dict[str, dict[str, float]] = {
         "prediction": 1e-3,
     },
 }
+LABELLED_REVIEWS = 8_000
 SCRATCH_RATES = (3e-4, 1e-3, 3e-3)
 
 
@@ -108,21 +109,24 @@ def size(text: str, *, heads: int | None = None) -> dict[str, Any]:
 def initializer_range(d_model: int) -> float:
     r"""Return the standard deviation of initial weights, :math:`0.02 \sqrt{768 / D}`.
 
-    BERT's 0.02 was chosen at width 768. With it a narrow model starts almost linear and almost
-    silent: at width 128 it needs several times as many steps before it learns anything.
+    BERT's 0.02 was chosen at width 768. Scaled like this, the sums over a layer's inputs start
+    with the same variance at every width, instead of nearly silent in a narrow model.
     """
     return 0.02 * math.sqrt(768 / d_model)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Config):
-    """Everything that decides the result of a run; ``run.json`` holds it."""
+    """Everything that decides the result of a run; ``run.json`` holds it.
+
+    Make one with `Settings.of`, which fills in a folder's defaults; those below are the reviews'.
+    """
 
     data: str | None = None  # a folder; None: the embedded reviews
     teacher: str = "4x96x4"  # a size, or the folder of a fine-tuned or pretrained model
     general_teacher: str | None = None  # the folder of the weights before fine-tuning
     student: str = "2x64"
-    labelled: int | None = None  # how many labelled examples; None: 8,000 reviews, or all
+    labelled: int | None = None  # how many examples; None: `LABELLED_REVIEWS`, or all there are
     unlabelled: int = 20_000  # reviews only: a folder's texts are what they are
     recipe: str = "corrected"
     seed: int = 0
@@ -133,7 +137,6 @@ class Settings(Config):
     batch_size: int = 32
     vocab_size: int = 8_000  # at most
     max_len: int = 128
-    # None on the reviews: a few thousand made-up sentences are learned sooner than overlearned.
     dropout: float = 0.0
     copies: int | None = None  # N_a, augmented sentences an example; None: see `copies_of`
     shards: int = 2
@@ -180,6 +183,11 @@ class Settings(Config):
         InputError
             If a name is unknown, a value is out of range, or two do not agree.
         """
+        if given.get("data") and "unlabelled" in given:
+            raise InputError(
+                "--unlabelled: got it beside --data, expected it for the reviews only "
+                "(a folder's unlabelled text is its unlabelled.txt)"
+            )
         return cls.from_dict({**(FOLDER if given.get("data") else {}), **given})
 
     @property

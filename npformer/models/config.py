@@ -1,4 +1,4 @@
-"""Configurations of whole models, the presets, and the names Hugging Face gives the fields."""
+"""Configurations of whole models, and the presets."""
 
 from dataclasses import dataclass
 from typing import Any

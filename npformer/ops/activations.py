@@ -92,9 +92,9 @@ def gelu_forward(x: FloatArray) -> tuple[FloatArray, GeluCache]:
     References
     ----------
     Hendrycks and Gimpel 2016, "Gaussian error linear units", section 2.
-    Deviations: NumPy has no erf. float64 calls ``math.erf`` entry by entry; any other type
-    uses :math:`\operatorname{erf}(x/\sqrt2) \approx \tanh(x P(x^2))` with a polynomial P,
-    whose value and derivative are within 1e-6 of the exact ones on [-12, 12].
+    Deviations: NumPy has no erf. float64 calls ``math.erf`` entry by entry; float32, and float16
+    computed in it, uses :math:`\operatorname{erf}(x/\sqrt2) \approx \tanh(x P(x^2))` with a
+    polynomial P, whose value and derivative are within 1e-6 of the exact ones on [-12, 12].
     """
     check_float("x", x)
     cdf = _normal_cdf(x)
@@ -132,7 +132,7 @@ def _normal_cdf(x: FloatArray) -> FloatArray:
     if x.dtype == np.float64:
         erf = np.frompyfunc(math.erf, 1, 1)(x / math.sqrt(2))
         return 0.5 * (1 + np.asarray(erf, dtype=np.float64))
-    near = np.clip(x, -_SATURATED, _SATURATED)
+    near = np.clip(x, -_SATURATED, _SATURATED).astype(np.float32, copy=False)
     square = near * near
     cdf = square * _ERF_FIT[-1]
     for coefficient in _ERF_FIT[-2:0:-1]:
@@ -143,7 +143,7 @@ def _normal_cdf(x: FloatArray) -> FloatArray:
     np.tanh(cdf, out=cdf)
     cdf += 1
     cdf *= 0.5
-    return cdf
+    return cdf.astype(x.dtype, copy=False)
 
 
 class TanhCache(NamedTuple):

@@ -238,8 +238,9 @@ def attention_backward(
     undropped ones. A loss on the scores themselves, as TinyBERT's, joins where the scores
     left: its cotangent is added to the one that comes down through the softmax.
 
-    Without it, db_k is zero: a constant added to every key of a row shifts that row's scores
-    alike, and the softmax does not see a shift.
+    Without it dk summed over the keys is zero, and with it the gradient of a layer's key bias: a
+    constant added to every key of a row shifts that row's scores alike, and the softmax does not
+    see a shift.
 
     Parameters
     ----------

@@ -36,9 +36,9 @@ def softmax_forward(x: FloatArray, *, axis: int = -1) -> tuple[FloatArray, Softm
     Raises
     ------
     InputError
-        If the axis is empty.
+        If x is not floating, or the axis is empty or does not exist.
     """
-    _check_axis(x, axis)
+    _check_axis("x", x, axis)
     probs = x - x.max(axis=axis, keepdims=True)
     np.exp(probs, out=probs)
     probs /= probs.sum(axis=axis, keepdims=True)
@@ -95,9 +95,9 @@ def log_softmax_forward(x: FloatArray, *, axis: int = -1) -> tuple[FloatArray, L
     Raises
     ------
     InputError
-        If the axis is empty.
+        If x is not floating, or the axis is empty or does not exist.
     """
-    _check_axis(x, axis)
+    _check_axis("x", x, axis)
     log_probs = x - x.max(axis=axis, keepdims=True)
     log_probs -= np.log(np.exp(log_probs).sum(axis=axis, keepdims=True))
     return log_probs, LogSoftmaxCache(log_probs, axis)
@@ -159,7 +159,7 @@ def masked_softmax_forward(
     Deviation from Hugging Face, which adds a large negative number to the scores: there a row
     with nothing to attend to has uniform weights over the padding; here its weights are zero.
     """
-    _check_axis(scores, -1)
+    _check_axis("scores", scores, -1)
     if keep is None:
         probs = scores - scores.max(axis=-1, keepdims=True)
         np.exp(probs, out=probs)
@@ -197,9 +197,9 @@ def masked_softmax_backward(dprobs: FloatArray, cache: MaskedSoftmaxCache) -> Fl
     return softmax_backward(dprobs, SoftmaxCache(cache.probs, -1))
 
 
-def _check_axis(x: FloatArray, axis: int) -> None:
-    check_float("x", x)
+def _check_axis(name: str, x: FloatArray, axis: int) -> None:
+    check_float(name, x)
     if not -x.ndim <= axis < x.ndim:
         raise InputError(f"axis: got {axis}, expected an axis of an array of shape {x.shape}")
     if x.shape[axis] == 0:
-        raise InputError(f"x: got shape {x.shape}, expected axis {axis} not to be empty")
+        raise InputError(f"{name}: got shape {x.shape}, expected axis {axis} not to be empty")

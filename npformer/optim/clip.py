@@ -7,8 +7,8 @@ import numpy as np
 from npformer.checks import check_positive
 from npformer.types import FloatArray, Params
 
-# As in PyTorch and BERT's code: keeps the division finite; hence a clipped gradient's norm
-# is below max_norm by about one part in a million.
+# As in PyTorch's ``clip_grad_norm_``: keeps the division finite; hence a clipped gradient's
+# norm is below max_norm by about one part in a million.
 EPS = 1e-6
 
 

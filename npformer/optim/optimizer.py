@@ -2,9 +2,9 @@
 
 An optimizer here is a frozen set of numbers (its hyper-parameters). All that changes
 from step to step lives in an `OptimizerState`, which the caller holds and can save, and
-in the parameters. `update` writes to both in place: the only arithmetic in place on
-arguments in the library, because a fresh copy of every parameter for every step would
-double the memory traffic of a sweep that does little else.
+in the parameters. `update` writes to both in place: with clipping (`clip.py`), the only
+arithmetic in place on arguments in the library, because a fresh copy of every parameter for
+every step would double the memory traffic of a sweep that does little else.
 """
 
 import math

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 
-from npformer.data.batches import Batch, Counts
+from npformer.data.batches import IGNORE, Batch, Counts
 from npformer.models.heads import SequenceClassifier
 from npformer.models.masked_lm import MaskedLM
 from npformer.models.output import ModelOutput
@@ -87,7 +87,7 @@ class MaskedLMObjective:
         if labels is None or labels.shape != batch.ids.shape:
             raise ValueError("a masked-LM step needs a label, or -100, for each token")
         flat = cast(IntArray, labels).reshape(-1)  # (B T,)
-        positions = np.flatnonzero(flat != -100)  # (P,)
+        positions = np.flatnonzero(flat != IGNORE)  # (P,)
         output, cache = self.model.forward(
             batch.ids, batch.keep, batch.segments, positions=positions, rng=rng
         )

@@ -1,8 +1,9 @@
 """A run: a folder that training can leave at any moment and come back to.
 
 ``run.json`` holds the settings, ``progress.json`` the finished phases, ``state.safetensors`` the
-phase under way and ``metrics.jsonl`` what was measured on the way. Each is replaced as a whole;
-what a phase makes is written before the phase is called finished.
+phase under way and ``metrics.jsonl`` what was measured on the way. The first three are replaced as
+a whole, ``metrics.jsonl`` grows and is cut back on resuming; what a phase makes is written before
+the phase is called finished.
 """
 
 import json

@@ -286,7 +286,9 @@ def test_different_numbers_of_heads_say_what_to_do():
     batch = toy.ragged_batch()
     student, teacher = toy.outputs(batch)
     fewer = student._replace(scores=tuple(a[:, :2] for a in student.scores))
-    message = r"num_heads: got 2 in the student and 3 in the teacher.*--student LxDx3.*--weight attention=0\)"
+    message = (
+        r"num_heads: got 2 in the student and 3 in the teacher.*--student LxDx3.*attention=0\)"
+    )
     with pytest.raises(InputError, match=message):
         AttentionScoresTerm(toy.LAYERS).forward(fewer, teacher, batch.keep)
 

@@ -23,7 +23,7 @@ class HardLabelCache(NamedTuple):
 class HardLabelTerm:
     r"""Cross-entropy with the labels, mean over those that are not -100, in nats.
 
-    .. math:: L = -\frac1n \sum_n \log \operatorname{softmax}(z^S_n)_{\mathrm{label}_n}
+    .. math:: L = -\frac1n \sum_i \log \operatorname{softmax}(z^S_i)_{\mathrm{label}_i}
 
     TinyBERT has no such term; Hinton et al. do. No temperature, and no tau^2.
 

@@ -23,7 +23,7 @@ class LogitMseCache(NamedTuple):
 class LogitMseTerm:
     r"""Squared error of the logits, mean over sequences and columns.
 
-    .. math:: L = \frac{1}{n C} \sum_{n,c} (z^S_{nc} - z^T_{nc})^2
+    .. math:: L = \frac{1}{n C} \sum_{i,c} (z^S_{ic} - z^T_{ic})^2
 
     A softmax over the one column of a regressor is 1 whatever the logit, so the soft
     cross-entropy would teach nothing there.

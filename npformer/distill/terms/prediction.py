@@ -32,8 +32,8 @@ class PredictionCache(NamedTuple):
 class PredictionTerm:
     r"""Soft cross-entropy or KL divergence with the teacher, mean over sequences, in nats.
 
-    .. math:: L = \frac{\kappa}{n} \sum_n \operatorname{CE}\bigl(
-              \operatorname{softmax}(z^T_n/\tau),\ \operatorname{softmax}(z^S_n/\tau)\bigr)
+    .. math:: L = \frac{\kappa}{n} \sum_i \operatorname{CE}\bigl(
+              \operatorname{softmax}(z^T_i/\tau),\ \operatorname{softmax}(z^S_i/\tau)\bigr)
 
     with kappa = tau^2 if ``tau_squared``, else 1. For logits of tokens, (B, T, C), the mean is over
     the kept tokens.

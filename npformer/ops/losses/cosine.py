@@ -30,7 +30,7 @@ def cosine_forward(
 ) -> tuple[float, CosineCache]:
     r"""One minus the cosine, mean over the kept vectors.
 
-    .. math:: L = \frac1n \sum_n k_n (1 - \hat x_n \cdot \hat t_n), \qquad
+    .. math:: L = \frac1n \sum_i k_i (1 - \hat x_i \cdot \hat t_i), \qquad
               \hat x = x \big/ \sqrt{x \cdot x + \epsilon}
 
     Parameters
@@ -80,8 +80,8 @@ def cosine_forward(
 def cosine_backward(dloss: float, cache: CosineCache) -> FloatArray:
     r"""Undo `cosine_forward`: the target's direction, less its part along x.
 
-    .. math:: dx = -\frac{dL}{n}\,k\,\frac{\hat t - (\hat x \cdot \hat t)\,\hat x}
-                   {\sqrt{x \cdot x + \epsilon}}
+    .. math:: dx_i = -\frac{dL}{n}\,k_i\,\frac{\hat t_i - (\hat x_i \cdot \hat t_i)\,\hat x_i}
+                     {\sqrt{x_i \cdot x_i + \epsilon}}
 
     Parameters
     ----------

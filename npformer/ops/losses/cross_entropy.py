@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npformer.checks import InputError, check_float, check_fraction, check_ids
+from npformer.checks import InputError, check_array, check_float, check_fraction, check_ids
 from npformer.ops.losses.counting import divisor
 from npformer.ops.softmax import log_softmax_forward
 from npformer.types import FloatArray, IntArray
@@ -28,8 +28,8 @@ def cross_entropy_forward(
 ) -> tuple[float, CrossEntropyCache]:
     r"""Cross-entropy, mean over the labels that are not ignored, in nats.
 
-    .. math:: L = -\frac1n \sum_n \sum_c t_{nc} \log p_{nc}, \qquad
-              t_{nc} = (1 - \alpha)\,[c = \mathrm{label}_n] + \alpha/C
+    .. math:: L = -\frac1n \sum_i \sum_c t_{ic} \log p_{ic}, \qquad
+              t_{ic} = (1 - \alpha)\,[c = \mathrm{label}_i] + \alpha/C
 
     Parameters
     ----------
@@ -59,6 +59,7 @@ def cross_entropy_forward(
     Szegedy et al. 2016, "Rethinking the Inception architecture", section 7 (smoothing).
     """
     check_float("logits", logits)
+    check_array("labels", labels)
     if labels.shape != logits.shape[:-1]:
         raise InputError(f"labels: got shape {labels.shape}, expected {logits.shape[:-1]}")
     check_fraction("label_smoothing", label_smoothing)
@@ -84,8 +85,8 @@ def cross_entropy_backward(dloss: float, cache: CrossEntropyCache) -> FloatArray
 
     The rows of t sum to one where kept, to zero where ignored:
 
-    .. math:: d\mathrm{logits}_{nc}
-              = \frac{dL}{n}\Bigl(p_{nc} \sum_l t_{nl} - t_{nc}\Bigr)
+    .. math:: d\mathrm{logits}_{ic}
+              = \frac{dL}{n}\Bigl(p_{ic} \sum_l t_{il} - t_{ic}\Bigr)
 
     Parameters
     ----------

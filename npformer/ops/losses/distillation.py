@@ -30,7 +30,7 @@ def soft_cross_entropy_forward(
 ) -> tuple[float, SoftTargetCache]:
     r"""Cross-entropy of the student with the teacher's probabilities, mean over kept rows, in nats.
 
-    .. math:: L = -\frac{\kappa}{n} \sum_n \sum_c p^T_{nc} \log p^S_{nc}, \qquad
+    .. math:: L = -\frac{\kappa}{n} \sum_i \sum_c p^T_{ic} \log p^S_{ic}, \qquad
               p = \operatorname{softmax}(z/\tau)
 
     with kappa = tau^2 if ``tau_squared``, else 1. The gradient falls as 1/tau^2 for large
@@ -53,13 +53,14 @@ def soft_cross_entropy_forward(
     Returns
     -------
     loss : float
-        At its least, the entropy of the teacher, not 0: see `kl_forward`.
+        At its least, kappa times the mean entropy of the teacher, not 0: see `kl_forward`;
+        0.0 if nothing is kept.
     cache : SoftTargetCache
 
     Raises
     ------
     InputError
-        If the shapes differ or tau is not above 0.
+        If the shapes differ, tau is not above 0, or ``keep`` is not boolean of shape (...).
 
     References
     ----------
@@ -76,7 +77,7 @@ def soft_cross_entropy_forward(
 def soft_cross_entropy_backward(dloss: float, cache: SoftTargetCache) -> FloatArray:
     r"""Undo `soft_cross_entropy_forward`.
 
-    .. math:: dz^S_{nc} = dL\,\frac{\kappa}{n\tau}\,(p^S_{nc} - p^T_{nc})
+    .. math:: dz^S_{ic} = dL\,\frac{\kappa}{n\tau}\,(p^S_{ic} - p^T_{ic})
 
     Parameters
     ----------
@@ -106,8 +107,8 @@ def kl_forward(
 ) -> tuple[float, SoftTargetCache]:
     r"""KL divergence of the student from the teacher, mean over kept rows, in nats.
 
-    .. math:: L = \frac{\kappa}{n} \sum_n \sum_c
-              p^T_{nc}\,(\log p^T_{nc} - \log p^S_{nc}), \qquad
+    .. math:: L = \frac{\kappa}{n} \sum_i \sum_c
+              p^T_{ic}\,(\log p^T_{ic} - \log p^S_{ic}), \qquad
               p = \operatorname{softmax}(z/\tau)
 
     It is the soft cross-entropy less the entropy of the teacher, a constant: the gradient is
@@ -130,12 +131,13 @@ def kl_forward(
     Returns
     -------
     loss : float
+        0.0 if nothing is kept.
     cache : SoftTargetCache
 
     Raises
     ------
     InputError
-        If the shapes differ or tau is not above 0.
+        If the shapes differ, tau is not above 0, or ``keep`` is not boolean of shape (...).
 
     References
     ----------
@@ -152,7 +154,7 @@ def kl_forward(
 def kl_backward(dloss: float, cache: SoftTargetCache) -> FloatArray:
     r"""Undo `kl_forward`: the teacher's entropy is a constant, so this is the cross-entropy's.
 
-    .. math:: dz^S_{nc} = dL\,\frac{\kappa}{n\tau}\,(p^S_{nc} - p^T_{nc})
+    .. math:: dz^S_{ic} = dL\,\frac{\kappa}{n\tau}\,(p^S_{ic} - p^T_{ic})
 
     Parameters
     ----------

@@ -35,6 +35,11 @@ def sinusoidal_table(
     -------
     table : ndarray of shape (T, D)
 
+    Raises
+    ------
+    InputError
+        If the length is negative or the width is not at least 1.
+
     References
     ----------
     Vaswani et al. 2017, "Attention is all you need", section 3.5.
@@ -73,12 +78,19 @@ def sinusoidal_forward(
     y : ndarray of shape (..., T, D)
     cache : SinusoidalCache
 
+    Raises
+    ------
+    InputError
+        If x has fewer than two axes.
+
     References
     ----------
     Vaswani et al. 2017, "Attention is all you need", section 3.5. Deviations: the paper
     multiplies the embeddings by sqrt(D) before; that is the caller's choice here.
     """
     check_float("x", x)
+    if x.ndim < 2:
+        raise InputError(f"x: got shape {x.shape}, expected (..., T, D)")
     return x + sinusoidal_table(*x.shape[-2:], base=base, dtype=x.dtype), SinusoidalCache()
 
 
