@@ -1,4 +1,4 @@
-"""Part V, a small model learns from a large one.
+"""Part V, distillation: a small model learns from a large one.
 
 `mapping` says which layer learns from which, `terms` holds one loss a file, `objective` adds
 them up for the trainer, `recipes` names every choice in which TinyBERT's paper, its released code
