@@ -16,6 +16,8 @@ from npformer.train.metrics import agreement, expected_calibration_error
 
 # Sentences that are timed one by one; the median of their times counts.
 TIMED = 100
+# A teacher that is not this much better than the commonest class has nothing to teach.
+AT_CHANCE = 0.05
 
 
 def compare(job: Job, models: Mapping[str, SequenceClassifier]) -> dict[str, Any]:
@@ -34,7 +36,8 @@ def compare(job: Job, models: Mapping[str, SequenceClassifier]) -> dict[str, Any
         dev, milliseconds a sentence (the model alone, and end to end from text), and of a
         classifier the calibration error and the agreement with the teacher. For student and
         scratch also the share of the teacher's score that is retained, and how many times faster
-        and smaller they are. For a classification also naive Bayes on the same labels.
+        and smaller they are. For a classification also the share of the commonest
+        class and naive Bayes on the same labels.
     """
     logits = {
         name: predict_logits(model, job.dev, job.special.pad) for name, model in models.items()
@@ -69,6 +72,8 @@ def compare(job: Job, models: Mapping[str, SequenceClassifier]) -> dict[str, Any
             row["speed_up"] = teacher["ms_per_sentence"] / row["ms_per_sentence"]
             row["times_smaller"] = teacher["parameters"] / row["parameters"]
     if job.task.kind == "classification":
+        counts = np.bincount(np.asarray(job.dev.labels, dtype=np.int64))
+        results["commonest_class"] = float(counts.max() / counts.sum())
         results["naive_bayes"] = {
             "unigram": _naive_bayes(job, 1),
             "bigram": _naive_bayes(job, 2),
@@ -120,6 +125,8 @@ def table(results: Mapping[str, Any], measure: str) -> list[str]:
             f"naive Bayes on the same labels: unigrams {bayes['unigram']:.4f}, "
             f"bigrams {bayes['bigram']:.4f}"
         )
+    if results["teacher"][measure] <= results.get("commonest_class", -1) + AT_CHANCE:
+        lines.append("the teacher is hardly better than always saying the commonest class")
     return lines
 
 
