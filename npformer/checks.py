@@ -65,6 +65,18 @@ def check_keep(keep: NDArray[Any], shape: tuple[int, ...]) -> None:
         )
 
 
+def check_bias(bias: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """Require a bias on attention scores that has their rank and broadcasts to them."""
+    check_array("bias", bias)
+    fits = bias.ndim == len(shape) and all(
+        b in (1, n) for b, n in zip(bias.shape, shape, strict=False)
+    )
+    if not fits:
+        raise InputError(
+            f"bias: got shape {bias.shape}, expected {len(shape)} axes that broadcast to {shape}"
+        )
+
+
 def check_fraction(name: str, value: float, *, below_one: bool = True) -> None:
     """Require ``0 <= value < 1`` (or ``<= 1``)."""
     top = value < 1 if below_one else value <= 1

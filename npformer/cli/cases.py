@@ -158,6 +158,32 @@ def _attentions() -> list[PairCase]:
             dropout=True,
         ),
         _case("attention/causal", qkv, {"keep": (_causal(), "11TS")}, reduced="S"),
+        # Blocks of 3 divide neither T = 4 nor S = 5.
+        _case("blockwise_attention", qkv, block=3, reduced="S"),
+        _case(
+            "blockwise_attention/mask and bias",
+            {**qkv, "bias": "1HTS"},
+            {"keep": (_ragged(), "B1TS")},
+            scale=0.7,
+            block=3,
+            reduced="S",
+        ),
+        _case(
+            "blockwise_attention/padding and dropout",
+            {**qkv, "bias": "B11S"},
+            {"keep": (_padding(), "B11S")},
+            p_drop=0.3,
+            block=3,
+            reduced="S",
+            dropout=True,
+        ),
+        _case(
+            "blockwise_attention/causal",
+            qkv,
+            {"keep": (_causal(), "11TS")},
+            block=1,
+            reduced="S",
+        ),
     ]
 
 

@@ -56,7 +56,9 @@ def _augment(job: Job, pretrained: MaskedLM, copies: int) -> list[Augmented]:
     shards = job.settings.shards
 
     def logits_of(batch: Batch, positions: IntArray) -> FloatArray:
-        output, _ = pretrained.forward(batch.ids, batch.keep, batch.segments, positions=positions)
+        output, _ = pretrained.forward(
+            batch.ids, batch.keep, batch.segments, positions=positions, recompute=True
+        )
         if output.logits is None:
             raise ValueError("a masked LM always gives logits")
         return output.logits

@@ -135,7 +135,7 @@ def _forwards(job: Job, model: SequenceClassifier) -> list[Callable[[], object]]
 
     def call(i: int) -> Callable[[], object]:
         batch = collate(job.dev, [i], job.special.pad)
-        return lambda: model.forward(batch.ids, batch.keep, batch.segments)
+        return lambda: model.forward(batch.ids, batch.keep, batch.segments, recompute=True)
 
     return [call(i) for i in range(min(TIMED, len(job.dev)))]
 
@@ -151,7 +151,7 @@ def _end_to_ends(job: Job, model: SequenceClassifier) -> list[Callable[[], objec
                 job.tokenizer, [first[i]], pair, max_len=job.settings.max_len
             )
             batch = collate(encoded, [0], job.special.pad)
-            return model.forward(batch.ids, batch.keep, batch.segments)
+            return model.forward(batch.ids, batch.keep, batch.segments, recompute=True)
 
         return run
 

@@ -38,6 +38,7 @@ class Model(Protocol):
         *,
         rng: np.random.Generator | None = None,
         output_scores: bool = False,
+        recompute: bool = False,
     ) -> tuple[ModelOutput, Any]:
         """Return the output and the cache."""
         ...
@@ -135,8 +136,10 @@ class DistillObjective:
         rngs = [None, None] if rng is None else rng.spawn(2)
         scores = any(term.needs_scores for _, term in self.terms.values())
         inputs = batch.ids, batch.keep, batch.segments
+        teacher_rng = rngs[1] if self.teacher_dropout else None
+        # Nobody goes back through the teacher, so its caches need not outlive its blocks.
         target, _ = self.teacher.forward(
-            *inputs, rng=rngs[1] if self.teacher_dropout else None, output_scores=scores
+            *inputs, rng=teacher_rng, output_scores=scores, recompute=True
         )
         output, cache = self.student.forward(*inputs, rng=rngs[0], output_scores=scores)
         total = combine(self.terms, output, target, batch.keep, batch.labels, counts)

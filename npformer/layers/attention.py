@@ -1,4 +1,4 @@
-"""Multi-head attention: four affine maps around `npformer.ops.attention_forward`."""
+"""Multi-head attention: four affine maps around attention, the plain or the blockwise one."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -10,8 +10,18 @@ from npformer.checks import InputError, check_fraction, check_positive, check_sh
 from npformer.layers.config import Config, check_sizes
 from npformer.layers.init import normal
 from npformer.ops.attention import AttentionCache, attention_backward, attention_forward
+from npformer.ops.blockwise_attention import (
+    BlockwiseAttentionCache,
+    blockwise_attention_backward,
+    blockwise_attention_forward,
+)
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
 from npformer.types import BoolArray, FloatArray, Params
+
+# T S from which on attention goes block by block if nobody asks for its scores. Here both take the
+# same time, with a tenth of the memory; at twice the length, on four sequences, half the time. At
+# 512 x 512 blocks cost a tenth (`python -m benchmarks.long_sequences`, with and without --keep).
+BLOCKWISE_FROM = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +62,7 @@ class MultiHeadAttentionCache(NamedTuple):
     q: LinearCache
     k: LinearCache
     v: LinearCache
-    attention: AttentionCache
+    attention: AttentionCache | BlockwiseAttentionCache
     o: LinearCache
     cross: bool  # keys and values came from a memory
 
@@ -116,7 +126,9 @@ class MultiHeadAttention:
         rng : numpy.random.Generator, optional
             None means no dropout.
         output_scores : bool
-            Keep the scores before the mask; plain training does not need them.
+            Keep the scores before the mask; plain training does not need them. Without them a
+            long sequence is attended to block by block: the same result to rounding, but dropout
+            draws other masks.
 
         Returns
         -------
@@ -135,14 +147,18 @@ class MultiHeadAttention:
         q, q_cache = linear_forward(x, p["w_q"], p["b_q"])
         k, k_cache = linear_forward(source, p["w_k"], p["b_k"])
         v, v_cache = linear_forward(source, p["w_v"], p["b_v"])
-        ctx, scores, attention_cache = attention_forward(
+        inputs = (
             split_heads(q, num_heads),  # (B, H, T, K)
             split_heads(k, num_heads),  # (B, H, S, K)
             split_heads(v, num_heads),  # (B, H, S, K)
             expand_keep(keep, source),
-            p_drop=self.config.attention_dropout,
-            rng=rng,
         )
+        p_drop = self.config.attention_dropout
+        attention_cache: AttentionCache | BlockwiseAttentionCache
+        if output_scores or x.shape[1] * source.shape[1] < BLOCKWISE_FROM:
+            ctx, scores, attention_cache = attention_forward(*inputs, p_drop=p_drop, rng=rng)
+        else:
+            ctx, attention_cache = blockwise_attention_forward(*inputs, p_drop=p_drop, rng=rng)
         y, o_cache = linear_forward(join_heads(ctx), p["w_o"], p["b_o"])
         cache = MultiHeadAttentionCache(
             q_cache, k_cache, v_cache, attention_cache, o_cache, memory is not None
@@ -168,13 +184,22 @@ class MultiHeadAttention:
             dx of shape (B, T, D), and dmemory of shape (B, S, D) or None without a memory.
         grads : dict
             With the keys and shapes of ``params``.
+
+        Raises
+        ------
+        InputError
+            If there is a cotangent of scores that a long sequence never had.
         """
         num_heads = self.config.num_heads
         g: Params = {}
         dctx, g["w_o"], g["b_o"] = linear_backward(doutput.y, cache.o)
-        dq, dk, dv, _ = attention_backward(
-            split_heads(dctx, num_heads), doutput.scores, cache.attention
-        )
+        dctx = split_heads(dctx, num_heads)  # (B, H, T, K)
+        if isinstance(cache.attention, AttentionCache):
+            dq, dk, dv, _ = attention_backward(dctx, doutput.scores, cache.attention)
+        elif doutput.scores is None:
+            dq, dk, dv, _ = blockwise_attention_backward(dctx, cache.attention)
+        else:
+            raise InputError("scores: got a cotangent, expected None without output_scores=True")
         dv_source, g["w_v"], g["b_v"] = linear_backward(join_heads(dv), cache.v)
         dk_source, g["w_k"], g["b_k"] = linear_backward(join_heads(dk), cache.k)
         dx, g["w_q"], g["b_q"] = linear_backward(join_heads(dq), cache.q)

@@ -1,7 +1,7 @@
 """Part III, models: configurations, the encoder and the heads that stand on it."""
 
 from npformer.models.config import PRESETS, ClassifierConfig, EncoderConfig, preset
-from npformer.models.encoder import Encoder, EncoderCache
+from npformer.models.encoder import BlockInputs, Encoder, EncoderCache
 from npformer.models.heads import (
     SequenceClassifier,
     SequenceClassifierCache,
@@ -13,6 +13,7 @@ from npformer.models.output import ModelOutput, add_outputs, output_arrays
 
 __all__ = [
     "PRESETS",
+    "BlockInputs",
     "ClassifierConfig",
     "Encoder",
     "EncoderCache",

@@ -1,9 +1,11 @@
 """The encoder: embeddings and L blocks, open to gradients at every hidden state and score."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, cast
 
 import numpy as np
+from numpy.random import SeedSequence
 from numpy.typing import DTypeLike
 
 from npformer.checks import InputError, check_shape
@@ -16,11 +18,20 @@ from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm
 from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
 
 
+class BlockInputs(NamedTuple):
+    """What it takes to run a block's forward again: kept in the place of its `BlockCache`."""
+
+    x: FloatArray  # (B, T, D)
+    keep: BoolArray | None  # (B, T)
+    seed: SeedSequence | None  # of the dropout masks; each run makes a generator of its own
+    output_scores: bool
+
+
 class EncoderCache(NamedTuple):
     """What `Encoder.backward` needs."""
 
     embeddings: EmbeddingsCache
-    blocks: tuple[BlockCache, ...]  # L
+    blocks: tuple[BlockCache | BlockInputs, ...]  # L
     norm: LayerNormCache | None  # the final norm of pre-LN
     last: FloatArray  # (B, T, D) hidden[L]
 
@@ -69,6 +80,12 @@ class Encoder:
     def _block(self, i: int) -> EncoderBlock:
         return EncoderBlock(self.config, part(self.params, f"layers.{i}"))
 
+    def _run_block(self, i: int, inputs: BlockInputs) -> tuple[AttentionOutput, BlockCache]:
+        rng = _generator(inputs.seed)
+        return self._block(i).forward(
+            inputs.x, inputs.keep, rng=rng, output_scores=inputs.output_scores
+        )
+
     def forward(
         self,
         ids: IntArray,
@@ -77,6 +94,7 @@ class Encoder:
         *,
         rng: np.random.Generator | None = None,
         output_scores: bool = False,
+        recompute: bool = False,
     ) -> tuple[ModelOutput, EncoderCache]:
         """Encode a batch.
 
@@ -92,6 +110,10 @@ class Encoder:
             not depend on what the layers before it drew.
         output_scores : bool
             Keep the attention scores of every layer.
+        recompute : bool
+            Keep only what enters each block; backward runs the block's forward again. The same
+            gradients bit by bit, the memory of one block's cache instead of L, one more forward
+            (`python -m benchmarks.recomputation`). Without a backward it only saves.
 
         Returns
         -------
@@ -107,18 +129,18 @@ class Encoder:
         num_layers = self.config.num_layers
         if keep is not None:
             check_shape("keep", keep, ids.shape)
-        rngs = [None] * (num_layers + 1) if rng is None else rng.spawn(num_layers + 1)
-        x, embeddings_cache = self._embeddings.forward(ids, segments, rng=rngs[0])
+        seeds = _seeds(rng, num_layers + 1)
+        x, embeddings_cache = self._embeddings.forward(ids, segments, rng=_generator(seeds[0]))
         hidden: list[FloatArray] = [x]
         scores: list[FloatArray | None] = []
-        caches: list[BlockCache] = []
+        caches: list[BlockCache | BlockInputs] = []
         for i in range(num_layers):
-            block_output, cache = self._block(i).forward(
-                hidden[-1], keep, rng=rngs[i + 1], output_scores=output_scores
-            )
+            inputs = BlockInputs(hidden[-1], keep, seeds[i + 1], output_scores)
+            block_output, cache = self._run_block(i, inputs)
             hidden.append(block_output.y)
             scores.append(block_output.scores)
-            caches.append(cache)
+            caches.append(inputs if recompute else cache)
+            del cache  # or it would still be there while the next block makes its own
         norm_cache = None
         if self.config.norm_first:
             hidden[-1], norm_cache = layernorm_forward(
@@ -160,13 +182,27 @@ class Encoder:
         if cache.norm is not None:
             dx, g["norm.gamma"], g["norm.beta"] = layernorm_backward(dx, cache.norm)
         for i in reversed(range(num_layers)):
-            dx, grads = self._block(i).backward(AttentionOutput(dx, dscores[i]), cache.blocks[i])
+            block_cache = cache.blocks[i]
+            if isinstance(block_cache, BlockInputs):
+                block_cache = self._run_block(i, block_cache)[1]
+            dx, grads = self._block(i).backward(AttentionOutput(dx, dscores[i]), block_cache)
             g |= prefixed(f"layers.{i}", grads)
             below = dhidden[i]
             if below is not None:
                 dx = dx + below
         _, grads = self._embeddings.backward(dx, cache.embeddings)
         return None, g | prefixed("embeddings", grads)
+
+
+def _seeds(rng: np.random.Generator | None, number: int) -> Sequence[SeedSequence | None]:
+    """Return what `Generator.spawn` makes its children from, or as many None."""
+    if rng is None:
+        return [None] * number
+    return cast(SeedSequence, rng.bit_generator.seed_seq).spawn(number)
+
+
+def _generator(seed: SeedSequence | None) -> np.random.Generator | None:
+    return None if seed is None else np.random.default_rng(seed)
 
 
 def _entries(

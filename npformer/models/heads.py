@@ -99,12 +99,13 @@ class SequenceClassifier:
         *,
         rng: np.random.Generator | None = None,
         output_scores: bool = False,
+        recompute: bool = False,
     ) -> tuple[ModelOutput, SequenceClassifierCache]:
         """Classify a batch: arguments as in `Encoder.forward`, logits of shape (B, C)."""
         p = self.params
         rngs = [None, None] if rng is None else rng.spawn(2)
         output, encoder_cache = self.encoder.forward(
-            ids, keep, segments, rng=rngs[0], output_scores=output_scores
+            ids, keep, segments, rng=rngs[0], output_scores=output_scores, recompute=recompute
         )
         cls_state = last_hidden(output)[:, 0]  # (B, D)
         pooled, pooler_cache = linear_forward(cls_state, p["pooler.w"], p["pooler.b"])
@@ -199,12 +200,13 @@ class TokenClassifier:
         *,
         rng: np.random.Generator | None = None,
         output_scores: bool = False,
+        recompute: bool = False,
     ) -> tuple[ModelOutput, TokenClassifierCache]:
         """Classify every token: arguments as in `Encoder.forward`, logits (B, T, C)."""
         p = self.params
         rngs = [None, None] if rng is None else rng.spawn(2)
         output, encoder_cache = self.encoder.forward(
-            ids, keep, segments, rng=rngs[0], output_scores=output_scores
+            ids, keep, segments, rng=rngs[0], output_scores=output_scores, recompute=recompute
         )
         dropped, dropout_cache = dropout_forward(last_hidden(output), self.config.dropout, rngs[1])
         logits, classifier_cache = linear_forward(

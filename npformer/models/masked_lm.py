@@ -82,12 +82,13 @@ class MaskedLM:
         positions: IntArray | None = None,
         rng: np.random.Generator | None = None,
         output_scores: bool = False,
+        recompute: bool = False,
     ) -> tuple[ModelOutput, MaskedLMCache]:
         """Predict tokens.
 
         Parameters
         ----------
-        ids, keep, segments, rng, output_scores
+        ids, keep, segments, rng, output_scores, recompute
             As in `Encoder.forward`.
         positions : integer ndarray of shape (P,), optional
             Where to predict, as indices into the B * T tokens in order; default everywhere.
@@ -101,7 +102,7 @@ class MaskedLM:
         """
         p = self.params
         output, encoder_cache = self.encoder.forward(
-            ids, keep, segments, rng=rng, output_scores=output_scores
+            ids, keep, segments, rng=rng, output_scores=output_scores, recompute=recompute
         )
         if positions is None:
             positions = np.arange(ids.size)

@@ -28,6 +28,11 @@ from npformer.ops.attention import (
     attention_scores_backward,
     attention_scores_forward,
 )
+from npformer.ops.blockwise_attention import (
+    BlockwiseAttentionCache,
+    blockwise_attention_backward,
+    blockwise_attention_forward,
+)
 from npformer.ops.dropout import (
     DropoutCache,
     dropout_backward,
@@ -89,6 +94,7 @@ __all__ = [
     "AttentionCache",
     "AttentionMixCache",
     "AttentionScoresCache",
+    "BlockwiseAttentionCache",
     "CosineCache",
     "CrossEntropyCache",
     "DropoutCache",
@@ -113,6 +119,8 @@ __all__ = [
     "attention_mix_forward",
     "attention_scores_backward",
     "attention_scores_forward",
+    "blockwise_attention_backward",
+    "blockwise_attention_forward",
     "cosine_backward",
     "cosine_forward",
     "cross_entropy_backward",

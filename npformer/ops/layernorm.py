@@ -59,7 +59,9 @@ def layernorm_forward(
     rstd = 1 / np.sqrt(variance + x.dtype.type(eps))  # (..., 1)
     xhat = centred
     xhat *= rstd
-    return xhat * gamma + beta, LayerNormCache(xhat, rstd, gamma)
+    y = xhat * gamma
+    y += beta
+    return y, LayerNormCache(xhat, rstd, gamma)
 
 
 def layernorm_backward(
@@ -92,12 +94,13 @@ def layernorm_backward(
     dgamma, dbeta : ndarray of shape (D,)
     """
     xhat, rstd, gamma = cache
+    along = dy * xhat
     dbeta = sum_rows(dy.reshape(-1, dy.shape[-1]))
-    dgamma = sum_rows((dy * xhat).reshape(-1, dy.shape[-1]))
-    dx = dy * gamma  # dxhat, of which the two means are taken before it changes
-    mean, mean_along = _mean(dx), _mean(dx * xhat)  # (..., 1)
+    dgamma = sum_rows(along.reshape(-1, dy.shape[-1]))
+    mean, mean_along = _mean(dy, gamma), _mean(along, gamma)  # (..., 1) of dxhat, dxhat * xhat
+    dx = dy * gamma  # dxhat
     dx -= mean
-    dx -= xhat * mean_along
+    dx -= np.multiply(xhat, mean_along, out=along)
     dx *= rstd
     return dx, dgamma, dbeta
 
@@ -164,15 +167,18 @@ def rmsnorm_backward(dy: FloatArray, cache: RmsNormCache) -> tuple[FloatArray, F
     dgamma : ndarray of shape (D,)
     """
     xhat, rrms, gamma = cache
-    dgamma = sum_rows((dy * xhat).reshape(-1, dy.shape[-1]))
+    along = dy * xhat
+    dgamma = sum_rows(along.reshape(-1, dy.shape[-1]))
+    mean_along = _mean(along, gamma)  # (..., 1) of dxhat * xhat
     dx = dy * gamma  # dxhat
-    dx -= xhat * _mean(dx * xhat)
+    dx -= np.multiply(xhat, mean_along, out=along)
     dx *= rrms
     return dx, dgamma
 
 
-def _mean(x: FloatArray) -> FloatArray:
-    """Mean over the last axis, kept as an axis; a matrix-vector product is the fast way."""
+def _mean(x: FloatArray, gamma: FloatArray | float = 1.0) -> FloatArray:
+    """Mean of gamma x over the last axis, kept as an axis; a matrix-vector product is fast."""
     size = x.shape[-1]
-    weights = np.full(size, 1 / max(size, 1), x.dtype)
-    return (x @ weights)[..., None]  # (..., 1)
+    weights = np.full(size, gamma, x.dtype) / x.dtype.type(max(size, 1))
+    mean: FloatArray = (x @ weights)[..., None]  # (..., 1)
+    return mean

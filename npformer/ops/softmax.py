@@ -63,9 +63,9 @@ def softmax_backward(dprobs: FloatArray, cache: SoftmaxCache) -> FloatArray:
     dx : ndarray of shape (...)
     """
     probs, axis = cache
-    dx = dprobs * probs
-    mean = dx.sum(axis=axis, keepdims=True)  # the mean of dprobs under probs
-    dx -= probs * mean
+    mean = (dprobs * probs).sum(axis=axis, keepdims=True)  # of dprobs, under probs
+    dx: FloatArray = dprobs - mean
+    dx *= probs
     return dx
 
 
@@ -170,10 +170,9 @@ def masked_softmax_forward(
     probs = np.where(keep, scores, np.finfo(scores.dtype).min / 2)
     probs -= probs.max(axis=-1, keepdims=True)
     np.exp(probs, out=probs)
-    probs *= keep  # exp gave 1 in the rows that keep nothing
     total = probs.sum(axis=-1, keepdims=True)
-    total[total == 0] = 1
-    probs /= total
+    # In a row that keeps nothing exp gave 1 everywhere; divided by infinity it is 0.
+    probs /= np.where(keep.any(axis=-1, keepdims=True), total, total.dtype.type(np.inf))
     return probs, MaskedSoftmaxCache(probs)
 
 

@@ -217,12 +217,13 @@ class BertAdam:
 
 def _accumulate(m: FloatArray, v: FloatArray, g: FloatArray, betas: tuple[float, float]) -> None:
     beta_1, beta_2 = betas
+    fresh = (1.0 - beta_1) * g
     m *= beta_1
-    m += (1.0 - beta_1) * g
+    m += fresh
+    np.multiply(g, g, out=fresh)
+    fresh *= 1.0 - beta_2
     v *= beta_2
-    squared = g * g
-    squared *= 1.0 - beta_2
-    v += squared
+    v += fresh
 
 
 def _corrected(lr: float, betas: tuple[float, float], step: int) -> tuple[float, float]:
@@ -232,13 +233,12 @@ def _corrected(lr: float, betas: tuple[float, float], step: int) -> tuple[float,
 
 
 def _ratio(m: FloatArray, v: FloatArray, rate: float, root: float, eps: float) -> FloatArray:
-    """Return ``rate * m / (sqrt(v) / root + eps)``."""
+    """Return ``rate * m / (sqrt(v) / root + eps)``, with root taken out of the fraction."""
     below = np.sqrt(v)
-    below /= root
-    below += eps
-    above = rate * m
-    above /= below
-    return above
+    below += eps * root
+    ratio = np.divide(m, below, out=below)
+    ratio *= rate * root
+    return ratio
 
 
 def _check_numbers(betas: tuple[float, float], eps: float, weight_decay: float) -> None:

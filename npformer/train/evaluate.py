@@ -55,7 +55,8 @@ def predict_logits(
     def run(indices: IntArray) -> FloatArray:
         batch = collate(encoded, indices, pad_id)
         with np.errstate(over="ignore", invalid="ignore"):  # refused below, with a reason
-            output, _ = model.forward(batch.ids, batch.keep, batch.segments)
+            # Without a backward there is nothing to keep.
+            output, _ = model.forward(batch.ids, batch.keep, batch.segments, recompute=True)
         assert output.logits is not None
         return output.logits
 

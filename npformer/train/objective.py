@@ -54,10 +54,13 @@ class SupervisedObjective:
     """Cross-entropy with the labels, or for a regressor the squared error, mean over sequences."""
 
     model: SequenceClassifier
+    recompute: bool = False  # as in `Encoder.forward`: less memory, more time, the same numbers
 
     def __call__(self, batch: Batch, counts: Counts, rng: np.random.Generator | None) -> StepResult:
         """Return the loss and gradients of ``batch``."""
-        output, cache = self.model.forward(batch.ids, batch.keep, batch.segments, rng=rng)
+        output, cache = self.model.forward(
+            batch.ids, batch.keep, batch.segments, rng=rng, recompute=self.recompute
+        )
         logits, labels = output.logits, batch.labels
         if logits is None or labels is None:
             raise ValueError("a supervised step needs logits and labels")
@@ -80,6 +83,7 @@ class MaskedLMObjective:
     """Cross-entropy of the masked tokens, mean over them."""
 
     model: MaskedLM
+    recompute: bool = False  # as in `Encoder.forward`
 
     def __call__(self, batch: Batch, counts: Counts, rng: np.random.Generator | None) -> StepResult:
         """Return the loss and gradients of ``batch``, whose labels are of shape (B, T)."""
@@ -89,7 +93,12 @@ class MaskedLMObjective:
         flat = cast(IntArray, labels).reshape(-1)  # (B T,)
         positions = np.flatnonzero(flat != IGNORE)  # (P,)
         output, cache = self.model.forward(
-            batch.ids, batch.keep, batch.segments, positions=positions, rng=rng
+            batch.ids,
+            batch.keep,
+            batch.segments,
+            positions=positions,
+            rng=rng,
+            recompute=self.recompute,
         )
         assert output.logits is not None
         loss, ce_cache = cross_entropy_forward(output.logits, flat[positions], count=counts.targets)

@@ -18,6 +18,7 @@ from npformer.layers import (
     FeedForwardConfig,
     MultiHeadAttention,
 )
+from npformer.layers import attention as attention_layer
 
 WIDTH = H * 4  # of the layers with heads; D need not divide
 LENGTH = 8  # longest sequence of the position table
@@ -194,6 +195,53 @@ def test_rows_nobody_looked_up_get_nothing():
     _, grads = layer.backward(normal(1, 1, 3, D), cache)
     for name, used in (("token", {2, 4}), ("position", {0, 1, 2}), ("segment", {0, 2})):
         assert set(np.flatnonzero(grads[name].any(axis=1))) == used
+
+
+# Long sequences
+
+
+@pytest.fixture
+def every_length_is_long(monkeypatch):
+    monkeypatch.setattr(attention_layer, "BLOCKWISE_FROM", 1)
+
+
+@pytest.mark.usefixtures("every_length_is_long")
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_blockwise_attention_in_a_layer(dropout):
+    for memory, keep in ((None, mask(2, B, T)), (normal(2, B, S, WIDTH), mask(3, B, 1, T, S))):
+        inputs = normal(1, B, T, WIDTH), memory, keep
+        layer = attention(attention_dropout=dropout)
+        output, cache = layer.forward(*inputs)
+        assert isinstance(cache.attention, ops.BlockwiseAttentionCache)
+        plain, _ = layer.forward(*inputs, output_scores=True)
+        np.testing.assert_allclose(output.y, plain.y, rtol=0, atol=1e-12)
+        dropped, _ = layer.forward(*inputs, rng=make_rng())
+        assert (dropped.y != output.y).any() == (dropout > 0)
+        assert check_model(layer, inputs, make_rng=make_rng, zero=("b_k",)).ok
+
+
+def test_a_long_sequence_goes_block_by_block_unless_its_scores_are_asked_for():
+    layer = attention()
+    x = normal(1, 1, 1024, WIDTH)
+    caches = [
+        layer.forward(x)[1],
+        layer.forward(x, output_scores=True)[1],
+        layer.forward(x, x[:, 1:])[1],
+    ]
+    kinds = [isinstance(cache.attention, ops.BlockwiseAttentionCache) for cache in caches]
+    assert kinds == [True, False, False]
+    dy = AttentionOutput(normal(3, *x.shape), None)
+    ((dx, _), grads), ((plain_dx, _), plain) = (layer.backward(dy, c) for c in caches[:2])
+    for got, expected in [(dx, plain_dx), *((grads[n], plain[n]) for n in grads if n != "b_k")]:
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.usefixtures("every_length_is_long")
+def test_a_loss_on_scores_that_were_not_asked_for():
+    layer = attention()
+    output, cache = layer.forward(normal(1, B, T, WIDTH))
+    with pytest.raises(InputError, match="scores: got a cotangent, expected None"):
+        layer.backward(AttentionOutput(output.y, normal(2, B, H, T, T)), cache)
 
 
 # The contract

@@ -1,5 +1,6 @@
 """The contract of whole models: names, types, determinism, threads, padding, bad input."""
 
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from models.small import CLASSES, MODELS, SIZES, inputs, make, random_like
 
 from npformer.checks import InputError
-from npformer.models import ModelOutput, output_arrays
+from npformer.layers import attention
+from npformer.models import BlockInputs, ModelOutput, output_arrays
 
 DROPOUT = {"dropout": 0.2, "attention_dropout": 0.3}
 every_kind = pytest.mark.parametrize("kind", MODELS)
@@ -109,6 +111,60 @@ def test_both_types_drop_the_same_entries():
     np.testing.assert_array_equal(single[0] == 0, double[0] == 0)
     assert 0.1 < (double[0] == 0).mean() < 0.3
     np.testing.assert_allclose(single[-1], double[-1], rtol=0, atol=2e-5)
+
+
+# Recomputation
+
+
+@every_kind
+@pytest.mark.parametrize("norm_first", [False, True], ids=["post", "pre"])
+@pytest.mark.parametrize("scores", [False, True], ids=["no scores", "scores"])
+@pytest.mark.parametrize("blockwise_from", [1, 10**6], ids=["blockwise", "whole"])
+def test_recomputation_gives_the_same_bits(kind, norm_first, scores, blockwise_from, monkeypatch):
+    monkeypatch.setattr(attention, "BLOCKWISE_FROM", blockwise_from)
+    model = make(kind, norm_first=norm_first, dtype=np.float32, **DROPOUT)
+    results = []
+    for recompute in (False, True):
+        output, cache = model.forward(
+            *inputs(),
+            rng=np.random.default_rng(6),
+            output_scores=scores,
+            recompute=recompute,
+        )
+        kept = getattr(cache, "encoder", cache).blocks
+        assert [isinstance(block, BlockInputs) for block in kept] == [recompute] * 2
+        for _ in range(2):  # backward twice too
+            _, grads = model.backward(random_like(output), cache)
+            results.append((output_arrays(output), grads))
+    for result in results[1:]:
+        assert_same(result, results[0])
+
+
+def peak_memory(num_layers, recompute):
+    """Return the bytes held between forward and backward, and the most held in backward."""
+    sizes = {"d_model": 48, "num_heads": 4, "d_ff": 192, "max_len": 64}
+    model = make("encoder", dtype=np.float32, num_layers=num_layers, **sizes)
+    ids = np.random.default_rng(0).integers(0, SIZES["vocab_size"], (8, 64))
+    tracemalloc.start()
+    output, cache = model.forward(ids, recompute=recompute)
+    doutput = ModelOutput(hidden=(*[None] * num_layers, output.hidden[-1]))
+    held, _ = tracemalloc.get_traced_memory()
+    model.backward(doutput, cache)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return np.array([held, most])
+
+
+def test_recomputation_holds_one_block_however_many_there_are():
+    """Six more blocks: a hidden state and the gradients of the weights for each."""
+    hidden, weights = 8 * 64 * 48 * 4, 12 * 48 * 48 * 4
+    held, most = peak_memory(8, True) - peak_memory(2, True)
+    assert held < 6 * 1.1 * hidden
+    assert most < 6 * 1.2 * (hidden + weights)
+    held, most = peak_memory(8, False) - peak_memory(2, False)
+    assert held > 6 * 10 * hidden
+    alone = peak_memory(1, False)
+    assert (peak_memory(2, True) < 1.1 * alone + hidden + weights).all()
 
 
 # Padding

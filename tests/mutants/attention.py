@@ -86,14 +86,14 @@ def scores_scale_forgotten_in_dk(dscores, cache):
 @mutant("attention_scores", "constant factor")
 def scores_multiplied_instead_of_divided(dscores, cache):
     """sqrt(K) instead of 1/sqrt(K)."""
-    scale = math.sqrt(cache.q.shape[-1])
+    scale = math.sqrt(cache.k.shape[-1])
     return ops.attention_scores_backward(dscores, cache._replace(scale=scale))
 
 
 @mutant("attention_scores/bias", "constant factor")
 def scores_given_scale_ignored(dscores, cache):
     """Backward scales by 1/sqrt(K) whatever forward was told."""
-    scale = 1 / math.sqrt(cache.q.shape[-1])
+    scale = 1 / math.sqrt(cache.k.shape[-1])
     return ops.attention_scores_backward(dscores, cache._replace(scale=scale))
 
 
@@ -251,3 +251,97 @@ def attention_loss_on_scores_unscaled(dctx, dscores, cache):
     """The scores' cotangent is taken for that of q k^T, before the scale."""
     unscaled = None if dscores is None else dscores / cache.scores.scale
     return undo_attention(dctx, unscaled, cache)
+
+
+@mutant("blockwise_attention")
+def blocks_delta_forgotten(dctx, cache):
+    """The mean of dprobs under probs is missing: only the diagonal of the softmax's Jacobian."""
+    return ops.blockwise_attention_backward(dctx, cache._replace(ctx=np.zeros_like(cache.ctx)))
+
+
+@mutant("blockwise_attention")
+def blocks_with_the_lse_of_another_block(dctx, cache):
+    """The probabilities of a query are computed with the row sum of one in the next block."""
+    lse = np.roll(cache.lse, cache.block, axis=2)
+    return ops.blockwise_attention_backward(dctx, cache._replace(lse=lse))
+
+
+@mutant("blockwise_attention")
+def blocks_lse_without_the_sum(dctx, cache):
+    """The maximum is kept, the logarithm of the sum is not."""
+    scores, _ = ops.attention_scores_forward(cache.q, cache.k, scale=cache.scale)
+    top = scores.max(axis=-1, keepdims=True)
+    return ops.blockwise_attention_backward(dctx, cache._replace(lse=top))
+
+
+@mutant("blockwise_attention")
+def blocks_sum_not_rescaled(dctx, cache):
+    """A sum over blocks, each relative to its own maximum: the rescaling factor is forgotten."""
+    scores, _ = ops.attention_scores_forward(cache.q, cache.k, scale=cache.scale)
+    parts = np.split(scores, range(cache.block, scores.shape[-1], cache.block), axis=-1)
+    tops = [part.max(axis=-1, keepdims=True) for part in parts]
+    total = sum(
+        np.exp(part - top).sum(axis=-1, keepdims=True)
+        for part, top in zip(parts, tops, strict=True)
+    )
+    lse = np.maximum(*tops) + np.log(total)
+    return ops.blockwise_attention_backward(dctx, cache._replace(lse=lse))
+
+
+@mutant("blockwise_attention")
+def blocks_with_a_softmax_of_their_own(dctx, cache):
+    """Each block of keys is normalised by itself, as if it were the whole row."""
+    dq, parts = 0, []
+    for start in range(0, cache.k.shape[2], cache.block):
+        k, v = (x[:, :, start : start + cache.block] for x in (cache.k, cache.v))
+        _, _, block = ops.attention_forward(cache.q, k, v, scale=cache.scale)
+        dq_block, *dkv, _ = ops.attention_backward(dctx, None, block)
+        dq = dq + dq_block
+        parts.append(dkv)
+    dk, dv = (np.concatenate(blocks, axis=2) for blocks in zip(*parts, strict=True))
+    return dq, dk, dv, None
+
+
+@mutant("blockwise_attention")
+def blocks_of_queries_overwrite_each_other(dctx, cache):
+    """dk and dv are set by each block of queries instead of added to: the last one is left."""
+    last = dctx.copy()
+    last[:, :, : cache.block] = 0
+    dq, _, _, dbias = ops.blockwise_attention_backward(dctx, cache)
+    _, dk, dv, _ = ops.blockwise_attention_backward(last, cache)
+    return dq, dk, dv, dbias
+
+
+@mutant("blockwise_attention/mask and bias")
+def blocks_mask_ignored(dctx, cache):
+    """The probabilities of a block are computed again, the mask is not applied again."""
+    some = cache.keep.any(axis=-1, keepdims=True)  # else exp overflows, and gives it away
+    return ops.blockwise_attention_backward(dctx, cache._replace(keep=some))
+
+
+@mutant("blockwise_attention/mask and bias")
+def blocks_bias_ignored(dctx, cache):
+    """The scores of a block are computed again without the bias."""
+    blind = cache._replace(bias=np.zeros_like(cache.bias))
+    return ops.blockwise_attention_backward(dctx, blind)
+
+
+@mutant("blockwise_attention/padding and dropout")
+def blocks_bias_gradient_of_the_last_queries(dctx, cache):
+    """The gradient of a bias that broadcasts over the queries is that of their last block."""
+    last = dctx.copy()
+    last[:, :, : cache.block] = 0
+    *grads, _ = ops.blockwise_attention_backward(dctx, cache)
+    return *grads, ops.blockwise_attention_backward(last, cache)[-1]
+
+
+@mutant("blockwise_attention/padding and dropout")
+def blocks_dropout_drawn_afresh(dctx, cache):
+    """Backward draws masks from another seed."""
+    return ops.blockwise_attention_backward(dctx, cache._replace(seed=cache.seed + 1))
+
+
+@mutant("blockwise_attention/padding and dropout")
+def blocks_dropout_not_undone(dctx, cache):
+    """The masks are not drawn again at all."""
+    return ops.blockwise_attention_backward(dctx, cache._replace(seed=None))

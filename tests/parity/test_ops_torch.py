@@ -173,14 +173,22 @@ def test_attention(p_drop, bias_shape):
 
 
 @pytest.mark.parametrize("scale", [None, 0.3])
-def test_scaled_dot_product_attention(scale):
+@pytest.mark.parametrize("block", [None, 1, 3])
+def test_scaled_dot_product_attention(scale, block):
+    """The plain pair, and the blockwise one."""
     q, k, v = normal(24, B, H, T, K), normal(25, B, H, S, K), normal(26, B, H, S, D)
     bias, keep = normal(27, B, 1, T, S), mask(28, B, 1, 1, S)
 
     def ours(q, k, v, *bias):
-        ctx, _, cache = ops.attention_forward(q, k, v, keep, *bias, scale=scale)
-        grads = lambda dctx: ops.attention_backward(dctx, None, cache)[: 3 + len(bias)]  # noqa: E731
-        return [ctx], grads
+        if block is None:
+            ctx, _, cache = ops.attention_forward(q, k, v, keep, *bias, scale=scale)
+            grads = lambda dctx: ops.attention_backward(dctx, None, cache)  # noqa: E731
+        else:
+            ctx, cache = ops.blockwise_attention_forward(
+                q, k, v, keep, *bias, scale=scale, block=block
+            )
+            grads = lambda dctx: ops.blockwise_attention_backward(dctx, cache)  # noqa: E731
+        return [ctx], lambda dctx: grads(dctx)[: 3 + len(bias)]
 
     def with_bias(q, k, v, bias):
         both = bias.masked_fill(torch.tensor(~keep), -math.inf)

@@ -1,6 +1,7 @@
 """Shards: cutting a batch changes neither the loss nor a gradient, and no thread is ever first."""
 
 import time
+from dataclasses import replace
 from functools import reduce
 
 import numpy as np
@@ -9,6 +10,7 @@ from models import small
 
 from npformer.checks import InputError
 from npformer.data.batches import IGNORE, Batch, count_batch, split_batch
+from npformer.models import Encoder
 from npformer.train.objective import (
     MaskedLMObjective,
     StepResult,
@@ -85,6 +87,22 @@ def test_a_part_that_divides_by_its_own_counts_does_not_add_up(kind):
 def test_more_shards_than_rows():
     objective, batch = objective_of("classification"), batch_of("classification")
     assert_same(on(1, objective, batch), on(19, objective, batch))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_recomputation_is_asked_for_and_changes_nothing(kind, monkeypatch):
+    objective, batch = objective_of(kind, dropout=0.3, attention_dropout=0.2), batch_of(kind)
+    asked = []
+    run = Encoder.forward
+
+    def forward(self, *args, **options):
+        asked.append(options["recompute"])
+        return run(self, *args, **options)
+
+    monkeypatch.setattr(Encoder, "forward", forward)
+    results = [on(2, replace(objective, recompute=x), batch, [5]) for x in (False, True)]
+    assert asked == [False, False, True, True]
+    assert_same(*results, tolerance=0)
 
 
 class Delayed:
