@@ -1,0 +1,1 @@
+"""What each technique buys: a training step with all of them but one."""

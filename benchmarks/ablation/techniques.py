@@ -1,0 +1,116 @@
+"""Each technique's plain alternative, put in its place in a process that then measures it.
+
+They compute the same numbers; the first steps are compared before anything is timed.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from npformer.data.batches import Batch, count_batch
+from npformer.layers.feedforward import ACTIVATIONS
+from npformer.ops.activations import _ERF_FIT, GeluCache
+from npformer.ops.embedding import EmbeddingCache
+from npformer.train.objective import Objective, StepResult
+from npformer.train.parallel import RunStep
+from npformer.types import FloatArray
+
+
+def returned_memory() -> None:
+    """Freed arrays go back to the system, and fresh ones are paid for page by page."""
+    _put(lambda: False, "benchmarks.contenders.ours.keep_freed_memory")
+
+
+def one_shard() -> None:
+    """The batch is not split: only the matrix library uses both cores."""
+
+    @contextmanager
+    def whole_batch(_: int) -> Iterator[RunStep]:
+        def run(objective: Objective, batch: Batch, seed: Sequence[int] | None) -> StepResult:
+            rng = None if seed is None else np.random.default_rng([*seed, 0])
+            return objective(batch, count_batch(batch), rng)
+
+        yield run
+
+    _put(whole_batch, "benchmarks.contenders.ours.shard_threads")
+
+
+def queries_first() -> None:
+    """Scores lie in memory row by row, and the softmax sums along rows."""
+    _put(lambda k, q: q @ k.swapaxes(-1, -2), "npformer.ops.attention._keys_first")
+
+
+def einsum() -> None:
+    """Scores by einsum, which does not call the matrix library for them."""
+
+    def product(k: FloatArray, q: FloatArray) -> Any:
+        return np.einsum("...sk,...tk->...ts", k, q)
+
+    _put(product, "npformer.ops.attention._keys_first")
+
+
+def gelu_as_an_expression() -> None:
+    """A fresh array for each operation of GELU."""
+
+    def forward(x: FloatArray) -> tuple[FloatArray, GeluCache]:
+        polynomial = np.zeros_like(x)
+        for coefficient in reversed(_ERF_FIT):
+            polynomial = polynomial * (x * x) + coefficient
+        cdf = 0.5 * (1 + np.tanh(x * polynomial))
+        return x * cdf, GeluCache(x, cdf)
+
+    def backward(dy: FloatArray, cache: GeluCache) -> Any:
+        x, cdf = cache
+        return dy * (cdf + x * np.exp(-0.5 * x * x) * (1 / np.sqrt(np.float32(2 * np.pi))))
+
+    ACTIVATIONS["gelu"] = forward, backward
+
+
+def sums_as_sums() -> None:
+    """Sums over rows and means by NumPy's reductions instead of matrix-vector products."""
+
+    def mean(x: FloatArray, gamma: Any = 1.0) -> Any:
+        return (x * gamma).mean(axis=-1, keepdims=True)
+
+    _put(lambda x: x.sum(axis=0), "npformer.ops.linear.sum_rows", "npformer.ops.layernorm.sum_rows")
+    _put(mean, "npformer.ops.layernorm._mean")
+
+
+def add_at() -> None:
+    """The gradient of the embedding tables by `numpy.add.at`."""
+
+    def backward(dy: FloatArray, cache: EmbeddingCache) -> FloatArray:
+        dtable = np.zeros_like(cache.table)
+        np.add.at(dtable, cache.ids, dy)
+        return dtable
+
+    _put(backward, "npformer.layers.embeddings.embedding_backward")
+
+
+def unblocked_adamw() -> None:
+    """AdamW goes over a whole array with each operation, through memory instead of cache."""
+    _put(1 << 62, "npformer.optim.optimizer.BLOCK")
+
+
+def _put(value: Any, *names: str) -> None:
+    """Bind dotted names to ``value``, as long as each is bound already."""
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        owner = import_module(module)
+        getattr(owner, attribute)
+        setattr(owner, attribute, value)
+
+
+TECHNIQUES: dict[str, Callable[[], None]] = {
+    "freed memory kept": returned_memory,
+    "a shard for each core": one_shard,
+    "scores with the keys first": queries_first,
+    "matrix products, not einsum": einsum,
+    "GELU in place": gelu_as_an_expression,
+    "sums as matrix-vector products": sums_as_sums,
+    "embedding gradient by sorting": add_at,
+    "AdamW in blocks": unblocked_adamw,
+}
