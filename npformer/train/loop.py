@@ -8,7 +8,7 @@ from npformer.checks import InputError
 from npformer.data.batches import Batch
 from npformer.optim import Optimizer, OptimizerState
 from npformer.train.objective import Objective
-from npformer.train.parallel import shard_threads
+from npformer.train.parallel import RunStep, shard_threads
 from npformer.types import Params
 
 
@@ -65,19 +65,24 @@ def train(
     InputError
         If the loss or a gradient is no longer finite.
     """
+
+    def update(run: RunStep, batch: Batch) -> StepMetrics:
+        """Do one update; its gradients are gone when the next one begins to make its own."""
+        step = state.step
+        values, squared_norms, all_grads = run(objective, batch, [*seed, step])
+        grads = {name: all_grads[name] for name in params}
+        length = clip(grads)
+        rate = learning_rate(step)
+        lengths = length.values() if isinstance(length, dict) else [length]
+        if not all(map(math.isfinite, (*values.values(), *squared_norms.values(), *lengths))):
+            raise InputError(
+                f"learning rate: got {rate:.3g}, expected one at which the loss and its "
+                f"gradient stay finite (step {step + 1} gave a loss of {values['loss']:.3g})"
+            )
+        optimizer.update(params, grads, state, rate)
+        norms = {name: math.sqrt(n) for name, n in squared_norms.items()}
+        return StepMetrics(state.step, rate, values, norms)
+
     with shard_threads(shards) as run:
         for batch in batches:
-            step = state.step
-            values, squared_norms, all_grads = run(objective, batch, [*seed, step])
-            grads = {name: all_grads[name] for name in params}
-            length = clip(grads)
-            rate = learning_rate(step)
-            lengths = length.values() if isinstance(length, dict) else [length]
-            if not all(map(math.isfinite, (*values.values(), *squared_norms.values(), *lengths))):
-                raise InputError(
-                    f"learning rate: got {rate:.3g}, expected one at which the loss and its "
-                    f"gradient stay finite (step {step + 1} gave a loss of {values['loss']:.3g})"
-                )
-            optimizer.update(params, grads, state, rate)
-            norms = {name: math.sqrt(n) for name, n in squared_norms.items()}
-            yield StepMetrics(state.step, rate, values, norms)
+            yield update(run, batch)
