@@ -11,6 +11,7 @@ from npformer.data.tokenizer import encode_examples
 from npformer.distill.job import MASK, Job
 from npformer.distill.teacher import Pretrained
 from npformer.models.masked_lm import MaskedLM
+from npformer.train.parallel import one_blas_thread
 from npformer.train.run import write_text
 from npformer.types import FloatArray, IntArray
 
@@ -49,7 +50,6 @@ def augmented_texts(job: Job, pretrained: Pretrained) -> Encoded:
 
 
 def _augment(job: Job, pretrained: MaskedLM, copies: int) -> list[Augmented]:
-    from threadpoolctl import threadpool_limits
     from tqdm import tqdm
 
     recipe = job.recipe
@@ -65,7 +65,7 @@ def _augment(job: Job, pretrained: MaskedLM, copies: int) -> list[Augmented]:
 
     with (
         tqdm(desc=f"{'augment':>12}", unit=" batches", disable=None) as bar,
-        threadpool_limits(1, "blas"),
+        one_blas_thread(),
         ThreadPoolExecutor(shards) as pool,
     ):
 

@@ -12,6 +12,7 @@ from npformer.checks import InputError
 from npformer.data.batches import Encoded, collate
 from npformer.models.heads import SequenceClassifier
 from npformer.train.metrics import accuracy, f1, matthews, pearson, spearman
+from npformer.train.parallel import one_blas_thread
 from npformer.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -47,8 +48,6 @@ def predict_logits(
     InputError
         If one is not finite: the weights are not, or training has diverged.
     """
-    from threadpoolctl import threadpool_limits
-
     order = np.argsort(encoded.lengths, kind="stable")
     chunks = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
@@ -60,7 +59,7 @@ def predict_logits(
         assert output.logits is not None
         return output.logits
 
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         parts = list(pool.map(run, chunks))
     logits = np.empty((len(encoded), model.config.num_classes), parts[0].dtype)
     for indices, part in zip(chunks, parts, strict=True):

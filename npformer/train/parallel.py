@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import reduce
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache, reduce
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,20 @@ from npformer.data.batches import Batch, count_batch, split_batch
 from npformer.train.objective import Objective, StepResult, add_results
 
 RunStep = Callable[[Objective, Batch, Sequence[int] | None], StepResult]
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Return a context in which the matrix library uses one thread."""
+    limits: AbstractContextManager[Any] = _thread_pools().limit(limits=1, user_api="blas")
+    return limits
+
+
+@cache
+def _thread_pools() -> Any:
+    # Looking for the libraries takes milliseconds: as long as a small model takes for a batch.
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 @contextmanager
@@ -35,12 +50,10 @@ def shard_threads(shards: int) -> Iterator[RunStep]:
         ``run(objective, batch, seed) -> StepResult``. Shard i draws its dropout masks from
         ``default_rng([*seed, i])``; ``seed`` None means no dropout.
     """
-    from threadpoolctl import threadpool_limits
-
     if shards < 1:
         raise InputError(f"shards: got {shards}, expected at least 1")
 
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(shards) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(shards) as pool:
 
         def run(objective: Objective, batch: Batch, seed: Sequence[int] | None) -> StepResult:
             counts = count_batch(batch)
