@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks``, and its commands ``scaling`` and ``ablation``.
+"""The command line: ``python -m benchmarks``; ``scaling``, ``ablation`` and ``profile``.
 
 Bad input is one sentence on stderr and exit code 2; contenders that failed or disagreed are exit
 code 1, after everything else has been measured; Ctrl-C is 130.
@@ -7,7 +7,7 @@ code 1, after everything else has been measured; Ctrl-C is 130.
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import compare
+from benchmarks import compare, profiling
 from benchmarks.ablation import command as ablation
 from benchmarks.scaling import command as scaling
 from npformer.checks import InputError
@@ -15,6 +15,7 @@ from npformer.checks import InputError
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "scaling": scaling.main,
     "ablation": ablation.main,
+    "profile": profiling.main,
 }
 
 

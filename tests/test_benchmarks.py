@@ -25,6 +25,7 @@ from benchmarks.measure import Disagreement, measure
 from benchmarks.memory import peak_memory
 from benchmarks.others import busy_seconds, cores_of_others
 from benchmarks.plan import peak_case, plan
+from benchmarks.profiling import PACKAGE, own_seconds
 from benchmarks.report import case_table
 from benchmarks.results import (
     Measured,
@@ -470,3 +471,17 @@ def _agree(library: str, mode: str) -> None:
         assert mine.keys() == theirs.keys()
         for name in mine:
             assert mine[name] == pytest.approx(theirs[name], rel=1e-4, abs=1e-7), name
+
+
+def test_a_profile_charges_foreign_functions_to_whichever_of_ours_called_them():
+    ours_a = str(PACKAGE / "ops" / "linear.py"), 19, "linear_forward"
+    ours_b = str(PACKAGE / "optim" / "adam.py"), 3, "update"
+    foreign, main = ("~", 0, "<method 'reduce'>"), ("/elsewhere/npformer/benchmarks/x.py", 1, "f")
+    stats = {  # function: calls, primitive calls, own seconds, all seconds, {caller: the same four}
+        main: (1, 1, 9.0, 20.0, {}),
+        ours_a: (1, 1, 2.0, 5.0, {main: (1, 1, 2.0, 5.0)}),
+        ours_b: (1, 1, 1.0, 5.0, {main: (1, 1, 1.0, 5.0)}),
+        foreign: (3, 3, 4.0, 4.0, {ours_a: (2, 2, 3.0, 3.0), ours_b: (1, 1, 1.0, 1.0)}),
+    }
+    found = own_seconds(stats)
+    assert found == {"ops/linear.py linear_forward": 5.0, "optim/adam.py update": 2.0}
