@@ -4,7 +4,7 @@ A `Traced` array reports every NumPy function that touches it or anything comput
 counts are the same on every machine and at every load, so a test can hold them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,12 +73,19 @@ def trace(result: Any, counts: Counts) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
     return value.view(np.ndarray) if isinstance(value, Traced) else value
 
 
+def _leaves(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        yield from value if isinstance(value, list) else [value]
+
+
 def _bytes(values: Iterable[Any]) -> int:
-    return sum(a.nbytes for a in values if isinstance(a, np.ndarray))
+    return sum(a.nbytes for a in _leaves(values) if isinstance(a, np.ndarray))
 
 
 def _counts_of(values: Iterable[Any]) -> Counts:
-    return next(a.counts for a in values if isinstance(a, Traced))
+    return next(a.counts for a in _leaves(values) if isinstance(a, Traced))

@@ -61,6 +61,13 @@ def test_peak_memory_of_a_training_step(params):
     assert peak <= 32 * 2**20
 
 
+def test_arrays_in_a_list_are_counted():
+    counts = Counts()
+    x = trace(np.ones((512, 512), np.float32), counts)
+    assert isinstance(np.concatenate([x, x]), Traced)
+    assert counts == Counts(large=1, moved=4 * LARGE)
+
+
 def test_counts_of_a_sum_of_products_by_hand():
     counts = Counts()
     x = trace(np.ones((512, 512), np.float32), counts)  # exactly 1 MiB
