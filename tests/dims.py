@@ -3,4 +3,4 @@
 from npformer.cli.cases import SIZES
 
 B, H, T, S, K = (SIZES[letter] for letter in "BHTSK")
-I, O, C, V, F, D = (SIZES[letter] for letter in "IOCVFD")  # noqa: E741
+I, O, C, V, F, D, R = (SIZES[letter] for letter in "IOCVFDR")  # noqa: E741

@@ -16,9 +16,10 @@ from npformer import gradcheck, ops
 from npformer.gradcheck import GradientReport
 from npformer.types import BoolArray
 
-# DESIGN 3; D = H * K, I and O are the two sides of a linear map.
+# DESIGN 3; D = H * K, I and O are the two sides of a linear map, R counts buckets of distances.
 SIZES = {
     "B": 2, "H": 3, "T": 4, "S": 5, "K": 6, "I": 7, "O": 8, "C": 9, "V": 11, "F": 13, "D": 18,
+    "R": 10,
 }  # fmt: skip
 
 
@@ -101,7 +102,7 @@ class ModelCase:
 
 def pair_cases() -> list[PairCase]:
     """Return at least one case for every pair in `npformer.ops`."""
-    return [*_maps(), *_softmaxes(), *_attentions(), *_losses()]
+    return [*_maps(), *_positions(), *_softmaxes(), *_attentions(), *_losses()]
 
 
 def _maps() -> list[PairCase]:
@@ -118,7 +119,37 @@ def _maps() -> list[PairCase]:
         _case("dropout", row, p_drop=0.3, dropout=True),
         _case("dropout/off", row, p_drop=0.3, rng=None),
         _case("embedding", {"table": "VD"}, {"ids": (repeated, "BT")}),
-        _case("sinusoidal", row),
+    ]
+
+
+def _positions() -> list[PairCase]:
+    x, table = {"x": "BHTK"}, {"table": "RH"}
+    scattered = np.array([[3, 0, 17, 5], [-2, 9, 1, 30]])
+    lengths = {"query_len": SIZES["T"], "key_len": SIZES["S"]}
+    few: dict[str, Any] = {"num_buckets": SIZES["R"], "max_distance": 6, **lengths}
+    return [
+        _case("sinusoidal", {"x": "BTD"}),
+        _case("rotary", x),
+        _case("rotary/interleaved", x, interleaved=True),
+        _case("rotary/partial", x, {"positions": (scattered, "BT")}, base=100.0, rotary_dim=4),
+        _case(
+            "rotary/partial, interleaved",
+            x,
+            {"positions": (scattered[0], "T")},
+            base=100.0,
+            rotary_dim=4,
+            interleaved=True,
+        ),
+        _case("t5_bias", table, **few),
+        _case("t5_bias/causal", table, **few, offset=7, bidirectional=False),
+        _case("shaw_key", {"q": "BHTK", "table": "IK"}, key_len=SIZES["S"]),
+        _case(
+            "shaw_key/offset",
+            {"q": "BHTK", "table": "IK"},
+            key_len=SIZES["S"],
+            offset=3,
+            scale=0.7,
+        ),
     ]
 
 

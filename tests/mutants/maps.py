@@ -1,4 +1,4 @@
-"""Wrong backwards of linear, the activations, the norms, dropout, embedding and positions."""
+"""Wrong backwards of linear, the activations, the norms, dropout and embedding."""
 
 import math
 
@@ -6,7 +6,6 @@ import numpy as np
 
 from mutants.registry import mutant
 from npformer import ops
-from npformer.ops import sinusoidal_table
 
 
 @mutant("linear", "transpose")
@@ -282,15 +281,3 @@ def embedding_padding_row_frozen(dy, cache):
     dtable = ops.embedding_backward(dy, cache)
     dtable[0] = 0
     return dtable
-
-
-@mutant("sinusoidal")
-def sinusoidal_table_in_the_gradient(dy, cache):
-    """The table is added to the gradient too."""
-    return dy + sinusoidal_table(*dy.shape[-2:])
-
-
-@mutant("sinusoidal", "constant factor")
-def sinusoidal_scaled(dy, cache):
-    """The paper's sqrt(D), which this forward does not have."""
-    return dy * math.sqrt(dy.shape[-1])

@@ -1,10 +1,36 @@
 """Position encodings, one family a file."""
 
+from npformer.ops.positions.alibi import alibi_bias, alibi_slopes
+from npformer.ops.positions.rotary import RotaryCache, rotary_backward, rotary_forward
+from npformer.ops.positions.shaw import ShawKeyCache, shaw_key_backward, shaw_key_forward
 from npformer.ops.positions.sinusoidal import (
     SinusoidalCache,
     sinusoidal_backward,
     sinusoidal_forward,
     sinusoidal_table,
 )
+from npformer.ops.positions.t5 import (
+    T5BiasCache,
+    relative_bucket,
+    t5_bias_backward,
+    t5_bias_forward,
+)
 
-__all__ = ["SinusoidalCache", "sinusoidal_backward", "sinusoidal_forward", "sinusoidal_table"]
+__all__ = [
+    "RotaryCache",
+    "ShawKeyCache",
+    "SinusoidalCache",
+    "T5BiasCache",
+    "alibi_bias",
+    "alibi_slopes",
+    "relative_bucket",
+    "rotary_backward",
+    "rotary_forward",
+    "shaw_key_backward",
+    "shaw_key_forward",
+    "sinusoidal_backward",
+    "sinusoidal_forward",
+    "sinusoidal_table",
+    "t5_bias_backward",
+    "t5_bias_forward",
+]
