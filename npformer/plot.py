@@ -247,10 +247,19 @@ def _line(i: int) -> dict[str, Any]:
 
 
 def _legend(ax: Axes) -> None:
-    """Name every line once: a term that runs through several phases has a line in each."""
+    """Name every line once: a term that runs through several phases has a line in each.
+
+    Beside the axes, where no line runs.
+    """
     lines, names = ax.get_legend_handles_labels()
     once = dict(zip(names, lines, strict=True))
-    ax.legend(list(once.values()), list(once.keys()), fontsize=8)
+    ax.legend(
+        list(once.values()),
+        list(once.keys()),
+        fontsize=8,
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+    )
 
 
 def _terms(records: Sequence[Mapping[str, Any]]) -> list[str]:

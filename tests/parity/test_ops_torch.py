@@ -1,6 +1,7 @@
 """Every pair of `npformer.ops` against PyTorch's own functions and autograd, in float64."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -182,12 +183,12 @@ def test_scaled_dot_product_attention(scale, block):
     def ours(q, k, v, *bias):
         if block is None:
             ctx, _, cache = ops.attention_forward(q, k, v, keep, *bias, scale=scale)
-            grads = lambda dctx: ops.attention_backward(dctx, None, cache)  # noqa: E731
+            grads = partial(ops.attention_backward, dscores=None, cache=cache)
         else:
             ctx, cache = ops.blockwise_attention_forward(
                 q, k, v, keep, *bias, scale=scale, block=block
             )
-            grads = lambda dctx: ops.blockwise_attention_backward(dctx, cache)  # noqa: E731
+            grads = partial(ops.blockwise_attention_backward, cache=cache)
         return [ctx], lambda dctx: grads(dctx)[: 3 + len(bias)]
 
     def with_bias(q, k, v, bias):
