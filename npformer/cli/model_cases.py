@@ -8,10 +8,15 @@ from npformer.cli.cases import SIZES, ModelCase
 from npformer.models.config import ClassifierConfig
 from npformer.models.heads import SequenceClassifier, TokenClassifier
 from npformer.models.masked_lm import MaskedLM
+from npformer.models.seq2seq import Seq2Seq, Seq2SeqConfig
 
 IDS = np.array([[1, 5, 3, 3], [0, 7, 5, 10]])
 KEEP = np.array([[True, True, True, False], [True, True, True, True]])
 SEGMENTS = np.array([[0, 0, 1, 1], [0, 1, 1, 1]])
+# A source padded at its end beside one padded at its start; T = 4 and S = 5.
+SOURCE = np.array([[2, 6, 6, 0, 9], [4, 1, 10, 2, 8]])
+SOURCE_KEEP = np.array([[True, True, True, False, False], [False, True, True, True, True]])
+TARGET_KEEP = np.array([[False, True, True, True], [True, True, True, False]])
 
 
 def model_cases() -> list[ModelCase]:
@@ -27,6 +32,9 @@ def model_cases() -> list[ModelCase]:
         _case("token classifier", TokenClassifier, scores),
         _case("masked LM", MaskedLM, {**scores, **some}),
         _case("masked LM/no scores", MaskedLM, {**some}),
+        _seq2seq("seq2seq", scores, target_vocab_size=SIZES["R"], num_decoder_layers=3),
+        _seq2seq("seq2seq/shared, pre-LN", scores, shared_embeddings=True, norm_first=True),
+        _seq2seq("seq2seq/learned positions", {}, positions="learned", shared_embeddings=True),
     ]
 
 
@@ -48,4 +56,31 @@ def _case(name: str, kind: Any, options: dict[str, Any], **config: Any) -> Model
     model = kind.init(ClassifierConfig(**sizes), rng, np.float64)
     silent = [n for n in model.params if n.endswith(".b_k") and "output_scores" not in options]
     inputs = (IDS, KEEP, SEGMENTS)
+    return ModelCase(name, model, inputs, options, zero=tuple(silent), dropout=True)
+
+
+def _seq2seq(name: str, options: dict[str, Any], **config: Any) -> ModelCase:
+    """Make an encoder-decoder; only the key biases whose scores are given have a gradient."""
+    sizes: dict[str, Any] = {
+        "vocab_size": SIZES["V"],
+        "target_vocab_size": SIZES["V"],
+        "max_len": SIZES["S"] + 2,
+        "d_model": SIZES["D"],
+        "num_heads": SIZES["H"],
+        "d_ff": SIZES["F"],
+        "num_encoder_layers": 2,
+        "num_decoder_layers": 2,
+        "activation": "gelu",  # relu has a kink, where differences are wrong
+        "dropout": 0.2,
+        "attention_dropout": 0.2,
+    }
+    rng = np.random.default_rng(list(name.encode()))
+    model = Seq2Seq.init(Seq2SeqConfig(**(sizes | config)), rng, np.float64)
+    silent = [
+        n
+        for n in model.params
+        if n.endswith(".b_k") and not (options and n.endswith("cross_attention.b_k"))
+    ]
+    # The target's ids stay below the smaller vocabulary.
+    inputs = (SOURCE, np.minimum(IDS, SIZES["R"] - 1), SOURCE_KEEP, TARGET_KEEP)
     return ModelCase(name, model, inputs, options, zero=tuple(silent), dropout=True)

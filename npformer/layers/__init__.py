@@ -8,8 +8,14 @@ from npformer.layers.attention import (
 )
 from npformer.layers.block import BlockCache, BlockConfig, EncoderBlock
 from npformer.layers.config import Config
+from npformer.layers.decoder_block import DecoderBlock, DecoderBlockCache
 from npformer.layers.embeddings import Embeddings, EmbeddingsCache, EmbeddingsConfig
 from npformer.layers.feedforward import FeedForward, FeedForwardCache, FeedForwardConfig
+from npformer.layers.token_embeddings import (
+    TokenEmbeddings,
+    TokenEmbeddingsCache,
+    TokenEmbeddingsConfig,
+)
 
 __all__ = [
     "AttentionConfig",
@@ -17,6 +23,8 @@ __all__ = [
     "BlockCache",
     "BlockConfig",
     "Config",
+    "DecoderBlock",
+    "DecoderBlockCache",
     "Embeddings",
     "EmbeddingsCache",
     "EmbeddingsConfig",
@@ -26,4 +34,7 @@ __all__ = [
     "FeedForwardConfig",
     "MultiHeadAttention",
     "MultiHeadAttentionCache",
+    "TokenEmbeddings",
+    "TokenEmbeddingsCache",
+    "TokenEmbeddingsConfig",
 ]

@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npformer.checks import InputError, check_fraction, check_positive, check_shape
+from npformer.checks import InputError, check_fraction, check_keep, check_positive, check_shape
 from npformer.layers.config import Config, check_sizes
 from npformer.layers.init import normal
 from npformer.ops.attention import AttentionCache, attention_backward, attention_forward
@@ -229,3 +229,17 @@ def expand_keep(keep: BoolArray | None, source: FloatArray) -> BoolArray | None:
     if keep.dtype == np.bool_ and keep.all():
         return None
     return keep[:, None, None, :]
+
+
+def causal_keep(keep: BoolArray | None, length: int) -> BoolArray:
+    """Return where a query may attend that sees no token after its own: (1 or B, 1, T, T).
+
+    ``keep`` of shape (B, T) also hides its padding.
+    """
+    past: BoolArray = np.tri(length, dtype=bool)[None, None]  # (1, 1, T, T)
+    if keep is None:
+        return past
+    check_shape("keep", keep, ("B", length))
+    padding = keep[:, None, None, :]  # (B, 1, 1, T)
+    check_keep(padding, (len(keep), 1, length, length))
+    return past & padding  # (B, 1, T, T)

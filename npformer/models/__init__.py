@@ -1,4 +1,4 @@
-"""Part III, models: configurations, the encoder and the heads that stand on it."""
+"""Part III, models: configurations, the encoder, its heads, and the encoder-decoder."""
 
 from npformer.models.config import PRESETS, ClassifierConfig, EncoderConfig, preset
 from npformer.models.encoder import BlockInputs, Encoder, EncoderCache
@@ -10,6 +10,7 @@ from npformer.models.heads import (
 )
 from npformer.models.masked_lm import MaskedLM, MaskedLMCache
 from npformer.models.output import ModelOutput, add_outputs, output_arrays
+from npformer.models.seq2seq import Seq2Seq, Seq2SeqCache, Seq2SeqConfig, Seq2SeqOutput, shift_right
 
 __all__ = [
     "PRESETS",
@@ -21,6 +22,10 @@ __all__ = [
     "MaskedLM",
     "MaskedLMCache",
     "ModelOutput",
+    "Seq2Seq",
+    "Seq2SeqCache",
+    "Seq2SeqConfig",
+    "Seq2SeqOutput",
     "SequenceClassifier",
     "SequenceClassifierCache",
     "TokenClassifier",
@@ -28,4 +33,5 @@ __all__ = [
     "add_outputs",
     "output_arrays",
     "preset",
+    "shift_right",
 ]

@@ -1,8 +1,7 @@
 """The encoder: embeddings and L blocks, open to gradients at every hidden state and score."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self, cast
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.random import SeedSequence
@@ -14,6 +13,7 @@ from npformer.layers.block import BlockCache, EncoderBlock
 from npformer.layers.embeddings import Embeddings, EmbeddingsCache
 from npformer.models.config import EncoderConfig
 from npformer.models.output import ModelOutput
+from npformer.models.seeds import generator_of, layer_seeds
 from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
 from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
 
@@ -81,7 +81,7 @@ class Encoder:
         return EncoderBlock(self.config, part(self.params, f"layers.{i}"))
 
     def _run_block(self, i: int, inputs: BlockInputs) -> tuple[AttentionOutput, BlockCache]:
-        rng = _generator(inputs.seed)
+        rng = generator_of(inputs.seed)
         return self._block(i).forward(
             inputs.x, inputs.keep, rng=rng, output_scores=inputs.output_scores
         )
@@ -129,8 +129,8 @@ class Encoder:
         num_layers = self.config.num_layers
         if keep is not None:
             check_shape("keep", keep, ids.shape)
-        seeds = _seeds(rng, num_layers + 1)
-        x, embeddings_cache = self._embeddings.forward(ids, segments, rng=_generator(seeds[0]))
+        seeds = layer_seeds(rng, num_layers + 1)
+        x, embeddings_cache = self._embeddings.forward(ids, segments, rng=generator_of(seeds[0]))
         hidden: list[FloatArray] = [x]
         scores: list[FloatArray | None] = []
         caches: list[BlockCache | BlockInputs] = []
@@ -192,17 +192,6 @@ class Encoder:
                 dx = dx + below
         _, grads = self._embeddings.backward(dx, cache.embeddings)
         return None, g | prefixed("embeddings", grads)
-
-
-def _seeds(rng: np.random.Generator | None, number: int) -> Sequence[SeedSequence | None]:
-    """Return what `Generator.spawn` makes its children from, or as many None."""
-    if rng is None:
-        return [None] * number
-    return cast(SeedSequence, rng.bit_generator.seed_seq).spawn(number)
-
-
-def _generator(seed: SeedSequence | None) -> np.random.Generator | None:
-    return None if seed is None else np.random.default_rng(seed)
 
 
 def _entries(

@@ -13,11 +13,14 @@ from npformer.distill.terms import scores as scores_term
 from npformer.layers import attention as attention_layer
 from npformer.layers.attention import AttentionOutput, MultiHeadAttention
 from npformer.layers.block import EncoderBlock
+from npformer.layers.decoder_block import DecoderBlock
 from npformer.layers.embeddings import Embeddings
+from npformer.layers.token_embeddings import TokenEmbeddings
 from npformer.models import encoder as encoder_model
 from npformer.models import heads, masked_lm
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
+from npformer.models.seq2seq import Seq2Seq
 from npformer.ops import DropoutCache, dropout_backward, layernorm_backward
 from npformer.types import prefixed
 
@@ -263,5 +266,52 @@ def prediction_not_divided_by_the_classes(right):
     def backward(self, dvalue, cache):
         dstudent, g = right(self, dvalue, cache)
         return dstudent._replace(logits=dstudent.logits * dstudent.logits.shape[-1]), g
+
+    return backward
+
+
+@mutant("seq2seq", DecoderBlock)
+def memory_taken_for_the_target(right):
+    """The memory's gradient is forgotten: the encoder learns nothing from this layer."""
+
+    def backward(self, doutput, cache):
+        (dx, dmemory), g = right(self, doutput, cache)
+        return (dx, np.zeros_like(dmemory)), g
+
+    return backward
+
+
+@mutant("seq2seq", Seq2Seq, "decode_backward")
+def memory_gradient_averaged(right):
+    """The mean over the decoder's layers in the place of the sum."""
+
+    def backward(self, doutput, cache):
+        dmemory, g = right(self, doutput, cache)
+        return dmemory / self.config.num_decoder_layers, g
+
+    return backward
+
+
+@mutant("seq2seq/shared, pre-LN", Seq2Seq)
+def shared_table_without_the_source(right):
+    """Of the three places the shared table stands in, the source is forgotten."""
+
+    def backward(self, doutput, cache):
+        _, g = right(self, doutput, cache)
+        dmemory, _ = self.decode_backward(doutput, cache.decode)
+        _, encoder = self.encode_backward(dmemory, cache.encode)
+        g["embeddings.token"] = g["embeddings.token"] - encoder["embeddings.token"]
+        return None, g
+
+    return backward
+
+
+@mutant("seq2seq/learned positions", TokenEmbeddings)
+def token_gradient_not_scaled(right):
+    """The forward multiplies the tokens by sqrt(D), the backward does not."""
+
+    def backward(self, dy, cache):
+        _, g = right(self, dy, cache)
+        return None, g | {"token": g["token"] / self.config.d_model**0.5}
 
     return backward

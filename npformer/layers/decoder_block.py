@@ -1,0 +1,230 @@
+"""One decoder layer: causal self-attention, cross-attention and feed-forward."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npformer.layers.attention import (
+    AttentionOutput,
+    MultiHeadAttention,
+    MultiHeadAttentionCache,
+    causal_keep,
+)
+from npformer.layers.block import BlockConfig
+from npformer.layers.feedforward import FeedForward, FeedForwardCache
+from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
+from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
+from npformer.types import BoolArray, FloatArray, Params, part, prefixed
+
+
+class DecoderBlockCache(NamedTuple):
+    """What `DecoderBlock.backward` needs."""
+
+    self_attention: MultiHeadAttentionCache
+    dropout_1: DropoutCache
+    norm_1: LayerNormCache
+    cross_attention: MultiHeadAttentionCache
+    dropout_2: DropoutCache
+    norm_2: LayerNormCache
+    feedforward: FeedForwardCache
+    dropout_3: DropoutCache
+    norm_3: LayerNormCache
+
+
+@dataclass(frozen=True)
+class DecoderBlock:
+    r"""One decoder layer.
+
+    Post-LN, as in the original Transformer, the default:
+
+    .. math::
+        u &= \operatorname{layernorm}_1(x + \operatorname{dropout}
+             (\operatorname{attention}_{\mathrm{causal}}(x))) \\
+        w &= \operatorname{layernorm}_2(u + \operatorname{dropout}
+             (\operatorname{attention}(u, m))) \\
+        y &= \operatorname{layernorm}_3(w + \operatorname{dropout}(\operatorname{feedforward}(w)))
+
+    with the memory m, the encoder's last hidden states. Pre-LN (``norm_first``) puts each layer
+    norm before its part and leaves the residual path free; the memory is never normalised here.
+
+    Parameters
+    ----------
+    config : BlockConfig
+    params : dict
+        ``self_attention.*``, ``cross_attention.*``, ``feedforward.*``, and ``norm_1``, ``norm_2``,
+        ``norm_3``, each with ``.gamma`` and ``.beta``.
+
+    References
+    ----------
+    Vaswani et al. 2017, "Attention is all you need", section 3.1 (post-LN); Xiong et al. 2020,
+    "On layer normalization in the Transformer architecture" (pre-LN).
+    """
+
+    config: BlockConfig
+    params: Params
+
+    @classmethod
+    def init(
+        cls, config: BlockConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
+    ) -> Self:
+        """Draw the weights of the three parts; the norms start as gamma = 1, beta = 0."""
+        params = {
+            **prefixed("self_attention", MultiHeadAttention.init(config, rng, dtype).params),
+            **prefixed("cross_attention", MultiHeadAttention.init(config, rng, dtype).params),
+            **prefixed("feedforward", FeedForward.init(config, rng, dtype).params),
+        }
+        for i in (1, 2, 3):
+            params[f"norm_{i}.gamma"] = np.ones(config.d_model, dtype)
+            params[f"norm_{i}.beta"] = np.zeros(config.d_model, dtype)
+        return cls(config, params)
+
+    def _attention(self, name: str) -> MultiHeadAttention:
+        return MultiHeadAttention(self.config, part(self.params, name))
+
+    @property
+    def _feedforward(self) -> FeedForward:
+        return FeedForward(self.config, part(self.params, "feedforward"))
+
+    def _norm(self, name: str, x: FloatArray) -> tuple[FloatArray, LayerNormCache]:
+        p, eps = self.params, self.config.layer_norm_eps
+        return layernorm_forward(x, p[f"{name}.gamma"], p[f"{name}.beta"], eps=eps)
+
+    def forward(
+        self,
+        x: FloatArray,
+        memory: FloatArray,
+        keep: BoolArray | None = None,
+        memory_keep: BoolArray | None = None,
+        *,
+        rng: np.random.Generator | None = None,
+        output_scores: bool = False,
+    ) -> tuple[AttentionOutput, DecoderBlockCache]:
+        """Apply the layer.
+
+        Parameters
+        ----------
+        x : ndarray of shape (B, T, D)
+        memory : ndarray of shape (B, S, D)
+        keep : boolean ndarray of shape (B, T), optional
+            True = real token of the target. A token sees itself and those before it.
+        memory_keep : boolean ndarray of shape (B, S), optional
+            True = real token of the source.
+        rng : numpy.random.Generator, optional
+            None means no dropout.
+        output_scores : bool
+            Keep the scores of cross-attention: which source token each target token asks for.
+
+        Returns
+        -------
+        output : AttentionOutput
+            y of shape (B, T, D), and the scores of shape (B, H, T, S) or None.
+        cache : DecoderBlockCache
+
+        Raises
+        ------
+        InputError
+            If the shapes do not fit or a mask is not boolean.
+        """
+        p_drop = self.config.dropout
+        past = causal_keep(keep, x.shape[1])  # (1 or B, 1, T, T)
+        own, cross = self._attention("self_attention"), self._attention("cross_attention")
+        if self.config.norm_first:
+            x_1, norm_1 = self._norm("norm_1", x)
+            looked_back, own_cache = own.forward(x_1, None, past, rng=rng)
+            a, dropout_1 = dropout_forward(looked_back.y, p_drop, rng)
+            u: FloatArray = x + a
+            u_2, norm_2 = self._norm("norm_2", u)
+            looked_over, cross_cache = cross.forward(
+                u_2, memory, memory_keep, rng=rng, output_scores=output_scores
+            )
+            c, dropout_2 = dropout_forward(looked_over.y, p_drop, rng)
+            w: FloatArray = u + c
+            w_3, norm_3 = self._norm("norm_3", w)
+            fed, feedforward = self._feedforward.forward(w_3)
+            f, dropout_3 = dropout_forward(fed, p_drop, rng)
+            y: FloatArray = w + f
+        else:
+            looked_back, own_cache = own.forward(x, None, past, rng=rng)
+            a, dropout_1 = dropout_forward(looked_back.y, p_drop, rng)
+            u, norm_1 = self._norm("norm_1", x + a)
+            looked_over, cross_cache = cross.forward(
+                u, memory, memory_keep, rng=rng, output_scores=output_scores
+            )
+            c, dropout_2 = dropout_forward(looked_over.y, p_drop, rng)
+            w, norm_2 = self._norm("norm_2", u + c)
+            fed, feedforward = self._feedforward.forward(w)
+            f, dropout_3 = dropout_forward(fed, p_drop, rng)
+            y, norm_3 = self._norm("norm_3", w + f)
+        cache = DecoderBlockCache(
+            own_cache,
+            dropout_1,
+            norm_1,
+            cross_cache,
+            dropout_2,
+            norm_2,
+            feedforward,
+            dropout_3,
+            norm_3,
+        )
+        return AttentionOutput(y, looked_over.scores), cache
+
+    def backward(
+        self, doutput: AttentionOutput, cache: DecoderBlockCache
+    ) -> tuple[tuple[FloatArray, FloatArray], Params]:
+        """Undo `forward`: feed-forward, cross-attention, self-attention.
+
+        The memory is read by cross-attention alone, so its gradient comes from there; at each
+        residual the gradient goes both ways and comes back as a sum.
+
+        Parameters
+        ----------
+        doutput : AttentionOutput
+            dy of shape (B, T, D), and the cotangent of the scores or None.
+        cache : DecoderBlockCache
+
+        Returns
+        -------
+        dinput : tuple
+            dx of shape (B, T, D) and dmemory of shape (B, S, D).
+        grads : dict
+            With the keys and shapes of ``params``.
+        """
+        dy, dscores = doutput
+        g: Params = {}
+        own, cross = self._attention("self_attention"), self._attention("cross_attention")
+        if self.config.norm_first:
+            dfed = dropout_backward(dy, cache.dropout_3)
+            dw_3, feedforward_grads = self._feedforward.backward(dfed, cache.feedforward)
+            dw, g["norm_3.gamma"], g["norm_3.beta"] = layernorm_backward(dw_3, cache.norm_3)
+            dw += dy
+            dc = dropout_backward(dw, cache.dropout_2)
+            (du_2, dmemory), cross_grads = cross.backward(
+                AttentionOutput(dc, dscores), cache.cross_attention
+            )
+            du, g["norm_2.gamma"], g["norm_2.beta"] = layernorm_backward(du_2, cache.norm_2)
+            du += dw
+            da = dropout_backward(du, cache.dropout_1)
+            (dx_1, _), own_grads = own.backward(AttentionOutput(da, None), cache.self_attention)
+            dx, g["norm_1.gamma"], g["norm_1.beta"] = layernorm_backward(dx_1, cache.norm_1)
+            dx += du
+        else:
+            dwf, g["norm_3.gamma"], g["norm_3.beta"] = layernorm_backward(dy, cache.norm_3)
+            dfed = dropout_backward(dwf, cache.dropout_3)
+            dw, feedforward_grads = self._feedforward.backward(dfed, cache.feedforward)
+            dw += dwf
+            duc, g["norm_2.gamma"], g["norm_2.beta"] = layernorm_backward(dw, cache.norm_2)
+            dc = dropout_backward(duc, cache.dropout_2)
+            (du, dmemory), cross_grads = cross.backward(
+                AttentionOutput(dc, dscores), cache.cross_attention
+            )
+            du += duc
+            dxa, g["norm_1.gamma"], g["norm_1.beta"] = layernorm_backward(du, cache.norm_1)
+            da = dropout_backward(dxa, cache.dropout_1)
+            (dx, _), own_grads = own.backward(AttentionOutput(da, None), cache.self_attention)
+            dx += dxa
+        g |= prefixed("self_attention", own_grads) | prefixed("cross_attention", cross_grads)
+        g |= prefixed("feedforward", feedforward_grads)
+        assert dmemory is not None  # cross-attention had a memory
+        return (dx, dmemory), g
