@@ -26,6 +26,8 @@ from npformer.layers import (
     MultiHeadAttention,
 )
 from npformer.models import (
+    CausalLM,
+    CausalLMConfig,
     ClassifierConfig,
     Encoder,
     EncoderConfig,
@@ -48,6 +50,8 @@ __all__ = [
     "AttentionOutput",
     "BertAdam",
     "BlockConfig",
+    "CausalLM",
+    "CausalLMConfig",
     "ClassifierConfig",
     "DecoderBlock",
     "Embeddings",

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from npformer.cli.cases import SIZES, ModelCase
+from npformer.models.causal_lm import CausalLM, CausalLMConfig
 from npformer.models.config import ClassifierConfig
 from npformer.models.heads import SequenceClassifier, TokenClassifier
 from npformer.models.masked_lm import MaskedLM
@@ -35,6 +36,8 @@ def model_cases() -> list[ModelCase]:
         _seq2seq("seq2seq", scores, target_vocab_size=SIZES["R"], num_decoder_layers=3),
         _seq2seq("seq2seq/shared, pre-LN", scores, shared_embeddings=True, norm_first=True),
         _seq2seq("seq2seq/learned positions", {}, positions="learned", shared_embeddings=True),
+        _causal_lm("causal LM"),
+        _causal_lm("causal LM/post-LN", norm_first=False, positions="sinusoidal"),
     ]
 
 
@@ -84,3 +87,21 @@ def _seq2seq(name: str, options: dict[str, Any], **config: Any) -> ModelCase:
     # The target's ids stay below the smaller vocabulary.
     inputs = (SOURCE, np.minimum(IDS, SIZES["R"] - 1), SOURCE_KEEP, TARGET_KEEP)
     return ModelCase(name, model, inputs, options, zero=tuple(silent), dropout=True)
+
+
+def _causal_lm(name: str, **config: Any) -> ModelCase:
+    """Make a decoder-only model; one sequence is padded at its start, the other at its end."""
+    sizes: dict[str, Any] = {
+        "vocab_size": SIZES["V"],
+        "max_len": SIZES["T"] + 3,
+        "d_model": SIZES["D"],
+        "num_heads": SIZES["H"],
+        "d_ff": SIZES["F"],
+        "num_layers": 2,
+        "dropout": 0.2,
+        "attention_dropout": 0.2,
+    }
+    rng = np.random.default_rng(list(name.encode()))
+    model = CausalLM.init(CausalLMConfig(**(sizes | config)), rng, np.float64)
+    silent = tuple(n for n in model.params if n.endswith(".b_k"))
+    return ModelCase(name, model, (IDS, TARGET_KEEP), zero=silent, dropout=True)

@@ -209,6 +209,31 @@ class MultiHeadAttention:
         return (dx + dsource, None), g
 
 
+def project_keys(
+    attention: MultiHeadAttention, source: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return the keys and values (B, H, S, K) of a source (B, S, D): what a KV cache keeps."""
+    p, num_heads = attention.params, attention.config.num_heads
+    k, _ = linear_forward(source, p["w_k"], p["b_k"])
+    v, _ = linear_forward(source, p["w_v"], p["b_v"])
+    return split_heads(k, num_heads), split_heads(v, num_heads)  # (B, H, S, K)
+
+
+def attend_to(
+    attention: MultiHeadAttention,
+    x: FloatArray,
+    keys: tuple[FloatArray, FloatArray],
+    keep: BoolArray | None = None,
+) -> FloatArray:
+    """Attend from x (B, T, D) to keys and values that are there already; no backward."""
+    p, num_heads = attention.params, attention.config.num_heads
+    k, v = keys
+    q, _ = linear_forward(x, p["w_q"], p["b_q"])
+    ctx, _, _ = attention_forward(split_heads(q, num_heads), k, v, keep)  # (B, H, T, K)
+    y, _ = linear_forward(join_heads(ctx), p["w_o"], p["b_o"])  # (B, T, D)
+    return y
+
+
 def split_heads(x: FloatArray, num_heads: int) -> FloatArray:
     """(B, T, D) -> (B, H, T, K), a view: matrix products take it without a copy."""
     batch, length, width = x.shape

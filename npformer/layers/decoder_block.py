@@ -1,5 +1,6 @@
 """One decoder layer: causal self-attention, cross-attention and feed-forward."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -10,7 +11,9 @@ from npformer.layers.attention import (
     AttentionOutput,
     MultiHeadAttention,
     MultiHeadAttentionCache,
+    attend_to,
     causal_keep,
+    project_keys,
 )
 from npformer.layers.block import BlockConfig
 from npformer.layers.feedforward import FeedForward, FeedForwardCache
@@ -31,6 +34,15 @@ class DecoderBlockCache(NamedTuple):
     feedforward: FeedForwardCache
     dropout_3: DropoutCache
     norm_3: LayerNormCache
+
+
+class KeyValues(NamedTuple):
+    """The KV cache of one layer: keys and values that later tokens read again."""
+
+    k: FloatArray  # (B, H, t, K) of the target so far
+    v: FloatArray  # (B, H, t, K)
+    memory_k: FloatArray  # (B, H, S, K)
+    memory_v: FloatArray  # (B, H, S, K)
 
 
 @dataclass(frozen=True)
@@ -228,3 +240,52 @@ class DecoderBlock:
         g |= prefixed("feedforward", feedforward_grads)
         assert dmemory is not None  # cross-attention had a memory
         return (dx, dmemory), g
+
+    def start(self, memory: FloatArray) -> KeyValues:
+        """Return the KV cache of a target that has no token yet; memory is (B, S, D)."""
+        k, v = project_keys(self._attention("self_attention"), memory[:, :0])  # (B, H, 0, K)
+        return KeyValues(k, v, *project_keys(self._attention("cross_attention"), memory))
+
+    def step(
+        self, x: FloatArray, past: KeyValues, memory_keep: BoolArray | None = None
+    ) -> tuple[FloatArray, KeyValues]:
+        """Apply the layer to one more token: `forward` at its last position, without dropout.
+
+        Earlier tokens do not see this one, so their keys and values stay what they were; that
+        is why they can be kept.
+
+        Parameters
+        ----------
+        x : ndarray of shape (B, 1, D)
+        past : KeyValues
+        memory_keep : boolean ndarray of shape (B, 1, 1, S), optional
+
+        Returns
+        -------
+        y : ndarray of shape (B, 1, D)
+        past : KeyValues
+            With this token.
+        """
+        own, cross = self._attention("self_attention"), self._attention("cross_attention")
+        new = past
+
+        def look_back(x: FloatArray) -> FloatArray:
+            nonlocal new
+            k, v = project_keys(own, x)  # (B, H, 1, K)
+            k, v = np.concatenate((past.k, k), axis=2), np.concatenate((past.v, v), axis=2)
+            new = past._replace(k=k, v=v)  # (B, H, t + 1, K)
+            return attend_to(own, x, (k, v))
+
+        def look_over(x: FloatArray) -> FloatArray:
+            return attend_to(cross, x, (past.memory_k, past.memory_v), memory_keep)
+
+        def feed(x: FloatArray) -> FloatArray:
+            return self._feedforward.forward(x)[0]
+
+        parts: tuple[Callable[[FloatArray], FloatArray], ...] = (look_back, look_over, feed)
+        for i, part_of in enumerate(parts, start=1):
+            if self.config.norm_first:
+                x = x + part_of(self._norm(f"norm_{i}", x)[0])
+            else:
+                x = self._norm(f"norm_{i}", x + part_of(x))[0]
+        return x, new

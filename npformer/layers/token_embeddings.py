@@ -16,6 +16,7 @@ from npformer.ops.positions.sinusoidal import (
     SinusoidalCache,
     sinusoidal_backward,
     sinusoidal_forward,
+    sinusoidal_table,
 )
 from npformer.types import FloatArray, IntArray, Params
 
@@ -30,6 +31,7 @@ class TokenEmbeddingsConfig(Config):
     d_model: int
     max_len: int
     positions: str = "sinusoidal"  # or "learned", or "none"
+    scale_embeddings: bool = True  # multiply the tokens by sqrt(D)
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -56,6 +58,8 @@ class TokenEmbeddings:
 
     .. math:: y_{bt} = \operatorname{dropout}(\sqrt{D}\, E_{\mathrm{id}_{bt}} + P_t)
 
+    without the factor if ``scale_embeddings`` is off.
+
     Parameters
     ----------
     config : TokenEmbeddingsConfig
@@ -75,12 +79,16 @@ class TokenEmbeddings:
     def init(
         cls, config: TokenEmbeddingsConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
     ) -> Self:
-        """Draw the tables with standard deviation 1/sqrt(D): scaled tokens have variance 1."""
+        """Draw the tables with standard deviation 1/sqrt(D): scaled, tokens have variance 1."""
         d, std = config.d_model, config.d_model**-0.5
         params = {"token": normal(rng, config.vocab_size, d, std=std, dtype=dtype)}
         if config.positions == "learned":
             params["position"] = normal(rng, config.max_len, d, std=std, dtype=dtype)
         return cls(config, params)
+
+    @property
+    def _scale(self) -> float:
+        return math.sqrt(self.config.d_model) if self.config.scale_embeddings else 1.0
 
     def forward(
         self, ids: IntArray, *, rng: np.random.Generator | None = None
@@ -110,7 +118,7 @@ class TokenEmbeddings:
                 f"ids: got {ids.shape[1]} tokens, expected at most max_len = {config.max_len}"
             )
         x, token = embedding_forward(ids, self.params["token"])  # (B, T, D)
-        x *= math.sqrt(config.d_model)
+        x *= self._scale
         position: SinusoidalCache | FloatArray | None = None
         if config.positions == "sinusoidal":
             x, position = sinusoidal_forward(x)
@@ -119,6 +127,28 @@ class TokenEmbeddings:
             x += position[: ids.shape[1]]
         y, dropout = dropout_forward(x, config.dropout, rng)
         return y, TokenEmbeddingsCache(token, position, dropout)
+
+    def at(self, ids: IntArray, position: int) -> FloatArray:
+        """Embed the tokens (B,) that all stand at one position, without dropout: (B, 1, D).
+
+        Raises
+        ------
+        InputError
+            If the position is not below max_len or an id is outside the vocabulary.
+        """
+        config = self.config
+        check_shape("ids", ids, ("B",))
+        if not 0 <= position < config.max_len:
+            raise InputError(
+                f"position: got {position}, expected 0 to {config.max_len - 1} (max_len - 1)"
+            )
+        x, _ = embedding_forward(ids[:, None], self.params["token"])  # (B, 1, D)
+        x *= self._scale
+        if config.positions == "sinusoidal":
+            x += sinusoidal_table(position + 1, config.d_model, dtype=x.dtype)[position]
+        elif config.positions == "learned":
+            x += self.params["position"][position]
+        return x
 
     def backward(self, dy: FloatArray, cache: TokenEmbeddingsCache) -> tuple[None, Params]:
         """Undo `forward`: from dy of shape (B, T, D) to ``grads``; ids have no gradient."""
@@ -129,6 +159,6 @@ class TokenEmbeddings:
         elif cache.position is not None:
             g["position"] = np.zeros_like(cache.position)
             g["position"][: dx.shape[1]] = dx.sum(axis=0)
-        dtoken = dx * math.sqrt(self.config.d_model)
+        dtoken = dx * self._scale
         g["token"] = embedding_backward(dtoken, cache.token)
         return None, g

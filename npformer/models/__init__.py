@@ -1,7 +1,18 @@
 """Part III, models: configurations, the encoder, its heads, and the encoder-decoder."""
 
+from npformer.models.causal_lm import CausalLM, CausalLMCache, CausalLMConfig
 from npformer.models.config import PRESETS, ClassifierConfig, EncoderConfig, preset
 from npformer.models.encoder import BlockInputs, Encoder, EncoderCache
+from npformer.models.generation import (
+    Decoding,
+    Hypothesis,
+    beam_search,
+    decode_step,
+    filtered_probs,
+    greedy_search,
+    sample,
+    start_decoding,
+)
 from npformer.models.heads import (
     SequenceClassifier,
     SequenceClassifierCache,
@@ -15,10 +26,15 @@ from npformer.models.seq2seq import Seq2Seq, Seq2SeqCache, Seq2SeqConfig, Seq2Se
 __all__ = [
     "PRESETS",
     "BlockInputs",
+    "CausalLM",
+    "CausalLMCache",
+    "CausalLMConfig",
     "ClassifierConfig",
+    "Decoding",
     "Encoder",
     "EncoderCache",
     "EncoderConfig",
+    "Hypothesis",
     "MaskedLM",
     "MaskedLMCache",
     "ModelOutput",
@@ -31,7 +47,13 @@ __all__ = [
     "TokenClassifier",
     "TokenClassifierCache",
     "add_outputs",
+    "beam_search",
+    "decode_step",
+    "filtered_probs",
+    "greedy_search",
     "output_arrays",
     "preset",
+    "sample",
     "shift_right",
+    "start_decoding",
 ]

@@ -150,20 +150,29 @@ class Seq2Seq:
         return TokenEmbeddings(self.config, part(self.params, self._source))
 
     @property
-    def _target_embeddings(self) -> TokenEmbeddings:
+    def target_embeddings(self) -> TokenEmbeddings:
+        """The target's table, sharing this model's arrays."""
         return TokenEmbeddings(self._target_config, part(self.params, self._target))
 
     def _encoder_block(self, i: int) -> EncoderBlock:
         return EncoderBlock(self.config, part(self.params, f"encoder.layers.{i}"))
 
-    def _decoder_block(self, i: int) -> DecoderBlock:
+    def decoder_block(self, i: int) -> DecoderBlock:
+        """Return layer i of the decoder, sharing this model's arrays."""
         return DecoderBlock(self.config, part(self.params, f"decoder.layers.{i}"))
 
-    def _final_norm(self, side: str, x: FloatArray) -> tuple[FloatArray, LayerNormCache | None]:
+    def final_norm(self, side: str, x: FloatArray) -> tuple[FloatArray, LayerNormCache | None]:
+        """Apply the norm that ends the "encoder" or the "decoder" of pre-LN."""
         if not self.config.norm_first:
             return x, None
         p, eps = self.params, self.config.layer_norm_eps
         return layernorm_forward(x, p[f"{side}.norm.gamma"], p[f"{side}.norm.beta"], eps=eps)
+
+    def predict(self, h: FloatArray) -> tuple[FloatArray, LinearCache]:
+        """Return the logits of the decoder's last states: (..., D) -> (..., V)."""
+        shared = self.config.shared_embeddings
+        w = self.params["embeddings.token"].T if shared else self.params["output.w"]
+        return linear_forward(h, w, self.params["output.b"])
 
     def encode(
         self,
@@ -199,7 +208,7 @@ class Seq2Seq:
         for i in range(self.config.num_encoder_layers):
             (x, _), cache = self._encoder_block(i).forward(x, keep, rng=generator_of(seeds[i + 1]))
             caches.append(cache)
-        memory, norm = self._final_norm("encoder", x)
+        memory, norm = self.final_norm("encoder", x)
         return memory, EncodeCache(embeddings, tuple(caches), norm)
 
     def encode_backward(self, dmemory: FloatArray, cache: EncodeCache) -> tuple[None, Params]:
@@ -252,10 +261,10 @@ class Seq2Seq:
         """
         check_shape("memory", memory, (len(target), "S", self.config.d_model))
         seeds = layer_seeds(rng, self.config.num_decoder_layers + 1)
-        x, embeddings = self._target_embeddings.forward(target, rng=generator_of(seeds[0]))
+        x, embeddings = self.target_embeddings.forward(target, rng=generator_of(seeds[0]))
         caches, scores = [], []
         for i in range(self.config.num_decoder_layers):
-            (x, block_scores), cache = self._decoder_block(i).forward(
+            (x, block_scores), cache = self.decoder_block(i).forward(
                 x,
                 memory,
                 keep,
@@ -265,10 +274,8 @@ class Seq2Seq:
             )
             scores.append(block_scores)
             caches.append(cache)
-        h, norm = self._final_norm("decoder", x)
-        shared = self.config.shared_embeddings
-        w = self.params["embeddings.token"].T if shared else self.params["output.w"]
-        logits, output = linear_forward(h, w, self.params["output.b"])  # (B, T, V)
+        h, norm = self.final_norm("decoder", x)
+        logits, output = self.predict(h)  # (B, T, V)
         return (
             Seq2SeqOutput(logits, tuple(scores) if output_scores else None),
             DecodeCache(embeddings, tuple(caches), norm, output),
@@ -298,12 +305,12 @@ class Seq2Seq:
             dx, g["decoder.norm.gamma"], g["decoder.norm.beta"] = layernorm_backward(dx, cache.norm)
         dmemory: Any = 0
         for i in reversed(range(num_layers)):
-            (dx, dread), grads = self._decoder_block(i).backward(
+            (dx, dread), grads = self.decoder_block(i).backward(
                 AttentionOutput(dx, dscores[i]), cache.blocks[i]
             )
             g |= prefixed(f"decoder.layers.{i}", grads)
             dmemory = dmemory + dread
-        _, grads = self._target_embeddings.backward(dx, cache.embeddings)
+        _, grads = self.target_embeddings.backward(dx, cache.embeddings)
         g |= prefixed(self._target, grads)
         if self.config.shared_embeddings:
             g["embeddings.token"] += dw.T

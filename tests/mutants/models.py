@@ -18,10 +18,11 @@ from npformer.layers.embeddings import Embeddings
 from npformer.layers.token_embeddings import TokenEmbeddings
 from npformer.models import encoder as encoder_model
 from npformer.models import heads, masked_lm
+from npformer.models.causal_lm import CausalLM
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
 from npformer.models.seq2seq import Seq2Seq
-from npformer.ops import DropoutCache, dropout_backward, layernorm_backward
+from npformer.ops import DropoutCache, dropout_backward, layernorm_backward, linear_backward
 from npformer.types import prefixed
 
 
@@ -313,5 +314,17 @@ def token_gradient_not_scaled(right):
     def backward(self, dy, cache):
         _, g = right(self, dy, cache)
         return None, g | {"token": g["token"] / self.config.d_model**0.5}
+
+    return backward
+
+
+@mutant("causal LM", CausalLM)
+def tied_table_as_input_alone(right):
+    """The table is tied and its gradient as the output matrix is forgotten."""
+
+    def backward(self, dlogits, cache):
+        _, g = right(self, dlogits, cache)
+        _, dtable, _ = linear_backward(dlogits, cache.output)
+        return None, g | {"embeddings.token": g["embeddings.token"] - dtable.T}
 
     return backward

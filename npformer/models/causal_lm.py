@@ -1,0 +1,150 @@
+"""The decoder-only language model: encoder blocks under a causal mask, as GPT-2."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npformer.checks import check_shape
+from npformer.layers.attention import AttentionOutput, causal_keep
+from npformer.layers.block import BlockCache, BlockConfig, EncoderBlock
+from npformer.layers.config import check_sizes
+from npformer.layers.token_embeddings import (
+    TokenEmbeddings,
+    TokenEmbeddingsCache,
+    TokenEmbeddingsConfig,
+)
+from npformer.models.seeds import generator_of, layer_seeds
+from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
+from npformer.ops.linear import LinearCache, linear_backward, linear_forward
+from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausalLMConfig(BlockConfig, TokenEmbeddingsConfig):
+    """Sizes of a `CausalLM`; the defaults are GPT-2's."""
+
+    num_layers: int
+    positions: str = "learned"
+    scale_embeddings: bool = False
+    norm_first: bool = True
+    layer_norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        check_sizes(num_layers=self.num_layers)
+        super().__post_init__()
+
+
+class CausalLMCache(NamedTuple):
+    """What `CausalLM.backward` needs."""
+
+    embeddings: TokenEmbeddingsCache
+    blocks: tuple[BlockCache, ...]
+    norm: LayerNormCache | None
+    output: LinearCache
+
+
+@dataclass(frozen=True)
+class CausalLM:
+    r"""A language model: at every position the logits of the token that follows.
+
+    .. math:: h_0 = \operatorname{embeddings}(\mathrm{ids}), \quad
+              h_l = \operatorname{block}_l(h_{l-1}) \text{ under the causal mask}, \quad
+              \mathrm{logits} = \operatorname{layernorm}(h_L)\,E^\top
+
+    A decoder without an encoder has nothing to look over to, so its block is an encoder block
+    that may not look ahead. The table E is used twice: its gradient is the sum of two.
+
+    Parameters
+    ----------
+    config : CausalLMConfig
+    params : dict
+        ``embeddings.*``, ``layers.0.*`` ...; with ``norm_first`` also ``norm.gamma`` and
+        ``norm.beta``.
+
+    References
+    ----------
+    Radford et al. 2019, "Language models are unsupervised multitask learners", section 2.3.
+    Deviations: the exact GELU in place of the tanh formula of the released code.
+    """
+
+    config: CausalLMConfig
+    params: Params
+
+    @classmethod
+    def init(
+        cls, config: CausalLMConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
+    ) -> Self:
+        """Draw weights; biases start at zero, norms as gamma = 1, beta = 0."""
+        params = prefixed("embeddings", TokenEmbeddings.init(config, rng, dtype).params)
+        for i in range(config.num_layers):
+            params |= prefixed(f"layers.{i}", EncoderBlock.init(config, rng, dtype).params)
+        if config.norm_first:
+            params["norm.gamma"] = np.ones(config.d_model, dtype)
+            params["norm.beta"] = np.zeros(config.d_model, dtype)
+        return cls(config, params)
+
+    @property
+    def _embeddings(self) -> TokenEmbeddings:
+        return TokenEmbeddings(self.config, part(self.params, "embeddings"))
+
+    def _block(self, i: int) -> EncoderBlock:
+        return EncoderBlock(self.config, part(self.params, f"layers.{i}"))
+
+    def forward(
+        self,
+        ids: IntArray,
+        keep: BoolArray | None = None,
+        *,
+        rng: np.random.Generator | None = None,
+    ) -> tuple[FloatArray, CausalLMCache]:
+        """Predict, at every position, the token that follows.
+
+        Parameters
+        ----------
+        ids : integer ndarray of shape (B, T)
+        keep : boolean ndarray of shape (B, T), optional
+            True = real token; default all.
+        rng : numpy.random.Generator, optional
+            None means no dropout.
+
+        Returns
+        -------
+        logits : ndarray of shape (B, T, V)
+        cache : CausalLMCache
+
+        Raises
+        ------
+        InputError
+            If an id is outside the vocabulary or T exceeds max_len.
+        """
+        check_shape("ids", ids, ("B", "T"))
+        past = causal_keep(keep, ids.shape[1])  # (1 or B, 1, T, T)
+        seeds = layer_seeds(rng, self.config.num_layers + 1)
+        x, embeddings = self._embeddings.forward(ids, rng=generator_of(seeds[0]))
+        caches = []
+        for i in range(self.config.num_layers):
+            (x, _), cache = self._block(i).forward(x, past, rng=generator_of(seeds[i + 1]))
+            caches.append(cache)
+        norm = None
+        if self.config.norm_first:
+            gamma, beta = self.params["norm.gamma"], self.params["norm.beta"]
+            x, norm = layernorm_forward(x, gamma, beta, eps=self.config.layer_norm_eps)
+        table = self.params["embeddings.token"]  # (V, D)
+        logits, output = linear_forward(x, table.T)  # (B, T, V)
+        return logits, CausalLMCache(embeddings, tuple(caches), norm, output)
+
+    def backward(self, dlogits: FloatArray, cache: CausalLMCache) -> tuple[None, Params]:
+        """Undo `forward`: from dlogits of shape (B, T, V) to ``grads``; ids have no gradient."""
+        g: Params = {}
+        dx, dtable, _ = linear_backward(dlogits, cache.output)
+        if cache.norm is not None:
+            dx, g["norm.gamma"], g["norm.beta"] = layernorm_backward(dx, cache.norm)
+        for i in reversed(range(self.config.num_layers)):
+            dx, grads = self._block(i).backward(AttentionOutput(dx, None), cache.blocks[i])
+            g |= prefixed(f"layers.{i}", grads)
+        _, grads = self._embeddings.backward(dx, cache.embeddings)
+        g |= prefixed("embeddings", grads)
+        g["embeddings.token"] += dtable.T
+        return None, g

@@ -1,0 +1,199 @@
+"""Generation: the KV cache against recomputation, beam search against every target there is."""
+
+import itertools
+
+import numpy as np
+import pytest
+from models.small_seq2seq import batch, make
+
+from npformer.checks import InputError
+from npformer.models import (
+    beam_search,
+    decode_step,
+    filtered_probs,
+    greedy_search,
+    sample,
+    start_decoding,
+)
+from npformer.ops import log_softmax_forward
+
+TOKENS = {"start": 1, "end": 2, "max_new": 8}
+SOURCE, _, KEEP, _, _ = batch()
+every_model = pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"norm_first": True},
+        {"positions": "learned"},
+        {"shared_embeddings": True, "target_vocab_size": 23},
+    ],
+    ids=["post", "pre", "learned", "shared"],
+)
+
+
+def recomputed(model, choose):
+    """Generate without a cache: the whole target again for each token."""
+    memory, _ = model.encode(SOURCE, KEEP)
+    given = np.full((len(SOURCE), 1), TOKENS["start"])
+    for _ in range(TOKENS["max_new"]):
+        output, _ = model.decode(given, memory, None, KEEP)
+        given = np.concatenate((given, choose(output.logits[:, -1])[:, None]), axis=1)
+    targets = []
+    for row in given[:, 1:].tolist():
+        stop = row.index(TOKENS["end"]) + 1 if TOKENS["end"] in row else len(row)
+        targets.append(tuple(row[:stop]))
+    return targets
+
+
+@every_model
+def test_a_step_gives_what_decoding_the_whole_target_gives(changes):
+    model = make(**changes)
+    target = np.random.default_rng(3).integers(0, 19, (4, 8))
+    memory, _ = model.encode(SOURCE, KEEP)
+    expected = model.decode(target, memory, None, KEEP)[0].logits
+    state = start_decoding(model, SOURCE, KEEP)
+    for t in range(8):
+        before = state
+        logits, state = decode_step(model, target[:, t], state)
+        np.testing.assert_allclose(logits, expected[:, t], rtol=0, atol=1e-12)
+        assert before.length == t
+        again, _ = decode_step(model, target[:, t], before)  # the state given is left alone
+        np.testing.assert_array_equal(again, logits)
+
+
+@every_model
+def test_greedy_search_gives_the_tokens_of_recomputation(changes):
+    lengths = set()
+    for seed in range(5):
+        model = make(seed=seed, **changes)
+        model.params["output.b"][TOKENS["end"]] += seed  # some end soon, some never
+        found = greedy_search(model, SOURCE, KEEP, **TOKENS)
+        assert found == recomputed(model, lambda logits: logits.argmax(axis=-1))
+        lengths |= {len(ids) for ids in found}
+    assert len(lengths) > 1
+
+
+def test_sampling_gives_the_tokens_of_recomputation():
+    model = make()
+    options = {"temperature": 1.3, "top_k": 9, "top_p": 0.9}
+    rng = np.random.default_rng(5)
+
+    def choose(logits):
+        edges = filtered_probs(logits, **options).cumsum(axis=-1)
+        return (edges <= rng.random((4, 1)) * edges[:, -1:]).sum(axis=-1)
+
+    found = sample(model, SOURCE, KEEP, rng=np.random.default_rng(5), **options, **TOKENS)
+    assert found == recomputed(model, choose)
+    other = sample(model, SOURCE, KEEP, rng=np.random.default_rng(6), **options, **TOKENS)
+    assert other != found
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_a_source_in_a_batch_gives_what_it_gives_alone(num_beams):
+    model = make(positions="none")
+    found = beam_search(model, SOURCE, KEEP, num_beams=num_beams, **TOKENS)
+    for b, ids in enumerate(SOURCE):
+        alone = beam_search(model, ids[KEEP[b]][None], num_beams=num_beams, **TOKENS)[0]
+        assert [h.ids for h in alone] == [h.ids for h in found[b]]
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1.0, 2.0])
+@pytest.mark.parametrize("num_beams", [125, 200])
+def test_with_all_beams_it_is_exhaustive_search(length_penalty, num_beams):
+    model = make(target_vocab_size=4, seed=2)
+    tokens = {"start": 1, "end": 2, "max_new": 4}
+    memory, _ = model.encode(SOURCE, KEEP)
+    found = beam_search(
+        model, SOURCE, KEEP, num_beams=num_beams, length_penalty=length_penalty, **tokens
+    )
+    scores: list[list[tuple[float, tuple[int, ...]]]] = [[] for _ in SOURCE]
+    for length in range(1, 5):
+        for ids in itertools.product(range(4), repeat=length):
+            if 2 in ids[:-1] or (ids[-1] != 2 and length < 4):
+                continue
+            given = np.tile([1, *ids[:-1]], (4, 1))
+            logits = model.decode(given, memory, None, KEEP)[0].logits
+            log_probs, _ = log_softmax_forward(logits)
+            total = log_probs[:, np.arange(length), ids].sum(axis=1)
+            for b in range(4):
+                scores[b].append((total[b] / length**length_penalty, ids))
+    for hypotheses, every in zip(found, scores, strict=True):
+        assert len(every) == 121  # 3^0 + 3^1 + 3^2 that end, 3^3 times 4 of full length
+        expected = sorted(every, reverse=True)
+        assert [h.ids for h in hypotheses] == [ids for _, ids in expected]
+        np.testing.assert_allclose(
+            [h.score for h in hypotheses], [s for s, _ in expected], rtol=0, atol=1e-12
+        )
+
+
+def test_more_beams_find_no_less():
+    total = {
+        n: sum(h[0].log_prob for h in beam_search(
+            make(seed=4), SOURCE, KEEP, num_beams=n, length_penalty=0.0, **TOKENS
+        ))
+        for n in (1, 4, 30)
+    }  # fmt: skip
+    assert total[30] >= total[4] >= total[1]
+
+
+def test_filtered_probs():
+    logits = np.log([[0.1, 0.4, 0.3, 0.2], [0.7, 0.1, 0.1, 0.1]])
+    for options, expected in (
+        ({}, np.exp(logits)),
+        ({"top_k": 2}, [[0, 4 / 7, 3 / 7, 0], [7 / 8, 1 / 8, 0, 0]]),
+        ({"top_p": 0.6}, [[0, 4 / 7, 3 / 7, 0], [1, 0, 0, 0]]),
+        ({"top_k": 3, "top_p": 0.5}, [[0, 4 / 7, 3 / 7, 0], [1, 0, 0, 0]]),
+        ({"top_k": 9, "top_p": 1.0}, np.exp(logits)),
+        ({"temperature": 0.5}, np.exp(2 * logits) / np.exp(2 * logits).sum(1, keepdims=True)),
+    ):
+        np.testing.assert_allclose(
+            filtered_probs(logits, **options), expected, rtol=0, atol=1e-12, err_msg=str(options)
+        )
+
+
+def test_samples_come_as_often_as_their_probability():
+    model = make(target_vocab_size=5)
+    sources = np.tile(SOURCE[1], (4000, 1))
+    drawn = sample(
+        model, sources, start=1, end=2, max_new=1, rng=np.random.default_rng(0), temperature=2.0
+    )
+    logits, _ = decode_step(model, np.array([1]), start_decoding(model, SOURCE[1:2]))
+    probs = filtered_probs(logits, temperature=2.0)[0]
+    share = np.bincount([ids[0] for ids in drawn], minlength=5) / 4000
+    np.testing.assert_allclose(share, probs, rtol=0, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_new": 10}, "max_new: got 10, expected at most max_len = 9"),
+        ({"end": 19}, "start, end: got 19, expected 0 to 18"),
+        ({"num_beams": 0}, "num_beams: got 0"),
+        ({"length_penalty": -1.0}, "length_penalty: got -1.0"),
+        ({"source_keep": np.zeros((4, 7), bool)}, "source: got no token in sequence 0"),
+    ],
+)
+def test_bad_input(changes, message):
+    with pytest.raises(InputError, match=message):
+        beam_search(make(), **({"source": SOURCE, "source_keep": KEEP, **TOKENS} | changes))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": 0.0}, "temperature: got 0.0"),
+        ({"top_k": 0}, "top_k: got 0"),
+        ({"top_p": 0.0}, "top_p: got 0.0"),
+        ({"top_p": 1.5}, "top_p: got 1.5"),
+    ],
+)
+def test_bad_filters(options, message):
+    with pytest.raises(InputError, match=message):
+        filtered_probs(np.zeros((2, 3)), **options)
+
+
+def test_a_position_beyond_max_len():
+    model = make()
+    state = start_decoding(model, SOURCE, KEEP)._replace(length=9)
+    with pytest.raises(InputError, match="position: got 9, expected 0 to 8"):
+        decode_step(model, np.zeros(4, int), state)
