@@ -37,6 +37,10 @@ def model_cases() -> list[ModelCase]:
         _seq2seq("seq2seq/shared, pre-LN", scores, shared_embeddings=True, norm_first=True),
         _seq2seq("seq2seq/learned positions", {}, positions="learned", shared_embeddings=True),
         _causal_lm("causal LM"),
+        _seq2seq("seq2seq/rotary", {}, relative="rotary", positions="none"),
+        _case("encoder/ALiBi", SequenceClassifier, scores, relative="alibi"),
+        _case("encoder/rotary", SequenceClassifier, scores, relative="rotary"),
+        _causal_lm("causal LM/ALiBi", relative="alibi", positions="none"),
         _causal_lm("causal LM/post-LN", norm_first=False, positions="sinusoidal"),
     ]
 
@@ -79,11 +83,10 @@ def _seq2seq(name: str, options: dict[str, Any], **config: Any) -> ModelCase:
     }
     rng = np.random.default_rng(list(name.encode()))
     model = Seq2Seq.init(Seq2SeqConfig(**(sizes | config)), rng, np.float64)
-    silent = [
-        n
-        for n in model.params
-        if n.endswith(".b_k") and not (options and n.endswith("cross_attention.b_k"))
-    ]
+    # Turned by its position, a key bias is another one at every key, and the softmax sees that.
+    felt = [".attention.b_k", "self_attention.b_k"] if model.config.relative == "rotary" else []
+    felt += ["cross_attention.b_k"] if options else []
+    silent = [n for n in model.params if n.endswith(".b_k") and not n.endswith(tuple(felt))]
     # The target's ids stay below the smaller vocabulary.
     inputs = (SOURCE, np.minimum(IDS, SIZES["R"] - 1), SOURCE_KEEP, TARGET_KEEP)
     return ModelCase(name, model, inputs, options, zero=tuple(silent), dropout=True)

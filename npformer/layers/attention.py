@@ -16,12 +16,16 @@ from npformer.ops.blockwise_attention import (
     blockwise_attention_forward,
 )
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
+from npformer.ops.positions.alibi import alibi_bias
+from npformer.ops.positions.rotary import RotaryCache, rotary_backward, rotary_forward
 from npformer.types import BoolArray, FloatArray, Params
 
 # T S from which on attention goes block by block if nobody asks for its scores. Here both take the
 # same time, with a tenth of the memory; at twice the length, on four sequences, half the time. At
 # 512 x 512 blocks cost a tenth (`python -m benchmarks.long_sequences`, with and without --keep).
 BLOCKWISE_FROM = 1024 * 1024
+
+RELATIVE = ("none", "rotary", "alibi")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +36,22 @@ class AttentionConfig(Config):
     num_heads: int
     attention_dropout: float = 0.0  # on the probabilities
     initializer_range: float = 0.02  # standard deviation of the initial weights
+    relative: str = "none"  # positions in self-attention: "rotary" or "alibi"
 
     def __post_init__(self) -> None:
         check_sizes(d_model=self.d_model, num_heads=self.num_heads)
         if self.d_model % self.num_heads:
             raise InputError(
                 f"d_model: got {self.d_model}, expected a multiple of num_heads = {self.num_heads}"
+            )
+        if self.relative not in RELATIVE:
+            raise InputError(
+                f"relative: got {self.relative!r}, expected one of {', '.join(RELATIVE)}"
+            )
+        if self.relative == "rotary" and self.head_size % 2:
+            raise InputError(
+                f"d_model: got {self.d_model}, expected d_model / num_heads even with rotary "
+                f"positions, which turn pairs of features (here it is {self.head_size})"
             )
         check_fraction("attention_dropout", self.attention_dropout)
         check_positive("initializer_range", self.initializer_range)
@@ -65,6 +79,7 @@ class MultiHeadAttentionCache(NamedTuple):
     attention: AttentionCache | BlockwiseAttentionCache
     o: LinearCache
     cross: bool  # keys and values came from a memory
+    rotary: tuple[RotaryCache, RotaryCache] | None  # of q and k
 
 
 @dataclass(frozen=True)
@@ -76,7 +91,9 @@ class MultiHeadAttention:
               q = x w_q + b_q, \quad k = m w_k + b_k, \quad v = m w_v + b_v
 
     where m is x itself (self-attention) or another sequence, the memory (cross-attention),
-    and head h owns columns hK to (h+1)K of q, k and v.
+    and head h owns columns hK to (h+1)K of q, k and v. Self-attention may know relative
+    positions (``relative``): "rotary" turns q and k of each head, "alibi" adds a bias that
+    grows with the distance, the same on both sides; cross-attention never does.
 
     Parameters
     ----------
@@ -147,12 +164,18 @@ class MultiHeadAttention:
         q, q_cache = linear_forward(x, p["w_q"], p["b_q"])
         k, k_cache = linear_forward(source, p["w_k"], p["b_k"])
         v, v_cache = linear_forward(source, p["w_v"], p["b_v"])
-        inputs = (
-            split_heads(q, num_heads),  # (B, H, T, K)
-            split_heads(k, num_heads),  # (B, H, S, K)
-            split_heads(v, num_heads),  # (B, H, S, K)
-            expand_keep(keep, source),
-        )
+        q = split_heads(q, num_heads)  # (B, H, T, K)
+        k = split_heads(k, num_heads)  # (B, H, S, K)
+        v = split_heads(v, num_heads)  # (B, H, S, K)
+        rotary, bias = None, None
+        if memory is None and self.config.relative == "rotary":
+            q, turned_q = rotary_forward(q)
+            k, turned_k = rotary_forward(k)
+            rotary = turned_q, turned_k
+        elif memory is None and self.config.relative == "alibi":
+            length = x.shape[1]
+            bias = alibi_bias(num_heads, length, length, symmetric=True, dtype=x.dtype)
+        inputs = q, k, v, expand_keep(keep, source), bias
         p_drop = self.config.attention_dropout
         attention_cache: AttentionCache | BlockwiseAttentionCache
         if output_scores or x.shape[1] * source.shape[1] < BLOCKWISE_FROM:
@@ -161,7 +184,7 @@ class MultiHeadAttention:
             ctx, attention_cache = blockwise_attention_forward(*inputs, p_drop=p_drop, rng=rng)
         y, o_cache = linear_forward(join_heads(ctx), p["w_o"], p["b_o"])
         cache = MultiHeadAttentionCache(
-            q_cache, k_cache, v_cache, attention_cache, o_cache, memory is not None
+            q_cache, k_cache, v_cache, attention_cache, o_cache, memory is not None, rotary
         )
         return AttentionOutput(y, scores if output_scores else None), cache
 
@@ -200,6 +223,9 @@ class MultiHeadAttention:
             dq, dk, dv, _ = blockwise_attention_backward(dctx, cache.attention)
         else:
             raise InputError("scores: got a cotangent, expected None without output_scores=True")
+        if cache.rotary is not None:
+            dk = rotary_backward(dk, cache.rotary[1])
+            dq = rotary_backward(dq, cache.rotary[0])
         dv_source, g["w_v"], g["b_v"] = linear_backward(join_heads(dv), cache.v)
         dk_source, g["w_k"], g["b_k"] = linear_backward(join_heads(dk), cache.k)
         dx, g["w_q"], g["b_q"] = linear_backward(join_heads(dq), cache.q)
@@ -210,13 +236,19 @@ class MultiHeadAttention:
 
 
 def project_keys(
-    attention: MultiHeadAttention, source: FloatArray
+    attention: MultiHeadAttention, source: FloatArray, first: int | None = None
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the keys and values (B, H, S, K) of a source (B, S, D): what a KV cache keeps."""
+    """Return the keys and values (B, H, S, K) of a source (B, S, D): what a KV cache keeps.
+
+    ``first`` is the position of the first one in self-attention, None in cross-attention.
+    """
     p, num_heads = attention.params, attention.config.num_heads
     k, _ = linear_forward(source, p["w_k"], p["b_k"])
     v, _ = linear_forward(source, p["w_v"], p["b_v"])
-    return split_heads(k, num_heads), split_heads(v, num_heads)  # (B, H, S, K)
+    k, v = split_heads(k, num_heads), split_heads(v, num_heads)  # (B, H, S, K)
+    if first is not None and attention.config.relative == "rotary":
+        k, _ = rotary_forward(k, np.arange(first, first + k.shape[2]))
+    return k, v
 
 
 def attend_to(
@@ -224,12 +256,24 @@ def attend_to(
     x: FloatArray,
     keys: tuple[FloatArray, FloatArray],
     keep: BoolArray | None = None,
+    first: int | None = None,
 ) -> FloatArray:
-    """Attend from x (B, T, D) to keys and values that are there already; no backward."""
+    """Attend from x (B, T, D) to keys and values that are there already; no backward.
+
+    ``first`` is the position of x's first token in self-attention, None in cross-attention.
+    """
     p, num_heads = attention.params, attention.config.num_heads
     k, v = keys
     q, _ = linear_forward(x, p["w_q"], p["b_q"])
-    ctx, _, _ = attention_forward(split_heads(q, num_heads), k, v, keep)  # (B, H, T, K)
+    q = split_heads(q, num_heads)  # (B, H, T, K)
+    bias = None
+    if first is not None and attention.config.relative == "rotary":
+        q, _ = rotary_forward(q, np.arange(first, first + q.shape[2]))
+    elif first is not None and attention.config.relative == "alibi":
+        bias = alibi_bias(
+            num_heads, q.shape[2], k.shape[2], offset=first, symmetric=True, dtype=x.dtype
+        )
+    ctx, _, _ = attention_forward(q, k, v, keep, bias)  # (B, H, T, K)
     y, _ = linear_forward(join_heads(ctx), p["w_o"], p["b_o"])  # (B, T, D)
     return y
 

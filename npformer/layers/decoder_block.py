@@ -271,10 +271,11 @@ class DecoderBlock:
 
         def look_back(x: FloatArray) -> FloatArray:
             nonlocal new
-            k, v = project_keys(own, x)  # (B, H, 1, K)
+            position = past.k.shape[2]  # as many tokens came before
+            k, v = project_keys(own, x, position)  # (B, H, 1, K)
             k, v = np.concatenate((past.k, k), axis=2), np.concatenate((past.v, v), axis=2)
             new = past._replace(k=k, v=v)  # (B, H, t + 1, K)
-            return attend_to(own, x, (k, v))
+            return attend_to(own, x, (k, v), first=position)
 
         def look_over(x: FloatArray) -> FloatArray:
             return attend_to(cross, x, (past.memory_k, past.memory_v), memory_keep)

@@ -91,6 +91,11 @@ def write_config(model: Model, labels: Sequence[str] | None = None) -> dict[str,
         raise InputError(
             "norm_first: got True, expected False, because Hugging Face's BERT has no pre-LN"
         )
+    if config.relative != "none":
+        raise InputError(
+            f"relative: got {config.relative!r}, expected 'none', because Hugging Face's BERT has "
+            "absolute positions only"
+        )
     names = {kind: name for name, kind in ARCHITECTURES.items()}
     fields: dict[str, Any] = {"architectures": [names[type(model)]], "model_type": "bert"}
     for field in FIELDS:

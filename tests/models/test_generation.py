@@ -25,9 +25,11 @@ every_model = pytest.mark.parametrize(
         {},
         {"norm_first": True},
         {"positions": "learned"},
+        {"positions": "none", "relative": "rotary"},
+        {"positions": "none", "relative": "alibi"},
         {"shared_embeddings": True, "target_vocab_size": 23},
     ],
-    ids=["post", "pre", "learned", "shared"],
+    ids=["post", "pre", "learned", "rotary", "alibi", "shared"],
 )
 
 

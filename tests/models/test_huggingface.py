@@ -116,6 +116,8 @@ def test_a_pre_ln_model_is_refused(tmp_path):
     for kind in MODELS:
         with pytest.raises(InputError, match="norm_first: got True, expected False, because"):
             save_pretrained(make(kind, norm_first=True), tmp_path / "model")
+        with pytest.raises(InputError, match="relative: got 'alibi', expected 'none', because"):
+            save_pretrained(make(kind, relative="alibi"), tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 

@@ -59,6 +59,23 @@ def test_without_positions_the_order_of_the_source_is_lost_and_with_them_it_is_n
         assert np.allclose(straight, turned, rtol=0, atol=1e-12) is same, positions
 
 
+@pytest.mark.parametrize("relative", ["rotary", "alibi"])
+def test_relative_positions_see_distances_alone(relative):
+    """Padding at the start moves every token, and no distance."""
+    model, data = make(positions="none", relative=relative), batch()
+    source, target = data.source[1:2], data.target[:1]
+    expected = model.forward(source, target)[0].logits
+    moved = [np.concatenate((np.zeros((1, 2), int), ids), axis=1) for ids in (source, target)]
+    keep = [np.arange(ids.shape[1])[None] >= 2 for ids in moved]
+    found = model.forward(*moved, *keep)[0].logits
+    np.testing.assert_allclose(found[:, 2:], expected, rtol=0, atol=1e-12)
+    rolled = model.forward(np.roll(source, 2, axis=1), target)[0].logits
+    assert not np.allclose(rolled, expected)
+    # |t - s| is the same from the other end: with ALiBi alone a source and its reverse are one.
+    turned = model.forward(source[:, ::-1], target)[0].logits
+    assert np.allclose(turned, expected, rtol=0, atol=1e-12) is (relative == "alibi")
+
+
 def test_decoding_a_memory_is_forward():
     model, data = make(), batch()
     memory, _ = model.encode(data.source, data.source_keep)
@@ -137,6 +154,11 @@ def test_causal_keep():
         ({"shared_embeddings": True}, "target_vocab_size: got 19, expected vocab_size = 23"),
         ({"num_decoder_layers": 0}, "num_decoder_layers: got 0"),
         ({"positions": "absolute"}, "positions: got 'absolute', expected one of sinusoidal"),
+        ({"relative": "shaw"}, "relative: got 'shaw', expected one of none, rotary, alibi"),
+        (
+            {"relative": "rotary", "num_heads": 4},
+            "d_model: got 12, expected d_model / num_heads even with rotary",
+        ),
         ({"num_heads": 5}, "d_model: got 12, expected a multiple of num_heads = 5"),
         ({"d_ff": 2.5}, "d_ff: got 2.5"),
     ],

@@ -328,3 +328,16 @@ def tied_table_as_input_alone(right):
         return None, g | {"embeddings.token": g["embeddings.token"] - dtable.T}
 
     return backward
+
+
+@mutant("encoder/rotary", MultiHeadAttention)
+def keys_not_turned_back(right):
+    """The queries' gradient is turned back, the keys' is not."""
+
+    def backward(self, doutput, cache):
+        still = cache.rotary[1]._replace(
+            cos=np.ones_like(cache.rotary[1].cos), sin=np.zeros_like(cache.rotary[1].sin)
+        )
+        return right(self, doutput, cache._replace(rotary=(cache.rotary[0], still)))
+
+    return backward
