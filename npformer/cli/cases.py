@@ -150,6 +150,8 @@ def _positions() -> list[PairCase]:
             offset=3,
             scale=0.7,
         ),
+        _case("shaw_value", {"probs": "BHTS", "table": "IK"}),
+        _case("shaw_value/offset", {"probs": "BHTS", "table": "IK"}, offset=3),
     ]
 
 

@@ -144,3 +144,26 @@ def shaw_key_offset_forgotten(dscores, cache):
     """Backward looks the distances up as if the first query stood before all keys."""
     wrong = ops.shaw_key_forward(cache.scaled_q, cache.table, dscores.shape[3], scale=1.0)[1]
     return ops.shaw_key_backward(dscores, wrong._replace(scale=cache.scale))
+
+
+@mutant("shaw_value")
+def shaw_value_distances_mirrored(dctx, cache):
+    """t - s is taken for s - t."""
+    return ops.shaw_value_backward(dctx, cache._replace(row=len(cache.table) - 1 - cache.row))
+
+
+@mutant("shaw_value")
+def shaw_value_dtable_of_the_first_head(dctx, cache):
+    """The heads share the table, and only the first one's gradient reaches it."""
+    dprobs, _ = ops.shaw_value_backward(dctx, cache)
+    first = cache._replace(weight=cache.weight[:, :1])
+    return dprobs, ops.shaw_value_backward(dctx[:, :1], first)[1]
+
+
+@mutant("shaw_value/offset")
+def shaw_value_offset_forgotten(dctx, cache):
+    """The probabilities' gradient is looked up as if the first query stood before all keys."""
+    queries, keys = np.indices(cache.row.shape)
+    farthest = len(cache.table) // 2
+    row = np.clip(keys - queries, -farthest, farthest) + farthest
+    return ops.shaw_value_backward(dctx, cache._replace(row=row))

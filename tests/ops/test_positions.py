@@ -355,3 +355,33 @@ def test_shaw_key_refuses():
         ops.shaw_key_forward(q, normal(51, I, 5), S)
     with pytest.raises(InputError, match="key_len: got -1"):
         ops.shaw_key_forward(q, normal(52, I, K), -1)
+
+
+def test_shaw_value_is_a_vector_added_to_each_value():
+    """Equation 3 as it stands: the value of a pair is v_s + w_clip(s - t)."""
+    probs, v, table = normal(53, B, H, T, S), normal(54, B, H, S, K), normal(55, 5, K)
+    ctx, _ = ops.attention_mix_forward(probs, v)
+    ctx = ctx + ops.shaw_value_forward(probs, table)[0]
+    for t in range(T):
+        expected = sum(
+            probs[:, :, t, s, None] * (v[:, :, s] + table[max(-2, min(2, s - t)) + 2])
+            for s in range(S)
+        )
+        np.testing.assert_allclose(ctx[:, :, t], expected, rtol=0, atol=1e-13)
+
+
+def test_shaw_value_gradient_of_the_probabilities_is_the_score_of_the_gradient():
+    """Values undo as keys do: dprobs is what `shaw_key_forward` makes of dctx, unscaled."""
+    probs, table, dctx = normal(56, B, H, T, S), normal(57, 7, K), normal(58, B, H, T, K)
+    _, cache = ops.shaw_value_forward(probs, table, offset=3)
+    dprobs, _ = ops.shaw_value_backward(dctx, cache)
+    expected, _ = ops.shaw_key_forward(dctx, table, S, offset=3, scale=1.0)
+    np.testing.assert_allclose(dprobs, expected, rtol=0, atol=1e-14)
+
+
+def test_shaw_value_refuses():
+    probs = normal(59, B, H, T, S)
+    with pytest.raises(InputError, match="table: got 4 rows, expected an odd number"):
+        ops.shaw_value_forward(probs, normal(60, 4, K))
+    with pytest.raises(InputError, match=r"probs: got shape .*, expected \(B, H, T, S\)"):
+        ops.shaw_value_forward(probs[0], normal(61, I, K))

@@ -178,3 +178,18 @@ def test_shaw_key_against_autograd(offset):
     close(scores, expected)
     for ours, theirs in zip(ops.shaw_key_backward(dscores, cache), grads, strict=True):
         close(ours, theirs)
+
+
+@pytest.mark.parametrize("offset", [0, 3])
+def test_shaw_value_against_autograd(offset):
+    """Equation 3 with a vector for each pair."""
+    probs, table, dctx = normal(10, B, H, T, S), normal(11, I, K), normal(12, B, H, T, K)
+    leaves = [torch.tensor(a, requires_grad=True) for a in (probs, table)]
+    distance = torch.arange(S) - torch.arange(offset, offset + T)[:, None]
+    vectors = torch.nn.functional.embedding(distance.clamp(-(I // 2), I // 2) + I // 2, leaves[1])
+    expected = torch.einsum("bhts,tsk->bhtk", leaves[0], vectors)
+    grads = torch.autograd.grad(expected, leaves, torch.tensor(dctx))
+    ctx, cache = ops.shaw_value_forward(probs, table, offset=offset)
+    close(ctx, expected)
+    for ours, theirs in zip(ops.shaw_value_backward(dctx, cache), grads, strict=True):
+        close(ours, theirs)

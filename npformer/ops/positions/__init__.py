@@ -2,7 +2,14 @@
 
 from npformer.ops.positions.alibi import alibi_bias, alibi_slopes
 from npformer.ops.positions.rotary import RotaryCache, rotary_backward, rotary_forward
-from npformer.ops.positions.shaw import ShawKeyCache, shaw_key_backward, shaw_key_forward
+from npformer.ops.positions.shaw import (
+    ShawKeyCache,
+    ShawValueCache,
+    shaw_key_backward,
+    shaw_key_forward,
+    shaw_value_backward,
+    shaw_value_forward,
+)
 from npformer.ops.positions.sinusoidal import (
     SinusoidalCache,
     sinusoidal_backward,
@@ -19,6 +26,7 @@ from npformer.ops.positions.t5 import (
 __all__ = [
     "RotaryCache",
     "ShawKeyCache",
+    "ShawValueCache",
     "SinusoidalCache",
     "T5BiasCache",
     "alibi_bias",
@@ -28,6 +36,8 @@ __all__ = [
     "rotary_forward",
     "shaw_key_backward",
     "shaw_key_forward",
+    "shaw_value_backward",
+    "shaw_value_forward",
     "sinusoidal_backward",
     "sinusoidal_forward",
     "sinusoidal_table",

@@ -1,4 +1,4 @@
-"""Relative positions of Shaw et al.: a learned vector for each distance, added to the key."""
+"""Shaw et al.'s relative positions: a learned vector a distance, added to keys and values."""
 
 import math
 from typing import NamedTuple
@@ -61,21 +61,17 @@ def shaw_key_forward(
     References
     ----------
     Shaw et al. 2018, "Self-attention with relative position representations", equations 4
-    and 5. Deviations: none; the values' equation 3 is not here.
+    and 5. Deviations: none; equation 3 is `shaw_value_forward`.
     """
     check_float("q", q)
     check_shape("q", q, ("B", "H", "T", "K"))
     check_float("table", table)
     check_shape("table", table, ("R", q.shape[3]))
-    if len(table) % 2 == 0:
-        raise InputError(f"table: got {len(table)} rows, expected an odd number: -k to k")
     if key_len < 0:
         raise InputError(f"key_len: got {key_len}, expected at least 0")
     if scale is None:
         scale = 1 / math.sqrt(q.shape[3])
-    farthest = len(table) // 2  # k
-    queries = np.arange(offset, offset + q.shape[2])[:, None]  # (T, 1)
-    row = np.clip(np.arange(key_len) - queries, -farthest, farthest) + farthest  # (T, S)
+    row = _rows(table, q.shape[2], key_len, offset)  # (T, S)
     scaled_q = q * q.dtype.type(scale)
     products = scaled_q @ table.T  # (B, H, T, R)
     scores = np.take_along_axis(products, row[None, None], axis=-1)  # (B, H, T, S)
@@ -104,13 +100,106 @@ def shaw_key_backward(dscores: FloatArray, cache: ShawKeyCache) -> tuple[FloatAr
     dtable : ndarray of shape (R, K)
     """
     scaled_q, table, row, scale = cache
-    products = (*dscores.shape[:3], len(table))
-    dproducts = np.empty(products, dscores.dtype)  # (B, H, T, R)
-    for r in range(len(table)):
-        dproducts[..., r] = np.where(row == r, dscores, 0).sum(axis=-1)
+    dproducts = _sum_by_row(dscores, row, len(table))  # (B, H, T, R)
     dscaled_q = dproducts @ table  # (B, H, T, K)
     # The rows of all heads and sequences as one: (R, N) @ (N, K).
     dtable = dproducts.reshape(-1, len(table)).T @ scaled_q.reshape(-1, table.shape[1])
     dq = dscaled_q
     dq *= scale
     return dq, dtable
+
+
+class ShawValueCache(NamedTuple):
+    """What `shaw_value_backward` needs."""
+
+    table: FloatArray  # (R, K)
+    row: IntArray  # (T, S)
+    weight: FloatArray  # (B, H, T, R) the probability of each distance
+
+
+def shaw_value_forward(
+    probs: FloatArray, table: FloatArray, *, offset: int = 0
+) -> tuple[FloatArray, ShawValueCache]:
+    r"""Average the vectors of the distances: what is added to `attention_mix_forward`'s ctx.
+
+    .. math:: \mathrm{ctx}_{td} = \sum_s p_{ts}\, w_{\operatorname{clip}(s - t)\,d}
+
+    The paper adds a vector to each value, different for each query: p (v + w). The sum splits,
+    and the first part is `attention_mix_forward` as ever. The second needs only the
+    probability of each of the R = 2k + 1 distances.
+
+    Parameters
+    ----------
+    probs : ndarray of shape (B, H, T, S)
+        After dropout, as the mix sees them.
+    table : ndarray of shape (R, K)
+        As in `shaw_key_forward`, but another table.
+    offset : int
+        Position of the first query among the keys: the number of keys before it.
+
+    Returns
+    -------
+    ctx : ndarray of shape (B, H, T, K)
+    cache : ShawValueCache
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit or R is even.
+
+    References
+    ----------
+    Shaw et al. 2018, "Self-attention with relative position representations", equation 3.
+    Deviations: none.
+    """
+    check_float("probs", probs)
+    check_shape("probs", probs, ("B", "H", "T", "S"))
+    check_float("table", table)
+    check_shape("table", table, ("R", "K"))
+    row = _rows(table, probs.shape[2], probs.shape[3], offset)  # (T, S)
+    weight = _sum_by_row(probs, row, len(table))  # (B, H, T, R)
+    return weight @ table, ShawValueCache(table, row, weight)  # (B, H, T, K)
+
+
+def shaw_value_backward(dctx: FloatArray, cache: ShawValueCache) -> tuple[FloatArray, FloatArray]:
+    r"""Undo `shaw_value_forward`: the matrix product, then the sum, whose gradient is a lookup.
+
+    .. math::
+        dw_{rd} &= \sum_t \mathrm{weight}_{tr}\, d\mathrm{ctx}_{td}
+                   \text{, summed over batch and heads} \\
+        dp_{ts} &= \sum_d d\mathrm{ctx}_{td}\, w_{\operatorname{clip}(s - t)\,d}
+
+    Parameters
+    ----------
+    dctx : ndarray of shape (B, H, T, K)
+    cache : ShawValueCache
+
+    Returns
+    -------
+    dprobs : ndarray of shape (B, H, T, S)
+    dtable : ndarray of shape (R, K)
+    """
+    table, row, weight = cache
+    # The rows of all heads and sequences as one: (R, N) @ (N, K).
+    dtable = weight.reshape(-1, len(table)).T @ dctx.reshape(-1, table.shape[1])
+    dweight = dctx @ table.T  # (B, H, T, R)
+    dprobs = np.take_along_axis(dweight, row[None, None], axis=-1)  # (B, H, T, S)
+    return dprobs, dtable
+
+
+def _rows(table: FloatArray, query_len: int, key_len: int, offset: int) -> IntArray:
+    """Return the row of the table that each query and key take: (T, S)."""
+    if len(table) % 2 == 0:
+        raise InputError(f"table: got {len(table)} rows, expected an odd number: -k to k")
+    farthest = len(table) // 2  # k
+    queries = np.arange(offset, offset + query_len)[:, None]  # (T, 1)
+    row: IntArray = np.clip(np.arange(key_len) - queries, -farthest, farthest) + farthest
+    return row
+
+
+def _sum_by_row(x: FloatArray, row: IntArray, number: int) -> FloatArray:
+    """Sum x (B, H, T, S) over the keys of each row of the table: (B, H, T, R)."""
+    sums = np.empty((*x.shape[:3], number), x.dtype)  # (B, H, T, R)
+    for r in range(number):
+        sums[..., r] = np.where(row == r, x, 0).sum(axis=-1)
+    return sums
