@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from npformer.data.batches import Batch, count_batch
+from npformer.data.batches import Batch
 from npformer.layers.feedforward import ACTIVATIONS
 from npformer.ops.activations import _ERF_FIT, GeluCache
 from npformer.ops.embedding import EmbeddingCache
@@ -31,7 +31,7 @@ def one_shard() -> None:
     def whole_batch(_: int) -> Iterator[RunStep]:
         def run(objective: Objective, batch: Batch, seed: Sequence[int] | None) -> StepResult:
             rng = None if seed is None else np.random.default_rng([*seed, 0])
-            return objective(batch, count_batch(batch), rng)
+            return objective(batch, batch.counts, rng)
 
         yield run
 

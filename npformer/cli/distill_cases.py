@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from npformer.cli.cases import ModelCase
-from npformer.data.batches import Batch, Counts, count_batch
+from npformer.data.batches import Batch, Counts
 from npformer.distill.build import build_terms, init_projections
 from npformer.distill.objective import (
     PROJECTION,
@@ -205,5 +205,5 @@ def _loss(
     loss = Distillation.of(recipe, phase, config)
     # Softmax ignores what is added to all scores of a query: only the attention term moves b_k.
     silent = [n for n in loss.params if n.endswith(".b_k") and phase == "prediction"]
-    inputs = batch, count_batch(batch)
+    inputs = batch, batch.counts
     return ModelCase(name, loss, inputs, {}, ("batch",), tuple(silent), dropout=True)

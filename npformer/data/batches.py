@@ -7,7 +7,7 @@ training resumes at any step without a saved generator state.
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -15,15 +15,6 @@ from npformer.checks import InputError
 from npformer.types import BoolArray, FloatArray, IntArray
 
 IGNORE = -100  # the label of a position that has none, as in PyTorch's cross-entropy
-
-
-class Batch(NamedTuple):
-    """A padded batch: what a model reads and what a loss compares with."""
-
-    ids: IntArray  # (B, T)
-    keep: BoolArray  # (B, T), True = real token
-    segments: IntArray  # (B, T), 0 for the first sentence and 1 for the second
-    labels: IntArray | FloatArray | None  # (B,), or (B, T) token labels
 
 
 class Counts(NamedTuple):
@@ -36,6 +27,52 @@ class Counts(NamedTuple):
     tokens: int  # sum of n_b, the kept tokens of row b
     pairs: int  # sum of n_b squared, the kept entries of one head's scores
     targets: int  # labels other than IGNORE
+
+
+class Batch(NamedTuple):
+    """A padded batch: what a model reads and what a loss compares with."""
+
+    ids: IntArray  # (B, T)
+    keep: BoolArray  # (B, T), True = real token
+    segments: IntArray  # (B, T), 0 for the first sentence and 1 for the second
+    labels: IntArray | FloatArray | None  # (B,), or (B, T) token labels
+
+    @property
+    def counts(self) -> Counts:
+        """What the losses of this batch divide by."""
+        per_row = self.keep.sum(axis=1)  # (B,)
+        labels = self.labels
+        if labels is None:
+            targets = 0
+        elif np.issubdtype(labels.dtype, np.floating):
+            targets = labels.size
+        else:
+            targets = int((labels != IGNORE).sum())
+        return Counts(len(per_row), int(per_row.sum()), int((per_row**2).sum()), targets)
+
+    def split(self, shards: int) -> list[Self]:
+        """Split into contiguous rows, each shard trimmed to its own longest row.
+
+        Parameters
+        ----------
+        shards : int
+            At least 1. A batch of fewer rows gives fewer shards: none is empty.
+
+        Returns
+        -------
+        list of Batch
+            In the order of the rows; the arrays are views.
+        """
+        return [self._trim(rows) for rows in shard_rows(len(self.ids), shards)]
+
+    def _trim(self, rows: slice) -> Self:
+        used = np.flatnonzero(self.keep[rows].any(axis=0))
+        width = int(used[-1]) + 1 if used.size else 0
+        labels = self.labels
+        if labels is not None:
+            labels = labels[rows, :width] if labels.ndim == 2 else labels[rows]
+        cut = rows, slice(width)
+        return type(self)(self.ids[cut], self.keep[cut], self.segments[cut], labels)
 
 
 @dataclass(frozen=True)
@@ -76,54 +113,34 @@ def collate(encoded: Encoded, indices: IntArray | Sequence[int], pad_id: int) ->
     -------
     Batch
     """
-    rows = [encoded.ids[i] for i in indices]
-    lengths = np.array([len(row) for row in rows], dtype=np.int64)
-    shape = (len(rows), int(lengths.max(initial=0)))
-    keep = np.arange(shape[1]) < lengths[:, None]  # (B, T)
-    ids = np.full(shape, pad_id, dtype=np.int64)
-    segments = np.zeros(shape, dtype=np.int64)
-    for b, i in enumerate(indices):
-        ids[b, : lengths[b]] = encoded.ids[i]
-        segments[b, : lengths[b]] = encoded.segments[i]
+    ids, keep = pad([encoded.ids[i] for i in indices], pad_id)  # (B, T)
+    segments, _ = pad([encoded.segments[i] for i in indices], 0)  # (B, T)
     labels = None if encoded.labels is None else encoded.labels[np.asarray(indices, dtype=np.int64)]
     return Batch(ids, keep, segments, labels)
 
 
-def count_batch(batch: Batch) -> Counts:
-    """Count what the losses of this batch divide by."""
-    per_row = batch.keep.sum(axis=1)  # (B,)
-    labels = batch.labels
-    if labels is None:
-        targets = 0
-    elif np.issubdtype(labels.dtype, np.floating):
-        targets = labels.size
-    else:
-        targets = int((labels != IGNORE).sum())
-    return Counts(len(per_row), int(per_row.sum()), int((per_row**2).sum()), targets)
+def pad(rows: Sequence[IntArray], pad_id: int) -> tuple[IntArray, BoolArray]:
+    """Return the rows as one array (B, T), padded on the right, and where it is not padding."""
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    keep = np.arange(int(lengths.max(initial=0))) < lengths[:, None]  # (B, T)
+    ids = np.full(keep.shape, pad_id, dtype=np.int64)
+    for b, row in enumerate(rows):
+        ids[b, : lengths[b]] = row
+    return ids, keep
 
 
-def split_batch(batch: Batch, shards: int) -> list[Batch]:
-    """Split a batch into contiguous rows, each shard trimmed to its own longest row.
+def shard_rows(rows: int, shards: int) -> list[slice]:
+    """Return the rows of each shard: contiguous, in order, none empty.
 
-    Parameters
-    ----------
-    batch : Batch
-    shards : int
-        At least 1. A batch of fewer rows gives fewer shards: none is empty.
-
-    Returns
-    -------
-    list of Batch
-        In the order of the rows; the arrays are views.
+    Raises
+    ------
+    InputError
+        If ``shards`` is below 1.
     """
     if shards < 1:
         raise InputError(f"shards: got {shards}, expected at least 1")
-    bounds = np.linspace(0, len(batch.ids), shards + 1).round().astype(int)
-    return [
-        _trim(batch, slice(start, stop))
-        for start, stop in itertools.pairwise(bounds)
-        if stop > start
-    ]
+    bounds = np.linspace(0, rows, shards + 1).round().astype(int)
+    return [slice(a, b) for a, b in itertools.pairwise(bounds.tolist()) if b > a]
 
 
 def bucketed_order(
@@ -204,21 +221,31 @@ def batch_stream(
     ------
     Batch
     """
-    per_epoch = steps_per_epoch(len(encoded), batch_size, drop_last=drop_last)
-    lengths = encoded.lengths
+    order = index_stream(
+        encoded.lengths,
+        batch_size,
+        seed=seed,
+        steps=steps,
+        start_step=start_step,
+        drop_last=drop_last,
+    )
+    for indices in order:
+        yield collate(encoded, indices, pad_id)
+
+
+def index_stream(
+    lengths: IntArray,
+    batch_size: int,
+    *,
+    seed: Sequence[int],
+    steps: int,
+    start_step: int = 0,
+    drop_last: bool = False,
+) -> Iterator[IntArray]:
+    """Yield the indices of the batches that `batch_stream` makes of examples of these lengths."""
+    per_epoch = steps_per_epoch(len(lengths), batch_size, drop_last=drop_last)
     for epoch in range(start_step // per_epoch, -(-steps // per_epoch)):
         rng = np.random.default_rng([*seed, epoch])
         order = bucketed_order(lengths, batch_size, rng, drop_last=drop_last)
         first = epoch * per_epoch
-        for indices in order[max(start_step - first, 0) : steps - first]:
-            yield collate(encoded, indices, pad_id)
-
-
-def _trim(batch: Batch, rows: slice) -> Batch:
-    used = np.flatnonzero(batch.keep[rows].any(axis=0))
-    width = int(used[-1]) + 1 if used.size else 0
-    labels = batch.labels
-    if labels is not None:
-        labels = labels[rows, :width] if labels.ndim == 2 else labels[rows]
-    cut = rows, slice(width)
-    return Batch(batch.ids[cut], batch.keep[cut], batch.segments[cut], labels)
+        yield from order[max(start_step - first, 0) : steps - first]

@@ -97,10 +97,10 @@ def load_folder(folder: str | Path) -> Task:
     if not folder.is_dir():
         what = "got a file" if folder.exists() else "no such folder"
         raise InputError(f"{folder}: {what}, expected a folder that holds train.tsv and dev.tsv")
-    train = _read_table(_find(folder, "train.tsv"))
-    dev = _read_table(_find(folder, "dev.tsv"), train)
+    train = _read_table(find_table(folder, "train.tsv"))
+    dev = _read_table(find_table(folder, "dev.tsv"), train)
     has_test = any((folder / f"test.tsv{end}").exists() for end in ("", ".gz"))
-    test = _read_table(_find(folder, "test.tsv"), train) if has_test else None
+    test = _read_table(find_table(folder, "test.tsv"), train) if has_test else None
     regression = train.columns[-1] == "score" or _is_fractional([row.label for row in train.rows])
     names = () if regression else _class_names(train)
     if len({row.label for row in train.rows}) < 2:
@@ -147,7 +147,8 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
             raise InputError(f"{path}, line {number}: got byte {byte}, expected UTF-8") from error
 
 
-def _find(folder: Path, name: str) -> Path:
+def find_table(folder: Path, name: str) -> Path:
+    """Return the path of a table, plain or packed."""
     plain, packed = folder / name, folder / f"{name}.gz"
     if plain.exists() and packed.exists():
         raise InputError(f"{folder}: got both {name} and {name}.gz, expected one of them")
@@ -234,5 +235,5 @@ def _number(text: str) -> float | None:
 def _read_unlabelled(folder: Path) -> list[str]:
     if not any((folder / f"unlabelled.txt{end}").exists() for end in ("", ".gz")):
         return []
-    lines = read_lines(_find(folder, "unlabelled.txt"))
+    lines = read_lines(find_table(folder, "unlabelled.txt"))
     return [text.strip() for _, text in lines if text.strip()]

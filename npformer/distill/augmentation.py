@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from npformer.data.augment import Augmented, augment
-from npformer.data.batches import Batch, Encoded, split_batch
+from npformer.data.batches import Batch, Encoded
 from npformer.data.tokenizer import encode_examples
 from npformer.distill.job import MASK, Job
 from npformer.distill.teacher import Pretrained
@@ -72,7 +72,7 @@ def _augment(job: Job, pretrained: MaskedLM, copies: int) -> list[Augmented]:
         def predict_masked(batch: Batch, positions: IntArray) -> FloatArray:
             """Answer in threads; a request asks for one position in each row."""
             bar.update()
-            parts = split_batch(batch, shards)
+            parts = batch.split(shards)
             columns = positions % batch.ids.shape[1]
             bounds = np.cumsum([len(part.ids) for part in parts])[:-1]
             flat = [

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from npformer.checks import InputError
-from npformer.data.batches import Batch, count_batch, split_batch
+from npformer.data.batches import Batch
 from npformer.train.objective import Objective, StepResult, add_results
 
 RunStep = Callable[[Objective, Batch, Sequence[int] | None], StepResult]
@@ -56,7 +56,7 @@ def shard_threads(shards: int) -> Iterator[RunStep]:
     with one_blas_thread(), ThreadPoolExecutor(shards) as pool:
 
         def run(objective: Objective, batch: Batch, seed: Sequence[int] | None) -> StepResult:
-            counts = count_batch(batch)
+            counts = batch.counts
 
             def one(shard: int, part: Batch) -> StepResult:
                 rng = None if seed is None else np.random.default_rng([*seed, shard])
@@ -64,7 +64,7 @@ def shard_threads(shards: int) -> Iterator[RunStep]:
                 with np.errstate(over="ignore", invalid="ignore"):
                     return objective(part, counts, rng)
 
-            parts = split_batch(batch, shards)
+            parts = batch.split(shards)
             if len(parts) == 1:
                 return one(0, parts[0])
             return reduce(add_results, pool.map(one, range(len(parts)), parts))

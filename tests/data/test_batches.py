@@ -15,8 +15,6 @@ from npformer.data.batches import (
     batch_stream,
     bucketed_order,
     collate,
-    count_batch,
-    split_batch,
     steps_per_epoch,
 )
 from npformer.data.masking import mask_tokens
@@ -115,7 +113,7 @@ def test_nothing_to_batch_is_refused():
     with pytest.raises(InputError, match="batch_size: got 0"):
         steps_per_epoch(3, 0)
     with pytest.raises(InputError, match="shards: got 0"):
-        split_batch(collate(make([2, 3]), [0, 1], PAD), 0)
+        collate(make([2, 3]), [0, 1], PAD).split(0)
 
 
 @given(LENGTHS, st.integers(1, 6), st.sampled_from(["none", "class", "score", "token"]))
@@ -128,7 +126,7 @@ def test_shards_are_the_rows_of_the_batch_trimmed(lengths, shards, kind):
         "token": np.arange(rows * width).reshape(rows, width),
     }[kind]
     batch = collate(make(lengths), range(rows), PAD)._replace(labels=labels)
-    parts = split_batch(batch, shards)
+    parts = batch.split(shards)
     assert len(parts) == min(shards, rows)
     start = 0
     for part in parts:
@@ -150,12 +148,12 @@ def test_shards_are_the_rows_of_the_batch_trimmed(lengths, shards, kind):
 
 def test_shards_count_what_the_batch_counts():
     batch = collate(make([3, 5, 2, 6, 1], np.array([0, 1, IGNORE, 1, 0])), range(5), PAD)
-    counts = count_batch(batch)
+    counts = batch.counts
     assert counts == (5, 17, 9 + 25 + 4 + 36 + 1, 4)
-    total = np.sum([count_batch(part) for part in split_batch(batch, 3)], axis=0)
+    total = np.sum([part.counts for part in batch.split(3)], axis=0)
     assert tuple(total) == counts
-    assert count_batch(batch._replace(labels=None)).targets == 0
-    assert count_batch(batch._replace(labels=np.full(5, -100.0))).targets == 5
+    assert batch._replace(labels=None).counts.targets == 0
+    assert batch._replace(labels=np.full(5, -100.0)).counts.targets == 5
 
 
 def masking_input(rows=400, width=31):

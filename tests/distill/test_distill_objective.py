@@ -8,7 +8,7 @@ import pytest
 import toy_distillation as toy
 
 from npformer.checks import InputError
-from npformer.data.batches import Batch, count_batch, split_batch
+from npformer.data.batches import Batch
 from npformer.distill.build import build_terms, init_projections
 from npformer.distill.objective import (
     DISTILL_PHASES,
@@ -62,8 +62,8 @@ def test_one_shard_is_two_is_three(recipe, phase):
 def test_accumulated_batches_are_one(phase):
     objective, _ = toy.objective(CORRECTED, phase)
     batch = toy.ragged_batch()
-    counts = count_batch(batch)
-    parts = [objective(part, counts, None) for part in split_batch(batch, 4)]
+    counts = batch.counts
+    parts = [objective(part, counts, None) for part in batch.split(4)]
     assert_same(objective(batch, counts, None), reduce(add_results, parts), 1e-12)
 
 
@@ -71,7 +71,7 @@ def test_accumulated_batches_are_one(phase):
 def test_a_batch_of_two_is_two_batches_of_one(phase):
     objective, _ = toy.objective(CORRECTED, phase)
     batch = toy.ragged_batch((7, 4))
-    counts = count_batch(batch)
+    counts = batch.counts
     ones = [objective(Batch(*(a[i : i + 1] for a in batch)), counts, None) for i in range(2)]
     assert_same(objective(batch, counts, None), add_results(*ones), 1e-12)
 
@@ -81,7 +81,7 @@ def test_a_batch_of_two_is_two_batches_of_one(phase):
 def test_padding_changes_nothing(recipe, phase):
     objective, _ = toy.objective(RECIPES[recipe], phase)
     narrow, wide = toy.ragged_batch(), toy.ragged_batch(width=max(toy.LENGTHS) + 4)
-    results = [objective(batch, count_batch(batch), None) for batch in (narrow, wide)]
+    results = [objective(batch, batch.counts, None) for batch in (narrow, wide)]
     # The rows of positions that only padding has are zero in both.
     assert_same(*results, 1e-12)
 
@@ -89,7 +89,7 @@ def test_padding_changes_nothing(recipe, phase):
 def test_padding_changes_the_released_recipe():
     objective, _ = toy.objective(replace(RECIPES["released"], teacher_dropout=False), "general")
     narrow, wide = toy.ragged_batch(), toy.ragged_batch(width=max(toy.LENGTHS) + 4)
-    before, after = (objective(batch, count_batch(batch), None) for batch in (narrow, wide))
+    before, after = (objective(batch, batch.counts, None) for batch in (narrow, wide))
     for name in before.values:
         assert after.values[name] != pytest.approx(before.values[name], rel=1e-3)
 
@@ -101,7 +101,7 @@ def test_padding_changes_the_released_recipe():
 def test_every_terms_value_and_gradient_norm_is_there(phase):
     objective, _ = toy.objective(CORRECTED, phase)
     batch = toy.ragged_batch()
-    result = objective(batch, count_batch(batch), None)
+    result = objective(batch, batch.counts, None)
     assert result.values.keys() == result.squared_norms.keys() == TERMS_OF[phase]
     assert all(v > 1e-3 for v in result.values.values())
     assert all(n > 1e-9 for n in result.squared_norms.values())
@@ -111,7 +111,7 @@ def test_every_terms_value_and_gradient_norm_is_there(phase):
 
 def test_the_gradient_of_a_sum_is_the_sum_of_the_terms_gradients():
     batch = toy.ragged_batch()
-    counts = count_batch(batch)
+    counts = batch.counts
     weights = {"embedding": 0.7, "hidden": 1.3, "attention": 2.1}
     whole, _ = toy.objective(CORRECTED, "general", weights=weights)
     total = whole(batch, counts, None)
@@ -160,7 +160,7 @@ def test_a_key_bias_learns_from_the_scores_and_from_nothing_else():
     objective, _ = toy.objective(CORRECTED, "general")
     without, _ = toy.objective(CORRECTED, "general", weights={"attention": 0})
     assert "attention" not in without.terms
-    results = [o(batch, count_batch(batch), None).grads for o in (objective, without)]
+    results = [o(batch, batch.counts, None).grads for o in (objective, without)]
     for i in range(toy.STUDENT.num_layers):
         name = f"student.encoder.layers.{i}.attention.b_k"
         assert abs(results[0][name]).max() > 1e-3
@@ -176,7 +176,7 @@ def test_every_trained_parameter_has_a_gradient_and_every_other_none(recipe, pha
     objective, projections = toy.objective(RECIPES[recipe], phase)
     joint = joint_params(objective.student.params, projections)
     batch = toy.ragged_batch()
-    grads = objective(batch, count_batch(batch), np.random.default_rng(1)).grads
+    grads = objective(batch, batch.counts, np.random.default_rng(1)).grads
     chosen = trainable(joint, phase)
     assert chosen == [name for name in joint if name in set(chosen)]
     for name, p in joint.items():
@@ -206,7 +206,7 @@ def test_an_encoder_alone_can_be_the_student():
     batch = toy.ragged_batch()._replace(labels=None)
     alone = DistillObjective(Encoder(toy.STUDENT, part(small.params, "encoder")), large, terms)
     inside = DistillObjective(small, large.encoder, terms)
-    one, two = (o(batch, count_batch(batch), None) for o in (alone, inside))
+    one, two = (o(batch, batch.counts, None) for o in (alone, inside))
     joint = joint_params(alone.student.params, projections)
     assert set(one.grads) == set(joint)
     assert trainable(joint, "general") == list(joint)
@@ -247,7 +247,7 @@ def test_the_teacher_is_read_only_and_gives_scores_only_where_needed(phase, drop
     before = {name: p.copy() for name, p in objective.teacher.params.items()}
     watched = OnlyForward(objective.teacher)
     batch = toy.ragged_batch()
-    replace(objective, teacher=watched)(batch, count_batch(batch), np.random.default_rng(1))
+    replace(objective, teacher=watched)(batch, batch.counts, np.random.default_rng(1))
     (options,) = watched.calls
     assert options["output_scores"] == (phase != "prediction")
     assert (options["rng"] is not None) == dropout
@@ -258,7 +258,7 @@ def test_the_teacher_is_read_only_and_gives_scores_only_where_needed(phase, drop
 def test_dropout_is_the_students_and_a_function_of_the_generator():
     objective, _ = toy.objective(CORRECTED, "general")
     batch = toy.ragged_batch()
-    counts = count_batch(batch)
+    counts = batch.counts
     one, same, other = (objective(batch, counts, np.random.default_rng(s)) for s in (1, 1, 2))
     assert_same(one, same, 0)
     assert other.values["loss"] != pytest.approx(one.values["loss"], rel=1e-6)
@@ -272,6 +272,6 @@ def test_the_students_masks_do_not_depend_on_the_teachers_dropout():
     for flag in (False, True):
         recipe = replace(CORRECTED, teacher_dropout=flag)
         objective, _ = toy.objective(recipe, "general", teacher=still)
-        result = objective(batch, count_batch(batch), np.random.default_rng(1))
+        result = objective(batch, batch.counts, np.random.default_rng(1))
         values.append(result.values)
     assert values[0] == values[1]

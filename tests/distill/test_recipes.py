@@ -12,7 +12,7 @@ import toy_distillation as toy
 
 from npformer.checks import InputError
 from npformer.data.augment import augment
-from npformer.data.batches import IGNORE, count_batch, steps_per_epoch
+from npformer.data.batches import IGNORE, steps_per_epoch
 from npformer.data.glue import Examples
 from npformer.data.masking import mask_tokens
 from npformer.data.tokenizer import SpecialIds, train_wordpiece
@@ -238,7 +238,7 @@ def test_flag_teacher_dropout_makes_the_target_noise():
     for recipe, noisy in ((CORRECTED, False), (flagged("teacher_dropout"), True)):
         objective, _ = toy.objective(recipe, "general", student=still)
         losses = [
-            objective(batch, count_batch(batch), np.random.default_rng(s)).values["loss"]
+            objective(batch, batch.counts, np.random.default_rng(s)).values["loss"]
             for s in range(3)
         ]
         assert (np.ptp(losses) > 1e-3) == noisy

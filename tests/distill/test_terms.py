@@ -8,7 +8,7 @@ import pytest
 import toy_distillation as toy
 
 from npformer.checks import InputError
-from npformer.data.batches import Counts, count_batch, split_batch
+from npformer.data.batches import Counts
 from npformer.distill.terms import (
     AttentionScoresTerm,
     EmbeddingTerm,
@@ -84,7 +84,7 @@ def test_prediction_of_tokens_leaves_padding_out():
     )
     p, q = softmax(teacher.logits), softmax(student.logits)
     expected = -(p * np.log(q)).sum(axis=2)[batch.keep].mean()
-    for counts in (None, count_batch(batch)):
+    for counts in (None, batch.counts):
         value, dstudent, _ = evaluate(PredictionTerm(), student, teacher, batch, counts)
         assert value == pytest.approx(expected)
         assert not dstudent.logits[~batch.keep].any()
@@ -105,7 +105,7 @@ def test_a_hard_label_of_minus_100_counts_for_nothing():
     batch = batch._replace(labels=labels)
     student, teacher = toy.outputs(batch)
     alone = evaluate(HardLabelTerm(), student, teacher, batch)
-    counted = evaluate(HardLabelTerm(), student, teacher, batch, count_batch(batch))
+    counted = evaluate(HardLabelTerm(), student, teacher, batch, batch.counts)
     assert counted[0] == alone[0]
     np.testing.assert_array_equal(counted[1].logits, alone[1].logits)
 
@@ -188,7 +188,7 @@ def test_shards_add_up(term, shards):
     batch = toy.ragged_batch()
     outputs = toy.outputs(batch)
     value, dstudent, grads = evaluate(term, *outputs, batch)
-    parts = split_batch(batch, shards)
+    parts = batch.split(shards)
     assert any(part.ids.shape[1] < batch.ids.shape[1] for part in parts) or shards == 1
     _check_parts(term, batch, parts, outputs, value, dstudent, grads)
 
@@ -202,7 +202,7 @@ def test_parts_of_one_width_add_up(term):
 
 
 def _check_parts(term, batch, parts, outputs, value, dstudent, grads):
-    counts = count_batch(batch)
+    counts = batch.counts
     bounds = np.cumsum([0, *(len(part.ids) for part in parts)])
     sum_value, sum_grads = 0.0, {name: np.zeros_like(g) for name, g in grads.items()}
     for part, (start, stop) in zip(parts, pairwise(bounds), strict=True):
@@ -355,7 +355,7 @@ def test_widths_that_do_not_fit_the_projection():
 def test_the_whole_batchs_counts_are_what_is_divided_by():
     batch = toy.ragged_batch()
     outputs = toy.outputs(batch)
-    counts = count_batch(batch)
+    counts = batch.counts
     double = Counts(*(2 * n for n in counts))
     for term in ALL_TERMS.values():
         value = evaluate(term, *outputs, batch, counts)[0]

@@ -9,7 +9,7 @@ import pytest
 from models import small
 
 from npformer.checks import InputError
-from npformer.data.batches import IGNORE, Batch, count_batch, split_batch
+from npformer.data.batches import IGNORE, Batch
 from npformer.models import Encoder
 from npformer.train.objective import (
     MaskedLMObjective,
@@ -65,12 +65,12 @@ KINDS = ("classification", "regression", "masked LM")
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_shard_is_two_is_three_is_four_accumulated_batches(kind):
     objective, batch = objective_of(kind), batch_of(kind)
-    counts = count_batch(batch)
+    counts = batch.counts
     whole = objective(batch, counts, None)
     assert all(np.abs(g).max() > 0 for n, g in whole.grads.items() if not n.endswith("b_k"))
     for shards in (1, 2, 3):
         assert_same(whole, on(shards, objective, batch))
-    parts = [objective(part, counts, None) for part in split_batch(batch, 4)]
+    parts = [objective(part, counts, None) for part in batch.split(4)]
     assert len(parts) == 4
     assert_same(whole, reduce(add_results, parts))
 
@@ -79,8 +79,8 @@ def test_one_shard_is_two_is_three_is_four_accumulated_batches(kind):
 def test_a_part_that_divides_by_its_own_counts_does_not_add_up(kind):
     # What the test above would miss if all parts had the same size.
     objective, batch = objective_of(kind), batch_of(kind)
-    parts = [objective(part, count_batch(part), None) for part in split_batch(batch, 4)]
-    whole = objective(batch, count_batch(batch), None)
+    parts = [objective(part, part.counts, None) for part in batch.split(4)]
+    whole = objective(batch, batch.counts, None)
     assert reduce(add_results, parts).values["loss"] != pytest.approx(whole.values["loss"], rel=0.1)
 
 
@@ -119,7 +119,7 @@ class Delayed:
 def test_results_do_not_depend_on_timing():
     changes = {"dropout": 0.3, "attention_dropout": 0.2, "dtype": np.float32}
     objective, batch = objective_of("classification", **changes), batch_of("classification")
-    sizes = [len(part.ids) for part in split_batch(batch, 3)]
+    sizes = [len(part.ids) for part in batch.split(3)]
     assert sizes == [2, 3, 2]
     runs = [
         on(3, Delayed(objective, seconds), batch, [5, 1])
@@ -177,8 +177,8 @@ def test_no_shards(shards):
 
 def test_a_part_with_no_target_gives_zero_and_not_nan():
     objective, batch = objective_of("masked LM"), batch_of("masked LM")
-    part = split_batch(batch, 7)[-1]
+    part = batch.split(7)[-1]
     assert (part.labels == IGNORE).all()
-    result = objective(part, count_batch(batch), None)
+    result = objective(part, batch.counts, None)
     assert result.values == {"loss": 0.0}
     assert all((g == 0).all() for g in result.grads.values())
