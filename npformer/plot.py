@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 STYLES = ("-", "--", "-.", ":")
 
+# Matplotlib's own font has no Chinese; the first of these that is installed is asked for it.
+CHINESE_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "Microsoft YaHei",
+    "PingFang SC",
+    "SimHei",
+)
+
 
 def plot_losses(
     records: Sequence[Mapping[str, Any]],
@@ -219,12 +230,30 @@ def _heat_map(
 ) -> AxesImage:
     image = ax.imshow(attention, cmap="cividis", vmin=low, vmax=high, aspect="auto")
     size = min(10.0, max(4.0, 220.0 / max(attention.shape)))
+    families, (names_k, names_q) = _readable(tokens_k, tokens_q)
     # parse_math: a token may be a dollar sign.
-    ax.set_xticks(range(len(tokens_k)), tokens_k, rotation=90, fontsize=size, parse_math=False)
-    ax.set_yticks(range(len(tokens_q)), tokens_q, fontsize=size, parse_math=False)
+    style: dict[str, Any] = {"fontsize": size, "family": families, "parse_math": False}
+    ax.set_xticks(range(len(names_k)), names_k, rotation=90, **style)
+    ax.set_yticks(range(len(names_q)), names_q, **style)
     ax.set_xlabel("key: asked")
     ax.set_ylabel("query: asks")
     return image
+
+
+def _readable(*lists: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Return fonts, and the tokens; a character that is in none of them becomes its code."""
+    from matplotlib import font_manager
+
+    installed = {font.name: font.fname for font in font_manager.fontManager.ttflist}
+    families = [name for name in ("DejaVu Sans", *CHINESE_FONTS) if name in installed]
+    known: set[int] = set()
+    for name in families:
+        known.update(font_manager.get_font(installed[name]).get_charmap())
+    readable = [
+        ["".join(c if ord(c) in known else f"{ord(c):X}" for c in token) for token in tokens]
+        for tokens in lists
+    ]
+    return families, readable
 
 
 def _check_attention(name: str, attention: FloatArray, queries: int, keys: int) -> None:

@@ -1,6 +1,5 @@
 """What a distillation run is asked to do: sizes, amounts, rates."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +8,8 @@ from typing import Any, Self
 
 from npformer.checks import InputError, check_fraction, check_positive
 from npformer.layers.config import Config, check_sizes
-from npformer.models.config import EncoderConfig
+from npformer.layers.init import initializer_range
+from npformer.models.config import EncoderConfig, size
 
 # In this order. "augment" trains nothing; "scratch" is the baseline.
 PHASES = (
@@ -70,49 +70,6 @@ RATES: dict[str, dict[str, float]] = {
 }
 LABELLED_REVIEWS = 8_000
 SCRATCH_RATES = (3e-4, 1e-3, 3e-3)
-
-
-def size(text: str, *, heads: int | None = None) -> dict[str, Any]:
-    """Read ``LxD[xH[xF]]``: layers, width, heads, feed-forward width.
-
-    Parameters
-    ----------
-    text : str
-        Such as "4x312x12x1200".
-    heads : int, optional
-        H if it is not given; else the width in heads of 64, BERT's.
-
-    Returns
-    -------
-    dict
-        num_layers, d_model, num_heads, d_ff (4 D if it is not given).
-
-    Raises
-    ------
-    InputError
-        If it does not read so, or D is no multiple of H.
-    """
-    if not re.fullmatch(r"\d+x\d+(x\d+(x\d+)?)?", text):
-        raise InputError(f"size: got {text!r}, expected LxD, LxDxH or LxDxHxF, such as 4x128x4")
-    layers, width, *rest = (int(n) for n in text.split("x"))
-    num_heads = rest[0] if rest else heads or max(1, width // 64)
-    d_ff = rest[1] if len(rest) > 1 else 4 * width
-    check_sizes(layers=layers, width=width, heads=num_heads, d_ff=d_ff)
-    if width % num_heads:
-        raise InputError(
-            f"size: got {text!r}, expected a width that divides into {num_heads} heads "
-            f"({width} does not)"
-        )
-    return {"num_layers": layers, "d_model": width, "num_heads": num_heads, "d_ff": d_ff}
-
-
-def initializer_range(d_model: int) -> float:
-    r"""Return the standard deviation of initial weights, :math:`0.02 \sqrt{768 / D}`.
-
-    BERT's 0.02 was chosen at width 768. Scaled like this, the sums over a layer's inputs start
-    with the same variance at every width, instead of nearly silent in a narrow model.
-    """
-    return 0.02 * math.sqrt(768 / d_model)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,9 @@ from npformer.data.batches import Batch, Encoded
 from npformer.distill.build import build_terms, init_projections
 from npformer.distill.job import INIT, Job
 from npformer.distill.objective import DistillObjective, joint_params, trainable
-from npformer.distill.settings import initializer_range, size
 from npformer.distill.teacher import Given, Pretrained, masked, teacher_configs
-from npformer.models.config import EncoderConfig
+from npformer.layers.init import initializer_range
+from npformer.models.config import EncoderConfig, size
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
 from npformer.models.huggingface import load_pretrained

@@ -1,5 +1,6 @@
 """Configurations of whole models, and the presets."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,3 +69,37 @@ def preset(
         attention_dropout=dropout,
         **PRESETS[name],
     )
+
+
+def size(text: str, *, heads: int | None = None) -> dict[str, Any]:
+    """Read ``LxD[xH[xF]]``: layers, width, heads, feed-forward width.
+
+    Parameters
+    ----------
+    text : str
+        Such as "4x312x12x1200".
+    heads : int, optional
+        H if it is not given; else the width in heads of 64, BERT's.
+
+    Returns
+    -------
+    dict
+        num_layers, d_model, num_heads, d_ff (4 D if it is not given).
+
+    Raises
+    ------
+    InputError
+        If it does not read so, or D is no multiple of H.
+    """
+    if not re.fullmatch(r"\d+x\d+(x\d+(x\d+)?)?", text):
+        raise InputError(f"size: got {text!r}, expected LxD, LxDxH or LxDxHxF, such as 4x128x4")
+    layers, width, *rest = (int(n) for n in text.split("x"))
+    num_heads = rest[0] if rest else heads or max(1, width // 64)
+    d_ff = rest[1] if len(rest) > 1 else 4 * width
+    check_sizes(layers=layers, width=width, heads=num_heads, d_ff=d_ff)
+    if width % num_heads:
+        raise InputError(
+            f"size: got {text!r}, expected a width that divides into {num_heads} heads "
+            f"({width} does not)"
+        )
+    return {"num_layers": layers, "d_model": width, "num_heads": num_heads, "d_ff": d_ff}

@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from npformer.checks import InputError
-from npformer.data.batches import Batch
 from npformer.optim import Optimizer, OptimizerState
 from npformer.train.objective import Objective
 from npformer.train.parallel import RunStep, shard_threads
@@ -26,7 +25,7 @@ def train(
     params: Params,
     optimizer: Optimizer,
     state: OptimizerState,
-    batches: Iterable[Batch],
+    batches: Iterable[Any],
     *,
     learning_rate: Callable[[int], float],
     clip: Callable[[Params], float | dict[str, float]],
@@ -44,7 +43,7 @@ def train(
         The arrays to train, written in place.
     optimizer, state : Optimizer, OptimizerState
         The state is written in place; its step is the number of updates done before.
-    batches : iterable of Batch
+    batches : iterable of Batch or PairBatch
         Those still to come.
     learning_rate : callable
         Of the number of updates done before.
@@ -66,7 +65,7 @@ def train(
         If the loss or a gradient is no longer finite.
     """
 
-    def update(run: RunStep, batch: Batch) -> StepMetrics:
+    def update(run: RunStep, batch: Any) -> StepMetrics:
         """Do one update; its gradients are gone when the next one begins to make its own."""
         step = state.step
         values, squared_norms, all_grads = run(objective, batch, [*seed, step])

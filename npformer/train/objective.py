@@ -5,14 +5,16 @@ of its parts add up to the result of the whole.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
 from npformer.data.batches import IGNORE, Batch, Counts
+from npformer.data.pairs import PairBatch
 from npformer.models.heads import SequenceClassifier
 from npformer.models.masked_lm import MaskedLM
 from npformer.models.output import ModelOutput
+from npformer.models.seq2seq import Seq2Seq, Seq2SeqOutput, shift_right
 from npformer.ops.losses import (
     cross_entropy_backward,
     cross_entropy_forward,
@@ -37,7 +39,7 @@ class StepResult(NamedTuple):
 class Objective(Protocol):
     """A loss with its gradients; ``rng`` None means no dropout."""
 
-    def __call__(self, batch: Batch, counts: Counts, rng: np.random.Generator | None) -> StepResult:
+    def __call__(self, batch: Any, counts: Counts, rng: np.random.Generator | None) -> StepResult:
         """Return the loss and gradients of ``batch``, a part of one with these counts."""
         ...
 
@@ -104,5 +106,36 @@ class MaskedLMObjective:
         loss, ce_cache = cross_entropy_forward(output.logits, flat[positions], count=counts.targets)
         dlogits = cross_entropy_backward(1.0, ce_cache)
         _, grads = self.model.backward(ModelOutput(logits=dlogits), cache)
+        norm = float(np.vdot(dlogits, dlogits))
+        return StepResult({"loss": loss}, {"loss": norm}, grads)
+
+
+@dataclass(frozen=True)
+class TranslationObjective:
+    """Cross-entropy of the target's tokens with teacher forcing, mean over them.
+
+    At every position the decoder is given the right tokens before it (`shift_right`). It needs no
+    mask for the target's padding, which stands on the right: no real token looks there.
+    """
+
+    model: Seq2Seq
+    start: int  # the token before the first one
+    label_smoothing: float = 0.0
+
+    def __call__(
+        self, batch: PairBatch, counts: Counts, rng: np.random.Generator | None
+    ) -> StepResult:
+        """Return the loss and gradients of ``batch``."""
+        given = shift_right(batch.target, self.start)
+        output, cache = self.model.forward(batch.source, given, batch.source_keep, rng=rng)
+        assert output.logits is not None
+        loss, ce_cache = cross_entropy_forward(
+            output.logits,
+            np.where(batch.target_keep, batch.target, IGNORE),
+            label_smoothing=self.label_smoothing,
+            count=counts.targets,
+        )
+        dlogits = cross_entropy_backward(1.0, ce_cache)
+        _, grads = self.model.backward(Seq2SeqOutput(dlogits), cache)
         norm = float(np.vdot(dlogits, dlogits))
         return StepResult({"loss": loss}, {"loss": norm}, grads)

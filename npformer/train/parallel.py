@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from npformer.checks import InputError
-from npformer.data.batches import Batch
 from npformer.train.objective import Objective, StepResult, add_results
 
-RunStep = Callable[[Objective, Batch, Sequence[int] | None], StepResult]
+RunStep = Callable[[Objective, Any, Sequence[int] | None], StepResult]
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:
@@ -47,7 +46,8 @@ def shard_threads(shards: int) -> Iterator[RunStep]:
     Yields
     ------
     run : callable
-        ``run(objective, batch, seed) -> StepResult``. Shard i draws its dropout masks from
+        ``run(objective, batch, seed) -> StepResult``, for any batch with ``counts`` and
+        ``split`` (`Batch`, `PairBatch`). Shard i draws its dropout masks from
         ``default_rng([*seed, i])``; ``seed`` None means no dropout.
     """
     if shards < 1:
@@ -55,10 +55,10 @@ def shard_threads(shards: int) -> Iterator[RunStep]:
 
     with one_blas_thread(), ThreadPoolExecutor(shards) as pool:
 
-        def run(objective: Objective, batch: Batch, seed: Sequence[int] | None) -> StepResult:
+        def run(objective: Objective, batch: Any, seed: Sequence[int] | None) -> StepResult:
             counts = batch.counts
 
-            def one(shard: int, part: Batch) -> StepResult:
+            def one(shard: int, part: Any) -> StepResult:
                 rng = None if seed is None else np.random.default_rng([*seed, shard])
                 # Whoever asked looks at the loss: a warning from here would only come first.
                 with np.errstate(over="ignore", invalid="ignore"):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from npformer.data.batches import Batch
 from npformer.optim import (
     Optimizer,
     OptimizerState,
@@ -16,6 +16,7 @@ from npformer.optim import (
     clip_by_tensor_norm,
     constant_schedule,
     linear_schedule,
+    noam_schedule,
 )
 from npformer.train.checkpoint import TrainerState, save_state
 from npformer.train.loop import train
@@ -32,11 +33,12 @@ class Phase:
 
     name: str
     steps: int
-    learning_rate: float  # the peak
+    learning_rate: float  # the peak; with "noam" a factor of its rate
     optimizer: Optimizer
     seed: tuple[int, ...]  # of the dropout masks
-    schedule: str = "linear"  # or "constant"
+    schedule: str = "linear"  # or "constant", or "noam", which needs d_model
     warmup: float = 0.1  # share of the steps
+    d_model: int = 0
     clip: str = "global"  # or "per_tensor"
     max_norm: float = 1.0
     shards: int = 2
@@ -49,6 +51,10 @@ class Phase:
         if self.schedule == "constant":
             return self.learning_rate * constant_schedule(step)
         warmup = int(self.warmup * self.steps)
+        if self.schedule == "noam":
+            return self.learning_rate * noam_schedule(
+                step, warmup=max(1, warmup), d_model=self.d_model
+            )
         return self.learning_rate * linear_schedule(step, warmup=warmup, total=self.steps)
 
     @property
@@ -64,7 +70,7 @@ def run_phase(
     phase: Phase,
     params: Params,
     objective: Objective,
-    batches: Callable[[int], Iterable[Batch]],
+    batches: Callable[[int], Iterable[Any]],
     evaluate: Evaluate | None = None,
 ) -> dict[str, float]:
     """Train ``params`` in place, from the start or from where the run was left.

@@ -1,0 +1,216 @@
+"""``npformer translate``: sequence to sequence."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from npformer.checks import InputError
+
+# Options that are settings of the run, by the name of the setting.
+OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
+    "data": (str, "DIR", "a folder of pairs: train, dev and perhaps test, .tsv or .tsv.gz"),
+    "size": (str, "LxD[xH[xF]]", "layers of each side, width, heads, d_ff"),
+    "vocab": (str, "KIND", "char, bpe or wordpiece"),
+    "vocab_size": (int, "V", "pieces at most"),
+    "max_len": (int, "T", "tokens a text at most"),
+    "positions": (str, "NAME", "sinusoidal, learned or none"),
+    "relative": (str, "NAME", "none, rotary or alibi"),
+    "seed": (int, "S", "of everything random"),
+    "pairs": (int, "N", "embedded pairs to generate"),
+    "epochs": (float, "E", "passes over the pairs"),
+    "steps": (int, "N", "updates, instead of epochs"),
+    "batch_size": (int, "B", "pairs a step"),
+    "rate": (float, "F", "factor of the Noam schedule"),
+    "warmup": (float, "P", "share of the updates in which the rate rises"),
+    "label_smoothing": (float, "P", "share of the target spread over all tokens"),
+    "dropout": (float, "P", "share of activations dropped in training"),
+    "beams": (int, "N", "beams of the evaluation; 1 is greedy"),
+    "shards": (int, "N", "threads that share a batch"),
+}
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "translate",
+        help="train an encoder-decoder on pairs of texts, run it, distil it",
+        description="Sequence to sequence: train, run, distil.",
+    )
+    parts = parser.add_subparsers(dest="part", required=True, metavar="COMMAND")
+    train = parts.add_parser(
+        "train",
+        help="train a model on pairs of texts",
+        description="Train, measure and draw. Without --data, on embedded dates and numbers.",
+    )
+    _add_run(train)
+    train.set_defaults(run=run_train)
+    distil = parts.add_parser(
+        "distill",
+        help="train a smaller model on a teacher's translations",
+        description="Sequence-level distillation (Kim and Rush 2016), from scratch beside it.",
+    )
+    distil.add_argument("--teacher", type=Path, metavar="DIR", help="the folder of its run")
+    _add_run(distil)
+    distil.set_defaults(run=run_distill)
+    use = parts.add_parser(
+        "run", help="translate texts", description="Translate texts with a trained model."
+    )
+    use.add_argument("model", type=Path, metavar="DIR", help="the folder of a run or a model")
+    use.add_argument("texts", nargs="+", metavar="TEXT")
+    use.add_argument("--beams", type=int, default=1, metavar="N", help="default 1: greedy")
+    use.add_argument("--allow-unknown", action="store_true", help="read unknown characters as one")
+    use.add_argument("--attention", type=Path, metavar="PNG", help="draw the alignment of TEXT")
+    use.add_argument("--json", action="store_true", help="print JSON")
+    use.set_defaults(run=run_texts)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    for name, (kind, metavar, text) in OPTIONS.items():
+        option = "--" + name.replace("_", "-")
+        parser.add_argument(
+            option, type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS
+        )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default runs/<date-time>")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+
+
+def run_train(args: argparse.Namespace) -> int:
+    """Run ``translate train``."""
+    from npformer.translate.job import train
+
+    results = _in_folder(args, "train", {}, lambda run, settings, _, say: train(run, settings, say))
+    if not args.json:
+        print(f"{results['parameters']:,} parameters, {results['steps']:,} updates, ", end="")
+        print(f"{results['seconds']:.0f} s of training")
+        _print_rows({split: results[split] for split in ("dev", "test") if split in results})
+    return 0
+
+
+def run_distill(args: argparse.Namespace) -> int:
+    """Run ``translate distill``."""
+    from npformer.translate.job import distil
+
+    extra = {} if args.teacher is None else {"teacher": str(args.teacher)}
+    if not (extra or args.resume):
+        raise InputError("--teacher: got none, expected the folder of a trained run")
+    results = _in_folder(
+        args,
+        "distill",
+        extra,
+        lambda run, settings, more, say: distil(
+            run, settings, model_folder(Path(more["teacher"])), say
+        ),
+    )
+    if not args.json:
+        print(f"the teacher's translations of train: {results['teacher_targets']:.4f} exact")
+        rows = {}
+        for name in ("teacher", "student", "scratch"):
+            split = "test" if "test" in results[name] else "dev"
+            rows[f"{name}, {split}"] = {
+                "parameters": results[name]["parameters"],
+                **results[name][split],
+            }
+        _print_rows(rows)
+    return 0
+
+
+def run_texts(args: argparse.Namespace) -> int:
+    """Run ``translate run``."""
+    from npformer.data.vocabulary import load_vocabulary, unknown_characters
+    from npformer.models.seq2seq_folder import load_seq2seq
+    from npformer.translate.evaluate import translate
+    from npformer.translate.figures import save_attention
+
+    folder = model_folder(args.model)
+    model, tokenizer = load_seq2seq(folder), load_vocabulary(folder / "tokenizer.json")
+    if args.beams < 1:
+        raise InputError(f"--beams: got {args.beams}, expected at least 1")
+    for text in args.texts:
+        unknown = unknown_characters(tokenizer, text)
+        if unknown and not args.allow_unknown:
+            raise InputError(
+                f"TEXT: got {text!r} with {' '.join(unknown)!r}, expected characters of the "
+                "vocabulary (or --allow-unknown)"
+            )
+    found = translate(model, tokenizer, args.texts, beams=args.beams)
+    if args.attention is not None:
+        save_attention(model, tokenizer, args.texts[0], args.attention, model.config.max_len)
+    if args.json:
+        rows = [{"text": a, "translation": b} for a, b in zip(args.texts, found, strict=True)]
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(found))
+    return 0
+
+
+def model_folder(folder: Path) -> Path:
+    """Return the folder of the model: that of a run holds it in ``model``, or ``student``."""
+    for name in ("model", "student"):
+        if (folder / name / "config.json").is_file():
+            return folder / name
+    return folder
+
+
+def _in_folder(
+    args: argparse.Namespace,
+    command: str,
+    extra: dict[str, str],
+    job: Callable[..., dict[str, Any]],
+) -> dict[str, Any]:
+    """Run a job in the folder of ``--out``, new or resumed."""
+    from npformer.train.malloc import keep_freed_memory
+    from npformer.train.run import Run, read_settings
+    from npformer.translate.settings import Settings
+
+    keep_freed_memory()
+    given = {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)}
+    folder = args.out or Path("runs") / time.strftime("%Y-%m-%d-%H%M%S")
+    if args.resume:
+        if args.out is None:
+            raise InputError("--resume: got no --out, expected the folder of the run to go on with")
+        saved = read_settings(folder)
+        for name, value in {**given, **extra}.items():
+            if saved.get(name) != value:
+                raise InputError(
+                    f"--{name.replace('_', '-')}: got {value}, expected what the run was started "
+                    f"with, {saved.get(name)} (--resume needs no other options)"
+                )
+        if saved.pop("command", None) != command:
+            raise InputError(f"--resume: got {folder}, expected a run of translate {command}")
+        extra = {name: saved.pop(name) for name in ("teacher",) if name in saved}
+        settings = Settings.from_dict(saved)
+        opened = Run.resume(folder)
+    else:
+        settings = Settings.of(given)
+        opened = Run.create(folder, {"command": command, **extra, **settings.to_dict()})
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    try:
+        results = job(opened, settings, extra, say)
+    except InputError:
+        if not args.resume:
+            opened.discard()
+        raise
+    except KeyboardInterrupt:
+        say(f"stopped; to go on: npformer translate {command} --out {folder} --resume")
+        raise
+    finally:
+        opened.log.close()
+    if args.json:
+        print(json.dumps(results, indent=2))
+    else:
+        say(f"everything is in {folder}")
+    return results
+
+
+def _print_rows(rows: dict[str, dict[str, float]]) -> None:
+    for name, row in rows.items():
+        values = (f"{k} {v:,}" if isinstance(v, int) else f"{k} {v:.4f}" for k, v in row.items())
+        print(f"{name:>14}  {'  '.join(values)}")
