@@ -41,6 +41,7 @@ def model_cases() -> list[ModelCase]:
         _case("encoder/ALiBi", SequenceClassifier, scores, relative="alibi"),
         _case("encoder/rotary", SequenceClassifier, scores, relative="rotary"),
         _causal_lm("causal LM/ALiBi", relative="alibi", positions="none"),
+        _seq2seq("seq2seq/average", {}, attention="average"),
         _causal_lm("causal LM/post-LN", norm_first=False, positions="sinusoidal"),
     ]
 

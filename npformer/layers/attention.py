@@ -25,6 +25,7 @@ from npformer.types import BoolArray, FloatArray, Params
 # 512 x 512 blocks cost a tenth (`python -m benchmarks.long_sequences`, with and without --keep).
 BLOCKWISE_FROM = 1024 * 1024
 
+ATTENTIONS = ("softmax", "average")
 RELATIVE = ("none", "rotary", "alibi")
 
 
@@ -36,6 +37,7 @@ class AttentionConfig(Config):
     num_heads: int
     attention_dropout: float = 0.0  # on the probabilities
     initializer_range: float = 0.02  # standard deviation of the initial weights
+    attention: str = "softmax"  # or "average": every kept value counts the same
     relative: str = "none"  # positions in self-attention: "rotary" or "alibi"
 
     def __post_init__(self) -> None:
@@ -44,9 +46,18 @@ class AttentionConfig(Config):
             raise InputError(
                 f"d_model: got {self.d_model}, expected a multiple of num_heads = {self.num_heads}"
             )
+        if self.attention not in ATTENTIONS:
+            raise InputError(
+                f"attention: got {self.attention!r}, expected one of {', '.join(ATTENTIONS)}"
+            )
         if self.relative not in RELATIVE:
             raise InputError(
                 f"relative: got {self.relative!r}, expected one of {', '.join(RELATIVE)}"
+            )
+        if self.attention == "average" and self.relative != "none":
+            raise InputError(
+                f"relative: got {self.relative!r}, expected 'none' with attention='average', "
+                "whose weights know no positions"
             )
         if self.relative == "rotary" and self.head_size % 2:
             raise InputError(
@@ -73,8 +84,8 @@ class AttentionOutput(NamedTuple):
 class MultiHeadAttentionCache(NamedTuple):
     """What `MultiHeadAttention.backward` needs."""
 
-    q: LinearCache
-    k: LinearCache
+    q: LinearCache | None  # None: an average has no queries and no keys
+    k: LinearCache | None
     v: LinearCache
     attention: AttentionCache | BlockwiseAttentionCache
     o: LinearCache
@@ -95,16 +106,23 @@ class MultiHeadAttention:
     positions (``relative``): "rotary" turns q and k of each head, "alibi" adds a bias that
     grows with the distance, the same on both sides; cross-attention never does.
 
+    With ``attention="average"`` there are no queries and no keys: all scores are 0, so the softmax
+    weighs every value alike that may be attended to. What a model scores with it is what it
+    owes to everything but attention.
+
     Parameters
     ----------
     config : AttentionConfig
     params : dict
-        ``w_q, w_k, w_v, w_o`` of shape (D, D), ``b_q, b_k, b_v, b_o`` of shape (D,).
+        ``w_q, w_k, w_v, w_o`` of shape (D, D), ``b_q, b_k, b_v, b_o`` of shape (D,); an
+        average has those of v and o only.
 
     References
     ----------
     Vaswani et al. 2017, "Attention is all you need", section 3.2.2. Deviations: the maps
-    have biases, as in BERT.
+    have biases, as in BERT. Zhang et al. 2018, "Accelerating neural Transformer via an average
+    attention network", equation 1, for the average; the paper has it in the decoder's
+    self-attention alone, with a feed-forward layer and a gate after it, which are left out.
     """
 
     config: AttentionConfig
@@ -116,7 +134,7 @@ class MultiHeadAttention:
     ) -> Self:
         """Draw weights; biases start at zero."""
         params: Params = {}
-        for name in "qkvo":
+        for name in "vo" if config.attention == "average" else "qkvo":
             params[f"w_{name}"] = normal(
                 rng, config.d_model, config.d_model, std=config.initializer_range, dtype=dtype
             )
@@ -161,11 +179,16 @@ class MultiHeadAttention:
         check_shape("x", x, ("B", "T", self.config.d_model))
         source = x if memory is None else memory
         check_shape("memory", source, (len(x), "S", self.config.d_model))
-        q, q_cache = linear_forward(x, p["w_q"], p["b_q"])
-        k, k_cache = linear_forward(source, p["w_k"], p["b_k"])
+        q_cache, k_cache = None, None
+        if self.config.attention == "average":
+            q = no_scores(x, num_heads)  # (B, H, T, 1)
+            k = no_scores(source, num_heads)  # (B, H, S, 1)
+        else:
+            q, q_cache = linear_forward(x, p["w_q"], p["b_q"])
+            k, k_cache = linear_forward(source, p["w_k"], p["b_k"])
+            q = split_heads(q, num_heads)  # (B, H, T, K)
+            k = split_heads(k, num_heads)  # (B, H, S, K)
         v, v_cache = linear_forward(source, p["w_v"], p["b_v"])
-        q = split_heads(q, num_heads)  # (B, H, T, K)
-        k = split_heads(k, num_heads)  # (B, H, S, K)
         v = split_heads(v, num_heads)  # (B, H, S, K)
         rotary, bias = None, None
         if memory is None and self.config.relative == "rotary":
@@ -226,10 +249,13 @@ class MultiHeadAttention:
         if cache.rotary is not None:
             dk = rotary_backward(dk, cache.rotary[1])
             dq = rotary_backward(dq, cache.rotary[0])
-        dv_source, g["w_v"], g["b_v"] = linear_backward(join_heads(dv), cache.v)
-        dk_source, g["w_k"], g["b_k"] = linear_backward(join_heads(dk), cache.k)
-        dx, g["w_q"], g["b_q"] = linear_backward(join_heads(dq), cache.q)
-        dsource = dk_source + dv_source
+        dsource, g["w_v"], g["b_v"] = linear_backward(join_heads(dv), cache.v)
+        if cache.q is None or cache.k is None:
+            dx = np.zeros_like(doutput.y)
+        else:
+            dk_source, g["w_k"], g["b_k"] = linear_backward(join_heads(dk), cache.k)
+            dx, g["w_q"], g["b_q"] = linear_backward(join_heads(dq), cache.q)
+            dsource = dsource + dk_source
         if cache.cross:
             return (dx, dsource), g
         return (dx + dsource, None), g
@@ -243,9 +269,12 @@ def project_keys(
     ``first`` is the position of the first one in self-attention, None in cross-attention.
     """
     p, num_heads = attention.params, attention.config.num_heads
-    k, _ = linear_forward(source, p["w_k"], p["b_k"])
     v, _ = linear_forward(source, p["w_v"], p["b_v"])
-    k, v = split_heads(k, num_heads), split_heads(v, num_heads)  # (B, H, S, K)
+    v = split_heads(v, num_heads)  # (B, H, S, K)
+    if attention.config.attention == "average":
+        return no_scores(source, num_heads), v
+    k, _ = linear_forward(source, p["w_k"], p["b_k"])
+    k = split_heads(k, num_heads)  # (B, H, S, K)
     if first is not None and attention.config.relative == "rotary":
         k, _ = rotary_forward(k, np.arange(first, first + k.shape[2]))
     return k, v
@@ -264,8 +293,11 @@ def attend_to(
     """
     p, num_heads = attention.params, attention.config.num_heads
     k, v = keys
-    q, _ = linear_forward(x, p["w_q"], p["b_q"])
-    q = split_heads(q, num_heads)  # (B, H, T, K)
+    if attention.config.attention == "average":
+        q = no_scores(x, num_heads)  # (B, H, T, 1)
+    else:
+        q, _ = linear_forward(x, p["w_q"], p["b_q"])
+        q = split_heads(q, num_heads)  # (B, H, T, K)
     bias = None
     if first is not None and attention.config.relative == "rotary":
         q, _ = rotary_forward(q, np.arange(first, first + q.shape[2]))
@@ -276,6 +308,11 @@ def attend_to(
     ctx, _, _ = attention_forward(q, k, v, keep, bias)  # (B, H, T, K)
     y, _ = linear_forward(join_heads(ctx), p["w_o"], p["b_o"])  # (B, T, D)
     return y
+
+
+def no_scores(x: FloatArray, num_heads: int) -> FloatArray:
+    """Return queries or keys (B, H, T, 1) of one feature that is 0: every score is then 0."""
+    return np.zeros((len(x), num_heads, x.shape[1], 1), x.dtype)
 
 
 def split_heads(x: FloatArray, num_heads: int) -> FloatArray:

@@ -43,6 +43,12 @@ FIELDS = (
     Field("initializer_range", "initializer_range", float, 0.02),
     Field("layer_norm_eps", "layer_norm_eps", float, 1e-12),
 )
+# Fields of ours that config.json has no word for: the value they must have, and why.
+UNSAID: dict[str, tuple[Any, str]] = {
+    "norm_first": (False, "no pre-LN"),
+    "attention": ("softmax", "no other attention"),
+    "relative": ("none", "absolute positions only"),
+}
 PROBLEMS = {"classification": "single_label_classification", "regression": "regression"}
 RELU = "npformer_relu_before_classifier"  # ours: transformers ignores it
 CLASSIFIER_FIELDS = ("id2label", "num_labels", "problem_type", RELU)
@@ -87,15 +93,12 @@ NEUTRAL = {
 def write_config(model: Model, labels: Sequence[str] | None = None) -> dict[str, Any]:
     """Return the fields of config.json; ``labels`` names the classes."""
     config = model.config
-    if config.norm_first:
-        raise InputError(
-            "norm_first: got True, expected False, because Hugging Face's BERT has no pre-LN"
-        )
-    if config.relative != "none":
-        raise InputError(
-            f"relative: got {config.relative!r}, expected 'none', because Hugging Face's BERT has "
-            "absolute positions only"
-        )
+    for name, (value, reason) in UNSAID.items():
+        if getattr(config, name) != value:
+            raise InputError(
+                f"{name}: got {getattr(config, name)!r}, expected {value!r}, because Hugging "
+                f"Face's BERT has {reason}"
+            )
     names = {kind: name for name, kind in ARCHITECTURES.items()}
     fields: dict[str, Any] = {"architectures": [names[type(model)]], "model_type": "bert"}
     for field in FIELDS:

@@ -91,6 +91,24 @@ def test_attention_with_a_mask_for_each_query():
     assert check_model(attention(), inputs, SCORES).ok
 
 
+def test_average_attention():
+    layer = attention(attention="average", attention_dropout=0.3)
+    for memory, keep in ((None, mask(2, B, T)), (normal(2, B, S, WIDTH), mask(3, B, 1, T, S))):
+        inputs = normal(1, B, T, WIDTH), memory, keep
+        report = check_model(
+            layer, inputs, make_rng=make_rng, zero=() if memory is None else ("x",), entrywise=True
+        )
+        assert (
+            set(layer.params)
+            == {"w_v", "b_v", "w_o", "b_o"}
+            == set(report.errors)
+            - {
+                "x",
+                "memory",
+            }
+        )
+
+
 @pytest.mark.parametrize("activation", ["gelu", "relu", "silu"])
 def test_feedforward(activation):
     assert check_model(feedforward(activation), (normal(1, B, T, D),), entrywise=True).ok
@@ -125,6 +143,14 @@ def test_one_head_is_plain_attention():
     output, _ = layer.forward(x, output_scores=True)
     np.testing.assert_allclose(output.scores, scores, rtol=0, atol=1e-13)
     np.testing.assert_allclose(output.y, ctx[:, 0] @ p["w_o"] + p["b_o"], rtol=0, atol=1e-13)
+
+
+def test_an_average_is_the_mean_of_the_kept_values():
+    layer, x, keep = attention(attention="average"), normal(1, B, T, WIDTH), mask(2, B, 1, T, T)
+    p = layer.params
+    weights = keep[:, 0] / keep[:, 0].sum(axis=-1, keepdims=True)  # (B, T, T)
+    expected = weights @ (x @ p["w_v"] + p["b_v"]) @ p["w_o"] + p["b_o"]
+    np.testing.assert_allclose(layer.forward(x, None, keep)[0].y, expected, rtol=0, atol=1e-13)
 
 
 def test_heads_are_blocks_of_columns():

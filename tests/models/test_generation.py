@@ -27,9 +27,10 @@ every_model = pytest.mark.parametrize(
         {"positions": "learned"},
         {"positions": "none", "relative": "rotary"},
         {"positions": "none", "relative": "alibi"},
+        {"attention": "average"},
         {"shared_embeddings": True, "target_vocab_size": 23},
     ],
-    ids=["post", "pre", "learned", "rotary", "alibi", "shared"],
+    ids=["post", "pre", "learned", "rotary", "alibi", "average", "shared"],
 )
 
 

@@ -159,6 +159,11 @@ def test_causal_keep():
             {"relative": "rotary", "num_heads": 4},
             "d_model: got 12, expected d_model / num_heads even with rotary",
         ),
+        ({"attention": "linear"}, "attention: got 'linear', expected one of softmax, average"),
+        (
+            {"attention": "average", "relative": "alibi"},
+            "relative: got 'alibi', expected 'none' with attention='average'",
+        ),
         ({"num_heads": 5}, "d_model: got 12, expected a multiple of num_heads = 5"),
         ({"d_ff": 2.5}, "d_ff: got 2.5"),
     ],

@@ -341,3 +341,16 @@ def keys_not_turned_back(right):
         return right(self, doutput, cache._replace(rotary=(cache.rotary[0], still)))
 
     return backward
+
+
+@mutant("seq2seq/average", MultiHeadAttention)
+def average_taken_for_the_mean_over_everything(right):
+    """Backward spreads the gradient over all positions, the forward averaged those kept."""
+
+    def backward(self, doutput, cache):
+        probs = cache.attention.softmax.probs
+        flat = np.full_like(probs, 1 / probs.shape[-1])
+        mix = cache.attention.mix._replace(probs=flat)
+        return right(self, doutput, cache._replace(attention=cache.attention._replace(mix=mix)))
+
+    return backward
