@@ -2,7 +2,8 @@
 
 English and Chinese, character by character: "Monday, January 7th, 2013" and "二〇一三年一月七日"
 both become 2013-01-07, "three thousand and twenty" and "三千零二十" both 3020. The splits share
-no value: a date or a number of dev or test is in train in no style at all.
+no value: a date or a number of dev or test is in train in no style at all. Numbers below 100
+are in train only: they are the words that the others are made of.
 """
 
 import datetime
@@ -29,9 +30,10 @@ UNITS = ("千", "百", "十", "")
 FORMAL = str.maketrans("零一二三四五六七八九十百千", "零壹贰叁肆伍陆柒捌玖拾佰仟")
 
 FIRST, LAST = datetime.date(1900, 1, 1), datetime.date(2099, 12, 31)
-LARGEST = 1_000_000  # numbers are below
+SMALLEST, LARGEST = 100, 10_000  # of the numbers of dev and test; the second is excluded
 # A value's split is the remainder of its checksum: train has what is neither dev nor test.
 SHARES, DEV, TEST = 10, 0, 1
+MOST, FEW = 100_000, 5_000  # pairs of train, of dev and test: there are not many more
 
 
 class DateWords(NamedTuple):
@@ -96,7 +98,7 @@ NUMBER_STYLES: tuple[Callable[[int], str], ...] = (
     lambda n: english_number(n, between=" and "),
     lambda n: english_number(n, between=" and ").replace("-", " "),
     lambda n: chinese_number(n),
-    lambda n: chinese_number(n).replace("二千", "两千").replace("二万", "两万"),
+    lambda n: chinese_number(n).replace("二千", "两千"),
     lambda n: chinese_number(n, short=False).translate(FORMAL),
 )
 
@@ -159,9 +161,9 @@ def generate_conversions(
     -------
     PairTask
     """
-    for name, size in (("train", train), ("dev", dev), ("test", test)):
-        if not 1 <= size <= 200_000:
-            raise InputError(f"{name}: got {size} pairs, expected 1 to 200,000")
+    for name, size, most in (("train", train, MOST), ("dev", dev, FEW), ("test", test, FEW)):
+        if not 1 <= size <= most:
+            raise InputError(f"{name}: got {size} pairs, expected 1 to {most:,}")
     return PairTask(
         "conversions",
         _split(train, range(TEST + 1, SHARES), [seed, 2]),
@@ -175,9 +177,15 @@ def _split(size: int, shares: range, seed: list[int]) -> Pairs:
     pairs: dict[str, str] = {}  # by source: none comes twice
     while len(pairs) < size:
         source, target = _number(rng) if len(pairs) % 2 else _date(rng)
-        if zlib.crc32(target.encode()) % SHARES in shares:
+        if _share(target) in shares:
             pairs[source] = target
     return Pairs(list(pairs.keys()), list(pairs.values()))
+
+
+def _share(target: str) -> int:
+    if "-" not in target and int(target) < SMALLEST:
+        return TEST + 1
+    return zlib.crc32(target.encode()) % SHARES
 
 
 def _date(rng: np.random.Generator) -> tuple[str, str]:
@@ -191,7 +199,7 @@ def _number(rng: np.random.Generator) -> tuple[str, str]:
     # Half the numbers have gaps, which uniform ones rarely do.
     n = int(rng.integers(LARGEST))
     if rng.random() < 0.5:
-        kept = rng.random(6) < 0.5
-        n = sum(int(digit) * 10**i for i, digit in enumerate(reversed(f"{n:06}")) if kept[i])
+        kept = rng.random(4) < 0.5
+        n = sum(int(digit) * 10**i for i, digit in enumerate(reversed(f"{n:04}")) if kept[i])
     style = NUMBER_STYLES[rng.integers(len(NUMBER_STYLES))]
     return CASES[rng.integers(len(CASES))](style(n)), str(n)

@@ -116,7 +116,7 @@ def train_model(job: Job, name: str = "train", targets: EncodedPairs | None = No
         settings.rate,
         Adam(betas=(0.9, 0.98), eps=1e-9),
         (settings.seed, DROPOUT),
-        schedule="noam",
+        schedule=settings.schedule,
         warmup=settings.warmup,
         d_model=config.d_model,
         shards=settings.shards,

@@ -11,8 +11,17 @@ from npformer.layers.init import initializer_range
 from npformer.models.config import size
 from npformer.models.seq2seq import Seq2SeqConfig
 
+SCHEDULES = ("linear", "noam")
 # Where a folder's defaults differ from those of the embedded pairs, which stand in `Settings`.
-FOLDER: dict[str, Any] = {"epochs": 30.0, "dropout": 0.1, "label_smoothing": 0.1}
+FOLDER: dict[str, Any] = {
+    "epochs": 12.0,
+    "schedule": "noam",
+    "rate": 0.25,
+    "dropout": 0.1,
+    "label_smoothing": 0.1,
+}
+# An average takes no relative positions.
+AVERAGE = {"positions": "sinusoidal", "relative": "none"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +36,17 @@ class Settings(Config):
     vocab: str = "char"
     vocab_size: int = 4_000  # at most, for pieces of words
     max_len: int = 256
-    positions: str = "sinusoidal"
-    relative: str = "none"
+    attention: str = "softmax"  # or "average", the baseline without attention
+    positions: str = "none"
+    relative: str = "rotary"
     norm_first: bool = True
     seed: int = 0
     pairs: int = 60_000  # embedded pairs to generate
     epochs: float = 3.0
     steps: int | None = None  # instead of epochs
     batch_size: int = 64
-    rate: float = 1.0  # factor of the Noam schedule
+    schedule: str = "linear"  # or "noam"
+    rate: float = 2e-3  # the peak; with "noam" the factor of its rate
     warmup: float = 0.1  # share of the updates
     label_smoothing: float = 0.0
     dropout: float = 0.0
@@ -59,6 +70,10 @@ class Settings(Config):
         check_fraction("label_smoothing", self.label_smoothing)
         if self.vocab not in KINDS:
             raise InputError(f"vocab: got {self.vocab!r}, expected one of {', '.join(KINDS)}")
+        if self.schedule not in SCHEDULES:
+            raise InputError(
+                f"schedule: got {self.schedule!r}, expected one of {', '.join(SCHEDULES)}"
+            )
         if self.seed < 0:
             raise InputError(f"seed: got {self.seed}, expected 0 or more")
         self.model_config(8)  # refuses what the model would refuse
@@ -75,7 +90,8 @@ class Settings(Config):
         """
         if given.get("data") and "pairs" in given:
             raise InputError("pairs: got it beside data, expected it for the embedded pairs only")
-        return cls.from_dict({**(FOLDER if given.get("data") else {}), **given})
+        average = AVERAGE if given.get("attention") == "average" else {}
+        return cls.from_dict({**(FOLDER if given.get("data") else {}), **average, **given})
 
     def model_config(self, vocab_size: int) -> Seq2SeqConfig:
         """Return the configuration of the model, with one table for both sides."""
@@ -88,6 +104,7 @@ class Settings(Config):
             num_encoder_layers=layers,
             num_decoder_layers=layers,
             max_len=self.max_len,
+            attention=self.attention,
             positions=self.positions,
             relative=self.relative,
             norm_first=self.norm_first,
