@@ -170,6 +170,7 @@ def _softmaxes() -> list[PairCase]:
 
 def _attentions() -> list[PairCase]:
     qkv = {"q": "BHTK", "k": "BHSK", "v": "BHSK"}
+    relative = {**qkv, "rel_k": "IK", "rel_v": "IK"}
     return [
         _case("attention_scores", {"q": "BHTK", "k": "BHSK"}),
         _case("attention_scores/bias", {"q": "BHTK", "k": "BHSK", "bias": "1HTS"}, scale=0.7),
@@ -216,6 +217,17 @@ def _attentions() -> list[PairCase]:
             {"keep": (_causal(), "11TS")},
             block=1,
             reduced="S",
+        ),
+        _case("shaw_attention", relative, reduced="S"),
+        _case(
+            "shaw_attention/mask and dropout",
+            relative,
+            {"keep": (_ragged(), "B1TS")},
+            offset=3,
+            scale=0.7,
+            p_drop=0.3,
+            reduced="S",
+            dropout=True,
         ),
     ]
 

@@ -17,6 +17,7 @@ SEGMENTS = np.array([[0, 0, 1, 1], [0, 1, 1, 1]])
 # A source padded at its end beside one padded at its start; T = 4 and S = 5.
 SOURCE = np.array([[2, 6, 6, 0, 9], [4, 1, 10, 2, 8]])
 SOURCE_KEEP = np.array([[True, True, True, False, False], [False, True, True, True, True]])
+T5: dict[str, Any] = {"num_buckets": 8, "max_distance": 5}
 TARGET_KEEP = np.array([[False, True, True, True], [True, True, True, False]])
 
 
@@ -41,6 +42,20 @@ def model_cases() -> list[ModelCase]:
         _case("encoder/ALiBi", SequenceClassifier, scores, relative="alibi"),
         _case("encoder/rotary", SequenceClassifier, scores, relative="rotary"),
         _causal_lm("causal LM/ALiBi", relative="alibi", positions="none"),
+        _case("encoder/T5 bias", SequenceClassifier, scores, relative="t5", **T5),
+        _case("encoder/Shaw", SequenceClassifier, scores, relative="shaw", relative_clip=2),
+        _case(
+            "encoder/rotary, partial",
+            SequenceClassifier,
+            scores,
+            relative="rotary",
+            rotary_layout="interleaved",
+            rotary_size=4,
+        ),
+        _seq2seq("seq2seq/T5 bias", scores, relative="t5", positions="none", **T5),
+        _seq2seq("seq2seq/Shaw", {}, relative="shaw", relative_clip=2, positions="none"),
+        _causal_lm("causal LM/T5 bias", relative="t5", attention_scale=1.0, **T5),
+        _causal_lm("causal LM/Shaw", relative="shaw", relative_clip=2, positions="none"),
         _seq2seq("seq2seq/average", {}, attention="average"),
         _causal_lm("causal LM/post-LN", norm_first=False, positions="sinusoidal"),
     ]

@@ -1,11 +1,11 @@
 """Part II, layers: parameters and composition, no new calculus."""
 
 from npformer.layers.attention import (
-    AttentionConfig,
     AttentionOutput,
     MultiHeadAttention,
     MultiHeadAttentionCache,
 )
+from npformer.layers.attention_config import AttentionConfig
 from npformer.layers.block import BlockCache, BlockConfig, EncoderBlock
 from npformer.layers.config import Config
 from npformer.layers.decoder_block import DecoderBlock, DecoderBlockCache

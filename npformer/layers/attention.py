@@ -6,8 +6,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npformer.checks import InputError, check_fraction, check_keep, check_positive, check_shape
-from npformer.layers.config import Config, check_sizes
+from npformer.checks import InputError, check_keep, check_shape
+from npformer.layers.attention_config import AttentionConfig
 from npformer.layers.init import normal
 from npformer.ops.attention import AttentionCache, attention_backward, attention_forward
 from npformer.ops.blockwise_attention import (
@@ -18,60 +18,17 @@ from npformer.ops.blockwise_attention import (
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
 from npformer.ops.positions.alibi import alibi_bias
 from npformer.ops.positions.rotary import RotaryCache, rotary_backward, rotary_forward
+from npformer.ops.positions.shaw_attention import (
+    ShawAttentionCache,
+    shaw_attention_backward,
+    shaw_attention_forward,
+)
 from npformer.types import BoolArray, FloatArray, Params
 
 # T S from which on attention goes block by block if nobody asks for its scores. Here both take the
 # same time, with a tenth of the memory; at twice the length, on four sequences, half the time. At
 # 512 x 512 blocks cost a tenth (`python -m benchmarks.long_sequences`, with and without --keep).
 BLOCKWISE_FROM = 1024 * 1024
-
-ATTENTIONS = ("softmax", "average")
-RELATIVE = ("none", "rotary", "alibi")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttentionConfig(Config):
-    """Sizes of `MultiHeadAttention`."""
-
-    d_model: int
-    num_heads: int
-    attention_dropout: float = 0.0  # on the probabilities
-    initializer_range: float = 0.02  # standard deviation of the initial weights
-    attention: str = "softmax"  # or "average": every kept value counts the same
-    relative: str = "none"  # positions in self-attention: "rotary" or "alibi"
-
-    def __post_init__(self) -> None:
-        check_sizes(d_model=self.d_model, num_heads=self.num_heads)
-        if self.d_model % self.num_heads:
-            raise InputError(
-                f"d_model: got {self.d_model}, expected a multiple of num_heads = {self.num_heads}"
-            )
-        if self.attention not in ATTENTIONS:
-            raise InputError(
-                f"attention: got {self.attention!r}, expected one of {', '.join(ATTENTIONS)}"
-            )
-        if self.relative not in RELATIVE:
-            raise InputError(
-                f"relative: got {self.relative!r}, expected one of {', '.join(RELATIVE)}"
-            )
-        if self.attention == "average" and self.relative != "none":
-            raise InputError(
-                f"relative: got {self.relative!r}, expected 'none' with attention='average', "
-                "whose weights know no positions"
-            )
-        if self.relative == "rotary" and self.head_size % 2:
-            raise InputError(
-                f"d_model: got {self.d_model}, expected d_model / num_heads even with rotary "
-                f"positions, which turn pairs of features (here it is {self.head_size})"
-            )
-        check_fraction("attention_dropout", self.attention_dropout)
-        check_positive("initializer_range", self.initializer_range)
-        super().__post_init__()
-
-    @property
-    def head_size(self) -> int:
-        """K = D / H."""
-        return self.d_model // self.num_heads
 
 
 class AttentionOutput(NamedTuple):
@@ -87,7 +44,7 @@ class MultiHeadAttentionCache(NamedTuple):
     q: LinearCache | None  # None: an average has no queries and no keys
     k: LinearCache | None
     v: LinearCache
-    attention: AttentionCache | BlockwiseAttentionCache
+    attention: AttentionCache | BlockwiseAttentionCache | ShawAttentionCache
     o: LinearCache
     cross: bool  # keys and values came from a memory
     rotary: tuple[RotaryCache, RotaryCache] | None  # of q and k
@@ -103,8 +60,12 @@ class MultiHeadAttention:
 
     where m is x itself (self-attention) or another sequence, the memory (cross-attention),
     and head h owns columns hK to (h+1)K of q, k and v. Self-attention may know relative
-    positions (``relative``): "rotary" turns q and k of each head, "alibi" adds a bias that
-    grows with the distance, the same on both sides; cross-attention never does.
+    positions (``relative``), cross-attention never does:
+
+    - "rotary" turns q and k of each head;
+    - "alibi" adds a bias that grows with the distance, the same on both sides;
+    - "shaw" adds to each key and each value a learned vector of its distance;
+    - "t5" adds the ``bias`` that it is given: all layers share it, so the model looks it up.
 
     With ``attention="average"`` there are no queries and no keys: all scores are 0, so the softmax
     weighs every value alike that may be attended to. What a model scores with it is what it
@@ -115,7 +76,8 @@ class MultiHeadAttention:
     config : AttentionConfig
     params : dict
         ``w_q, w_k, w_v, w_o`` of shape (D, D), ``b_q, b_k, b_v, b_o`` of shape (D,); an
-        average has those of v and o only.
+        average has those of v and o only. Shaw's self-attention has ``rel_k`` and ``rel_v`` of
+        shape (2k + 1, K), k = ``relative_clip``.
 
     References
     ----------
@@ -130,15 +92,24 @@ class MultiHeadAttention:
 
     @classmethod
     def init(
-        cls, config: AttentionConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
+        cls,
+        config: AttentionConfig,
+        rng: np.random.Generator,
+        dtype: DTypeLike = np.float32,
+        *,
+        cross: bool = False,
     ) -> Self:
-        """Draw weights; biases start at zero."""
+        """Draw weights; biases start at zero. ``cross``: for cross-attention, without tables."""
         params: Params = {}
         for name in "vo" if config.attention == "average" else "qkvo":
             params[f"w_{name}"] = normal(
                 rng, config.d_model, config.d_model, std=config.initializer_range, dtype=dtype
             )
             params[f"b_{name}"] = np.zeros(config.d_model, dtype)
+        if config.relative == "shaw" and not cross:
+            for name in ("rel_k", "rel_v"):
+                shape = 2 * config.relative_clip + 1, config.head_size
+                params[name] = normal(rng, *shape, std=config.initializer_range, dtype=dtype)
         return cls(config, params)
 
     def forward(
@@ -146,6 +117,7 @@ class MultiHeadAttention:
         x: FloatArray,
         memory: FloatArray | None = None,
         keep: BoolArray | None = None,
+        bias: FloatArray | None = None,
         *,
         rng: np.random.Generator | None = None,
         output_scores: bool = False,
@@ -158,12 +130,14 @@ class MultiHeadAttention:
         memory : ndarray of shape (B, S, D), optional
         keep : boolean ndarray of shape (B, S), or of four axes broadcasting to (B, H, T, S)
             True = may be attended to.
+        bias : ndarray that broadcasts to (B, H, T, T), optional
+            T5's, which its self-attention must have and no other attention may.
         rng : numpy.random.Generator, optional
             None means no dropout.
         output_scores : bool
             Keep the scores before the mask; plain training does not need them. Without them a
-            long sequence is attended to block by block: the same result to rounding, but dropout
-            draws other masks.
+            long sequence is attended to block by block (not with Shaw's positions): the same
+            result to rounding, but dropout draws other masks.
 
         Returns
         -------
@@ -173,7 +147,8 @@ class MultiHeadAttention:
         Raises
         ------
         InputError
-            If the shapes do not fit or ``keep`` is not boolean.
+            If the shapes do not fit, ``keep`` is not boolean, or a bias or memory is given that
+            these relative positions have no place for.
         """
         p, num_heads = self.params, self.config.num_heads
         check_shape("x", x, ("B", "T", self.config.d_model))
@@ -190,21 +165,30 @@ class MultiHeadAttention:
             k = split_heads(k, num_heads)  # (B, H, S, K)
         v, v_cache = linear_forward(source, p["w_v"], p["b_v"])
         v = split_heads(v, num_heads)  # (B, H, S, K)
-        rotary, bias = None, None
-        if memory is None and self.config.relative == "rotary":
-            q, turned_q = rotary_forward(q)
-            k, turned_k = rotary_forward(k)
+        relative = _relative_of(self, cross=memory is not None, bias=bias)
+        rotary = None
+        if relative == "rotary":
+            q, turned_q = turn(self.config, q, 0)
+            k, turned_k = turn(self.config, k, 0)
             rotary = turned_q, turned_k
-        elif memory is None and self.config.relative == "alibi":
+        elif relative == "alibi":
             length = x.shape[1]
             bias = alibi_bias(num_heads, length, length, symmetric=True, dtype=x.dtype)
-        inputs = q, k, v, expand_keep(keep, source), bias
-        p_drop = self.config.attention_dropout
-        attention_cache: AttentionCache | BlockwiseAttentionCache
-        if output_scores or x.shape[1] * source.shape[1] < BLOCKWISE_FROM:
-            ctx, scores, attention_cache = attention_forward(*inputs, p_drop=p_drop, rng=rng)
+        keep = expand_keep(keep, source)
+        scale, p_drop = self.config.attention_scale, self.config.attention_dropout
+        attention_cache: AttentionCache | BlockwiseAttentionCache | ShawAttentionCache
+        if relative == "shaw":
+            ctx, scores, attention_cache = shaw_attention_forward(
+                q, k, v, p["rel_k"], p["rel_v"], keep, scale=scale, p_drop=p_drop, rng=rng
+            )
+        elif output_scores or x.shape[1] * source.shape[1] < BLOCKWISE_FROM:
+            ctx, scores, attention_cache = attention_forward(
+                q, k, v, keep, bias, scale=scale, p_drop=p_drop, rng=rng
+            )
         else:
-            ctx, attention_cache = blockwise_attention_forward(*inputs, p_drop=p_drop, rng=rng)
+            ctx, attention_cache = blockwise_attention_forward(
+                q, k, v, keep, bias, scale=scale, p_drop=p_drop, rng=rng
+            )
         y, o_cache = linear_forward(join_heads(ctx), p["w_o"], p["b_o"])
         cache = MultiHeadAttentionCache(
             q_cache, k_cache, v_cache, attention_cache, o_cache, memory is not None, rotary
@@ -213,7 +197,7 @@ class MultiHeadAttention:
 
     def backward(
         self, doutput: AttentionOutput, cache: MultiHeadAttentionCache
-    ) -> tuple[tuple[FloatArray, FloatArray | None], Params]:
+    ) -> tuple[tuple[FloatArray, FloatArray | None, FloatArray | None], Params]:
         """Undo `forward`.
 
         In self-attention x feeds q, k and v, so its gradient is the sum of three.
@@ -227,7 +211,8 @@ class MultiHeadAttention:
         Returns
         -------
         dinput : tuple
-            dx of shape (B, T, D), and dmemory of shape (B, S, D) or None without a memory.
+            dx of shape (B, T, D), dmemory of shape (B, S, D) or None without a memory, and dbias
+            of the shape of the bias or None without one.
         grads : dict
             With the keys and shapes of ``params``.
 
@@ -240,10 +225,15 @@ class MultiHeadAttention:
         g: Params = {}
         dctx, g["w_o"], g["b_o"] = linear_backward(doutput.y, cache.o)
         dctx = split_heads(dctx, num_heads)  # (B, H, T, K)
-        if isinstance(cache.attention, AttentionCache):
-            dq, dk, dv, _ = attention_backward(dctx, doutput.scores, cache.attention)
+        dbias = None
+        if isinstance(cache.attention, ShawAttentionCache):
+            dq, dk, dv, g["rel_k"], g["rel_v"] = shaw_attention_backward(
+                dctx, doutput.scores, cache.attention
+            )
+        elif isinstance(cache.attention, AttentionCache):
+            dq, dk, dv, dbias = attention_backward(dctx, doutput.scores, cache.attention)
         elif doutput.scores is None:
-            dq, dk, dv, _ = blockwise_attention_backward(dctx, cache.attention)
+            dq, dk, dv, dbias = blockwise_attention_backward(dctx, cache.attention)
         else:
             raise InputError("scores: got a cotangent, expected None without output_scores=True")
         if cache.rotary is not None:
@@ -257,8 +247,10 @@ class MultiHeadAttention:
             dx, g["w_q"], g["b_q"] = linear_backward(join_heads(dq), cache.q)
             dsource = dsource + dk_source
         if cache.cross:
-            return (dx, dsource), g
-        return (dx + dsource, None), g
+            return (dx, dsource, None), g
+        if self.config.relative != "t5":
+            dbias = None  # ALiBi's is a constant
+        return (dx + dsource, None, dbias), g
 
 
 def project_keys(
@@ -276,7 +268,7 @@ def project_keys(
     k, _ = linear_forward(source, p["w_k"], p["b_k"])
     k = split_heads(k, num_heads)  # (B, H, S, K)
     if first is not None and attention.config.relative == "rotary":
-        k, _ = rotary_forward(k, np.arange(first, first + k.shape[2]))
+        k, _ = turn(attention.config, k, first)
     return k, v
 
 
@@ -286,10 +278,12 @@ def attend_to(
     keys: tuple[FloatArray, FloatArray],
     keep: BoolArray | None = None,
     first: int | None = None,
+    bias: FloatArray | None = None,
 ) -> FloatArray:
     """Attend from x (B, T, D) to keys and values that are there already; no backward.
 
-    ``first`` is the position of x's first token in self-attention, None in cross-attention.
+    ``first`` is the position of x's first token in self-attention, None in cross-attention;
+    ``bias`` is T5's, of these queries and keys.
     """
     p, num_heads = attention.params, attention.config.num_heads
     k, v = keys
@@ -298,16 +292,46 @@ def attend_to(
     else:
         q, _ = linear_forward(x, p["w_q"], p["b_q"])
         q = split_heads(q, num_heads)  # (B, H, T, K)
-    bias = None
-    if first is not None and attention.config.relative == "rotary":
-        q, _ = rotary_forward(q, np.arange(first, first + q.shape[2]))
-    elif first is not None and attention.config.relative == "alibi":
-        bias = alibi_bias(
-            num_heads, q.shape[2], k.shape[2], offset=first, symmetric=True, dtype=x.dtype
-        )
-    ctx, _, _ = attention_forward(q, k, v, keep, bias)  # (B, H, T, K)
+    relative = _relative_of(attention, cross=first is None, bias=bias)
+    offset, scale = first or 0, attention.config.attention_scale
+    if relative == "shaw":
+        tables = p["rel_k"], p["rel_v"]
+        ctx, _, _ = shaw_attention_forward(q, k, v, *tables, keep, offset=offset, scale=scale)
+    else:
+        if relative == "rotary":
+            q, _ = turn(attention.config, q, offset)
+        elif relative == "alibi":
+            lengths = q.shape[2], k.shape[2]
+            bias = alibi_bias(num_heads, *lengths, offset=offset, symmetric=True, dtype=x.dtype)
+        ctx, _, _ = attention_forward(q, k, v, keep, bias, scale=scale)  # (B, H, T, K)
     y, _ = linear_forward(join_heads(ctx), p["w_o"], p["b_o"])  # (B, T, D)
     return y
+
+
+def turn(config: AttentionConfig, x: FloatArray, first: int) -> tuple[FloatArray, RotaryCache]:
+    """Apply rotary positions from ``first`` on to queries or keys (B, H, T, K)."""
+    return rotary_forward(
+        x,
+        np.arange(first, first + x.shape[2]),
+        rotary_dim=config.rotary_size,
+        interleaved=config.rotary_layout == "interleaved",
+    )
+
+
+def _relative_of(attention: MultiHeadAttention, *, cross: bool, bias: FloatArray | None) -> str:
+    """Return the relative positions in force, "none" in cross-attention, or refuse the bias."""
+    relative = "none" if cross else attention.config.relative
+    if (bias is not None) != (relative == "t5"):
+        raise InputError(
+            f"bias: got {'None' if bias is None else 'an array'}, expected one in "
+            "self-attention with relative='t5' and there alone"
+        )
+    if cross and "rel_k" in attention.params:
+        raise InputError(
+            "memory: got an array, expected None with the tables rel_k and rel_v, which are for "
+            "self-attention (init leaves them out with cross=True)"
+        )
+    return relative
 
 
 def no_scores(x: FloatArray, num_heads: int) -> FloatArray:

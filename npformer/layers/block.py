@@ -8,11 +8,11 @@ from numpy.typing import DTypeLike
 
 from npformer.checks import check_fraction, check_positive
 from npformer.layers.attention import (
-    AttentionConfig,
     AttentionOutput,
     MultiHeadAttention,
     MultiHeadAttentionCache,
 )
+from npformer.layers.attention_config import AttentionConfig
 from npformer.layers.feedforward import FeedForward, FeedForwardCache, FeedForwardConfig
 from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
 from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
@@ -109,6 +109,7 @@ class EncoderBlock:
         self,
         x: FloatArray,
         keep: BoolArray | None = None,
+        bias: FloatArray | None = None,
         *,
         rng: np.random.Generator | None = None,
         output_scores: bool = False,
@@ -120,6 +121,8 @@ class EncoderBlock:
         x : ndarray of shape (B, T, D)
         keep : boolean ndarray of shape (B, T), optional
             True = real token.
+        bias : ndarray that broadcasts to (B, H, T, T), optional
+            The one that T5's layers share.
         rng : numpy.random.Generator, optional
             None means no dropout.
         output_scores : bool
@@ -135,7 +138,7 @@ class EncoderBlock:
         if self.config.norm_first:
             x_1, norm_1 = self._norm("norm_1", x)
             attended, attention = self._attention.forward(
-                x_1, None, keep, rng=rng, output_scores=output_scores
+                x_1, None, keep, bias, rng=rng, output_scores=output_scores
             )
             a, dropout_1 = dropout_forward(attended.y, p_drop, rng)
             u: FloatArray = x + a
@@ -145,7 +148,7 @@ class EncoderBlock:
             y: FloatArray = u + f
         else:
             attended, attention = self._attention.forward(
-                x, None, keep, rng=rng, output_scores=output_scores
+                x, None, keep, bias, rng=rng, output_scores=output_scores
             )
             a, dropout_1 = dropout_forward(attended.y, p_drop, rng)
             u, norm_1 = self._norm("norm_1", x + a)
@@ -155,7 +158,9 @@ class EncoderBlock:
         cache = BlockCache(attention, dropout_1, norm_1, feedforward, dropout_2, norm_2)
         return AttentionOutput(y, attended.scores), cache
 
-    def backward(self, doutput: AttentionOutput, cache: BlockCache) -> tuple[FloatArray, Params]:
+    def backward(
+        self, doutput: AttentionOutput, cache: BlockCache
+    ) -> tuple[tuple[FloatArray, FloatArray | None], Params]:
         """Undo `forward`.
 
         At each residual the gradient goes both ways and comes back as a sum.
@@ -168,7 +173,8 @@ class EncoderBlock:
 
         Returns
         -------
-        dx : ndarray of shape (B, T, D)
+        dinput : tuple
+            dx of shape (B, T, D), and dbias of the shape of the bias or None without one.
         grads : dict
             With the keys and shapes of ``params``.
         """
@@ -180,7 +186,7 @@ class EncoderBlock:
             du, g["norm_2.gamma"], g["norm_2.beta"] = layernorm_backward(du_2, cache.norm_2)
             du += dy
             da = dropout_backward(du, cache.dropout_1)
-            (dx_1, _), attention_grads = self._attention.backward(
+            (dx_1, _, dbias), attention_grads = self._attention.backward(
                 AttentionOutput(da, dscores), cache.attention
             )
             dx, g["norm_1.gamma"], g["norm_1.beta"] = layernorm_backward(dx_1, cache.norm_1)
@@ -192,9 +198,9 @@ class EncoderBlock:
             du += duf
             dxa, g["norm_1.gamma"], g["norm_1.beta"] = layernorm_backward(du, cache.norm_1)
             da = dropout_backward(dxa, cache.dropout_1)
-            (dx, _), attention_grads = self._attention.backward(
+            (dx, _, dbias), attention_grads = self._attention.backward(
                 AttentionOutput(da, dscores), cache.attention
             )
             dx += dxa
         g |= prefixed("attention", attention_grads) | prefixed("feedforward", feedforward_grads)
-        return dx, g
+        return (dx, dbias), g

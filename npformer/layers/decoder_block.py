@@ -84,7 +84,9 @@ class DecoderBlock:
         """Draw the weights of the three parts; the norms start as gamma = 1, beta = 0."""
         params = {
             **prefixed("self_attention", MultiHeadAttention.init(config, rng, dtype).params),
-            **prefixed("cross_attention", MultiHeadAttention.init(config, rng, dtype).params),
+            **prefixed(
+                "cross_attention", MultiHeadAttention.init(config, rng, dtype, cross=True).params
+            ),
             **prefixed("feedforward", FeedForward.init(config, rng, dtype).params),
         }
         for i in (1, 2, 3):
@@ -109,6 +111,7 @@ class DecoderBlock:
         memory: FloatArray,
         keep: BoolArray | None = None,
         memory_keep: BoolArray | None = None,
+        bias: FloatArray | None = None,
         *,
         rng: np.random.Generator | None = None,
         output_scores: bool = False,
@@ -123,6 +126,8 @@ class DecoderBlock:
             True = real token of the target. A token sees itself and those before it.
         memory_keep : boolean ndarray of shape (B, S), optional
             True = real token of the source.
+        bias : ndarray that broadcasts to (B, H, T, T), optional
+            The one that T5's layers share, for self-attention.
         rng : numpy.random.Generator, optional
             None means no dropout.
         output_scores : bool
@@ -144,7 +149,7 @@ class DecoderBlock:
         own, cross = self._attention("self_attention"), self._attention("cross_attention")
         if self.config.norm_first:
             x_1, norm_1 = self._norm("norm_1", x)
-            looked_back, own_cache = own.forward(x_1, None, past, rng=rng)
+            looked_back, own_cache = own.forward(x_1, None, past, bias, rng=rng)
             a, dropout_1 = dropout_forward(looked_back.y, p_drop, rng)
             u: FloatArray = x + a
             u_2, norm_2 = self._norm("norm_2", u)
@@ -158,7 +163,7 @@ class DecoderBlock:
             f, dropout_3 = dropout_forward(fed, p_drop, rng)
             y: FloatArray = w + f
         else:
-            looked_back, own_cache = own.forward(x, None, past, rng=rng)
+            looked_back, own_cache = own.forward(x, None, past, bias, rng=rng)
             a, dropout_1 = dropout_forward(looked_back.y, p_drop, rng)
             u, norm_1 = self._norm("norm_1", x + a)
             looked_over, cross_cache = cross.forward(
@@ -184,7 +189,7 @@ class DecoderBlock:
 
     def backward(
         self, doutput: AttentionOutput, cache: DecoderBlockCache
-    ) -> tuple[tuple[FloatArray, FloatArray], Params]:
+    ) -> tuple[tuple[FloatArray, FloatArray, FloatArray | None], Params]:
         """Undo `forward`: feed-forward, cross-attention, self-attention.
 
         The memory is read by cross-attention alone, so its gradient comes from there; at each
@@ -199,7 +204,8 @@ class DecoderBlock:
         Returns
         -------
         dinput : tuple
-            dx of shape (B, T, D) and dmemory of shape (B, S, D).
+            dx of shape (B, T, D), dmemory of shape (B, S, D), and dbias of the shape of the
+            bias or None without one.
         grads : dict
             With the keys and shapes of ``params``.
         """
@@ -212,13 +218,15 @@ class DecoderBlock:
             dw, g["norm_3.gamma"], g["norm_3.beta"] = layernorm_backward(dw_3, cache.norm_3)
             dw += dy
             dc = dropout_backward(dw, cache.dropout_2)
-            (du_2, dmemory), cross_grads = cross.backward(
+            (du_2, dmemory, _), cross_grads = cross.backward(
                 AttentionOutput(dc, dscores), cache.cross_attention
             )
             du, g["norm_2.gamma"], g["norm_2.beta"] = layernorm_backward(du_2, cache.norm_2)
             du += dw
             da = dropout_backward(du, cache.dropout_1)
-            (dx_1, _), own_grads = own.backward(AttentionOutput(da, None), cache.self_attention)
+            (dx_1, _, dbias), own_grads = own.backward(
+                AttentionOutput(da, None), cache.self_attention
+            )
             dx, g["norm_1.gamma"], g["norm_1.beta"] = layernorm_backward(dx_1, cache.norm_1)
             dx += du
         else:
@@ -228,18 +236,20 @@ class DecoderBlock:
             dw += dwf
             duc, g["norm_2.gamma"], g["norm_2.beta"] = layernorm_backward(dw, cache.norm_2)
             dc = dropout_backward(duc, cache.dropout_2)
-            (du, dmemory), cross_grads = cross.backward(
+            (du, dmemory, _), cross_grads = cross.backward(
                 AttentionOutput(dc, dscores), cache.cross_attention
             )
             du += duc
             dxa, g["norm_1.gamma"], g["norm_1.beta"] = layernorm_backward(du, cache.norm_1)
             da = dropout_backward(dxa, cache.dropout_1)
-            (dx, _), own_grads = own.backward(AttentionOutput(da, None), cache.self_attention)
+            (dx, _, dbias), own_grads = own.backward(
+                AttentionOutput(da, None), cache.self_attention
+            )
             dx += dxa
         g |= prefixed("self_attention", own_grads) | prefixed("cross_attention", cross_grads)
         g |= prefixed("feedforward", feedforward_grads)
         assert dmemory is not None  # cross-attention had a memory
-        return (dx, dmemory), g
+        return (dx, dmemory, dbias), g
 
     def start(self, memory: FloatArray) -> KeyValues:
         """Return the KV cache of a target that has no token yet; memory is (B, S, D)."""
@@ -247,7 +257,11 @@ class DecoderBlock:
         return KeyValues(k, v, *project_keys(self._attention("cross_attention"), memory))
 
     def step(
-        self, x: FloatArray, past: KeyValues, memory_keep: BoolArray | None = None
+        self,
+        x: FloatArray,
+        past: KeyValues,
+        memory_keep: BoolArray | None = None,
+        bias: FloatArray | None = None,
     ) -> tuple[FloatArray, KeyValues]:
         """Apply the layer to one more token: `forward` at its last position, without dropout.
 
@@ -259,6 +273,8 @@ class DecoderBlock:
         x : ndarray of shape (B, 1, D)
         past : KeyValues
         memory_keep : boolean ndarray of shape (B, 1, 1, S), optional
+        bias : ndarray of shape (1, H, 1, t + 1), optional
+            The one that T5's layers share, of this token.
 
         Returns
         -------
@@ -275,7 +291,7 @@ class DecoderBlock:
             k, v = project_keys(own, x, position)  # (B, H, 1, K)
             k, v = np.concatenate((past.k, k), axis=2), np.concatenate((past.v, v), axis=2)
             new = past._replace(k=k, v=v)  # (B, H, t + 1, K)
-            return attend_to(own, x, (k, v), first=position)
+            return attend_to(own, x, (k, v), first=position, bias=bias)
 
         def look_over(x: FloatArray) -> FloatArray:
             return attend_to(cross, x, (past.memory_k, past.memory_v), memory_keep)

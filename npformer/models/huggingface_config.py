@@ -47,6 +47,7 @@ FIELDS = (
 UNSAID: dict[str, tuple[Any, str]] = {
     "norm_first": (False, "no pre-LN"),
     "attention": ("softmax", "no other attention"),
+    "attention_scale": (None, "scores that are divided by sqrt(K)"),
     "relative": ("none", "absolute positions only"),
 }
 PROBLEMS = {"classification": "single_label_classification", "regression": "regression"}

@@ -12,6 +12,7 @@ from npformer.layers.block import BlockCache, BlockConfig, EncoderBlock
 from npformer.layers.config import check_sizes
 from npformer.layers.decoder_block import DecoderBlock, DecoderBlockCache
 from npformer.layers.init import normal
+from npformer.layers.relative_bias import shared_bias_forward
 from npformer.layers.token_embeddings import (
     TokenEmbeddings,
     TokenEmbeddingsCache,
@@ -20,6 +21,7 @@ from npformer.layers.token_embeddings import (
 from npformer.models.seeds import generator_of, layer_seeds
 from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
+from npformer.ops.positions.t5 import T5BiasCache, t5_bias_backward
 from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
 
 
@@ -59,6 +61,7 @@ class EncodeCache(NamedTuple):
     """What `Seq2Seq.encode_backward` needs."""
 
     embeddings: TokenEmbeddingsCache
+    bias: T5BiasCache | None
     blocks: tuple[BlockCache, ...]
     norm: LayerNormCache | None  # the final norm of pre-LN
 
@@ -67,6 +70,7 @@ class DecodeCache(NamedTuple):
     """What `Seq2Seq.decode_backward` needs."""
 
     embeddings: TokenEmbeddingsCache
+    bias: T5BiasCache | None
     blocks: tuple[DecoderBlockCache, ...]
     norm: LayerNormCache | None  # the final norm of pre-LN
     output: LinearCache
@@ -96,7 +100,9 @@ class Seq2Seq:
     params : dict
         ``encoder.layers.0.*`` ..., ``decoder.layers.0.*`` ..., ``output.b`` (V,); the tables
         ``embeddings.*``, or ``source.*``, ``target.*`` and ``output.w`` (D, V). With
-        ``norm_first`` also ``encoder.norm.*`` and ``decoder.norm.*``.
+        ``norm_first`` also ``encoder.norm.*`` and ``decoder.norm.*``; with ``relative="t5"`` a
+        table a side, ``encoder.relative_bias`` and ``decoder.relative_bias`` (R, H), which all
+        layers of the side share.
 
     References
     ----------
@@ -123,6 +129,12 @@ class Seq2Seq:
             params |= prefixed(f"encoder.layers.{i}", EncoderBlock.init(config, rng, dtype).params)
         for i in range(config.num_decoder_layers):
             params |= prefixed(f"decoder.layers.{i}", DecoderBlock.init(config, rng, dtype).params)
+        if config.relative == "t5":
+            for side in ("encoder", "decoder"):
+                shape = config.num_buckets, config.num_heads
+                params[f"{side}.relative_bias"] = normal(
+                    rng, *shape, std=config.initializer_range, dtype=dtype
+                )
         if config.norm_first:
             for side in ("encoder", "decoder"):
                 params[f"{side}.norm.gamma"] = np.ones(config.d_model, dtype)
@@ -160,6 +172,19 @@ class Seq2Seq:
     def decoder_block(self, i: int) -> DecoderBlock:
         """Return layer i of the decoder, sharing this model's arrays."""
         return DecoderBlock(self.config, part(self.params, f"decoder.layers.{i}"))
+
+    def relative_bias(
+        self, side: str, query_len: int, key_len: int, offset: int = 0
+    ) -> tuple[FloatArray | None, T5BiasCache | None]:
+        """Look up the bias that the layers of the "encoder" or the "decoder" share, if T5's."""
+        return shared_bias_forward(
+            self.config,
+            self.params.get(f"{side}.relative_bias"),
+            query_len,
+            key_len,
+            offset=offset,
+            bidirectional=side == "encoder",
+        )
 
     def final_norm(self, side: str, x: FloatArray) -> tuple[FloatArray, LayerNormCache | None]:
         """Apply the norm that ends the "encoder" or the "decoder" of pre-LN."""
@@ -204,12 +229,15 @@ class Seq2Seq:
         _check_some("source", source, keep)
         seeds = layer_seeds(rng, self.config.num_encoder_layers + 1)
         x, embeddings = self._source_embeddings.forward(source, rng=generator_of(seeds[0]))
+        bias, bias_cache = self.relative_bias("encoder", source.shape[1], source.shape[1])
         caches = []
         for i in range(self.config.num_encoder_layers):
-            (x, _), cache = self._encoder_block(i).forward(x, keep, rng=generator_of(seeds[i + 1]))
+            (x, _), cache = self._encoder_block(i).forward(
+                x, keep, bias, rng=generator_of(seeds[i + 1])
+            )
             caches.append(cache)
         memory, norm = self.final_norm("encoder", x)
-        return memory, EncodeCache(embeddings, tuple(caches), norm)
+        return memory, EncodeCache(embeddings, bias_cache, tuple(caches), norm)
 
     def encode_backward(self, dmemory: FloatArray, cache: EncodeCache) -> tuple[None, Params]:
         """Undo `encode`: from dmemory of shape (B, S, D) to the gradients of the encoder side."""
@@ -217,9 +245,16 @@ class Seq2Seq:
         dx = dmemory
         if cache.norm is not None:
             dx, g["encoder.norm.gamma"], g["encoder.norm.beta"] = layernorm_backward(dx, cache.norm)
+        dbias: Any = 0
         for i in reversed(range(self.config.num_encoder_layers)):
-            dx, grads = self._encoder_block(i).backward(AttentionOutput(dx, None), cache.blocks[i])
+            (dx, dread), grads = self._encoder_block(i).backward(
+                AttentionOutput(dx, None), cache.blocks[i]
+            )
             g |= prefixed(f"encoder.layers.{i}", grads)
+            if dread is not None:
+                dbias = dbias + dread
+        if cache.bias is not None:
+            g["encoder.relative_bias"] = t5_bias_backward(dbias, cache.bias)
         _, grads = self._source_embeddings.backward(dx, cache.embeddings)
         return None, g | prefixed(self._source, grads)
 
@@ -262,6 +297,7 @@ class Seq2Seq:
         check_shape("memory", memory, (len(target), "S", self.config.d_model))
         seeds = layer_seeds(rng, self.config.num_decoder_layers + 1)
         x, embeddings = self.target_embeddings.forward(target, rng=generator_of(seeds[0]))
+        bias, bias_cache = self.relative_bias("decoder", target.shape[1], target.shape[1])
         caches, scores = [], []
         for i in range(self.config.num_decoder_layers):
             (x, block_scores), cache = self.decoder_block(i).forward(
@@ -269,6 +305,7 @@ class Seq2Seq:
                 memory,
                 keep,
                 memory_keep,
+                bias,
                 rng=generator_of(seeds[i + 1]),
                 output_scores=output_scores,
             )
@@ -278,7 +315,7 @@ class Seq2Seq:
         logits, output = self.predict(h)  # (B, T, V)
         return (
             Seq2SeqOutput(logits, tuple(scores) if output_scores else None),
-            DecodeCache(embeddings, tuple(caches), norm, output),
+            DecodeCache(embeddings, bias_cache, tuple(caches), norm, output),
         )
 
     def decode_backward(
@@ -304,12 +341,17 @@ class Seq2Seq:
         if cache.norm is not None:
             dx, g["decoder.norm.gamma"], g["decoder.norm.beta"] = layernorm_backward(dx, cache.norm)
         dmemory: Any = 0
+        dbias: Any = 0
         for i in reversed(range(num_layers)):
-            (dx, dread), grads = self.decoder_block(i).backward(
+            (dx, dread, dshared), grads = self.decoder_block(i).backward(
                 AttentionOutput(dx, dscores[i]), cache.blocks[i]
             )
             g |= prefixed(f"decoder.layers.{i}", grads)
             dmemory = dmemory + dread
+            if dshared is not None:
+                dbias = dbias + dshared
+        if cache.bias is not None:
+            g["decoder.relative_bias"] = t5_bias_backward(dbias, cache.bias)
         _, grads = self.target_embeddings.backward(dx, cache.embeddings)
         g |= prefixed(self._target, grads)
         if self.config.shared_embeddings:

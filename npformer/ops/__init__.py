@@ -74,6 +74,7 @@ from npformer.ops.losses import (
 )
 from npformer.ops.positions import (
     RotaryCache,
+    ShawAttentionCache,
     ShawKeyCache,
     ShawValueCache,
     SinusoidalCache,
@@ -83,6 +84,8 @@ from npformer.ops.positions import (
     relative_bucket,
     rotary_backward,
     rotary_forward,
+    shaw_attention_backward,
+    shaw_attention_forward,
     shaw_key_backward,
     shaw_key_forward,
     shaw_value_backward,
@@ -123,6 +126,7 @@ __all__ = [
     "ReluCache",
     "RmsNormCache",
     "RotaryCache",
+    "ShawAttentionCache",
     "ShawKeyCache",
     "ShawValueCache",
     "SigmoidCache",
@@ -171,6 +175,8 @@ __all__ = [
     "rmsnorm_forward",
     "rotary_backward",
     "rotary_forward",
+    "shaw_attention_backward",
+    "shaw_attention_forward",
     "shaw_key_backward",
     "shaw_key_forward",
     "shaw_value_backward",

@@ -109,6 +109,36 @@ def test_average_attention():
         )
 
 
+def test_shaw_attention_never_goes_block_by_block():
+    layer = attention(relative="shaw", relative_clip=2, attention_dropout=0.3)
+    assert layer.params["rel_k"].shape == layer.params["rel_v"].shape == (5, 4)
+    inputs = normal(1, B, T, WIDTH), None, mask(2, B, T)
+    assert check_model(layer, inputs, SCORES, make_rng=make_rng, entrywise=True).ok
+
+
+def test_a_bias_and_a_memory_have_their_place():
+    x, bias = normal(1, B, T, WIDTH), normal(2, 1, H, T, T)
+    report = check_model(attention(relative="t5"), (x, None, mask(2, B, T), bias), SCORES)
+    assert "bias" in report.errors
+    for relative, memory, given, message in (
+        ("t5", None, None, "bias: got None, expected one in self-attention with relative='t5'"),
+        ("t5", x, bias, "bias: got an array"),
+        ("none", None, bias, "bias: got an array"),
+        ("alibi", None, bias, "bias: got an array"),
+        ("shaw", x, None, "memory: got an array, expected None with the tables rel_k"),
+    ):
+        with pytest.raises(InputError, match=message):
+            attention(relative=relative).forward(x, memory, None, given)
+
+
+def test_an_attention_scale_scales_the_scores():
+    x = normal(1, B, T, WIDTH)
+    one, two = (attention(attention_scale=c).forward(x, output_scores=True)[0] for c in (1.0, 2.0))
+    default, _ = attention().forward(x, output_scores=True)
+    np.testing.assert_allclose(two.scores, 2 * one.scores, rtol=1e-13)
+    np.testing.assert_allclose(2 * default.scores, one.scores, rtol=1e-13)  # sqrt(K) = 2
+
+
 @pytest.mark.parametrize("activation", ["gelu", "relu", "silu"])
 def test_feedforward(activation):
     assert check_model(feedforward(activation), (normal(1, B, T, D),), entrywise=True).ok
@@ -170,8 +200,8 @@ def test_a_memory_of_oneself_is_self_attention():
     own, own_cache = layer.forward(x, None, keep, output_scores=True)
     cross, cross_cache = layer.forward(x, x, keep, output_scores=True)
     np.testing.assert_array_equal(own.y, cross.y)
-    (dx, dmemory), grads = layer.backward(doutput, own_cache)
-    (dx_cross, dx_memory), cross_grads = layer.backward(doutput, cross_cache)
+    (dx, dmemory, _), grads = layer.backward(doutput, own_cache)
+    (dx_cross, dx_memory, _), cross_grads = layer.backward(doutput, cross_cache)
     assert dmemory is None
     np.testing.assert_allclose(dx, dx_cross + dx_memory, rtol=0, atol=1e-12)
     for name in grads:
@@ -184,7 +214,7 @@ def test_a_row_that_may_attend_to_nothing():
     keep[0] = False
     output, cache = layer.forward(x, None, keep)
     np.testing.assert_allclose(output.y[0], np.tile(layer.params["b_o"], (T, 1)), atol=1e-15)
-    (dx, _), _ = layer.backward(AttentionOutput(normal(3, B, T, WIDTH), None), cache)
+    (dx, *_), _ = layer.backward(AttentionOutput(normal(3, B, T, WIDTH), None), cache)
     assert not dx[0].any()
     assert dx[1].any()
 
@@ -257,9 +287,23 @@ def test_a_long_sequence_goes_block_by_block_unless_its_scores_are_asked_for():
     kinds = [isinstance(cache.attention, ops.BlockwiseAttentionCache) for cache in caches]
     assert kinds == [True, False, False]
     dy = AttentionOutput(normal(3, *x.shape), None)
-    ((dx, _), grads), ((plain_dx, _), plain) = (layer.backward(dy, c) for c in caches[:2])
+    ((dx, *_), grads), ((plain_dx, *_), plain) = (layer.backward(dy, c) for c in caches[:2])
     for got, expected in [(dx, plain_dx), *((grads[n], plain[n]) for n in grads if n != "b_k")]:
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.usefixtures("every_length_is_long")
+@pytest.mark.parametrize("relative", ["t5", "none"])
+def test_blockwise_attention_with_a_bias_and_as_an_average(relative):
+    bias = normal(4, 1, H, T, T) if relative == "t5" else None
+    layer = attention(relative=relative, attention="softmax" if relative == "t5" else "average")
+    inputs = normal(1, B, T, WIDTH), None, mask(2, B, T), bias
+    output, cache = layer.forward(*inputs)
+    assert isinstance(cache.attention, ops.BlockwiseAttentionCache)
+    plain, _ = layer.forward(*inputs, output_scores=True)
+    np.testing.assert_allclose(output.y, plain.y, rtol=0, atol=1e-12)
+    report = check_model(layer, inputs, zero=("b_k",) if relative == "t5" else ())
+    assert ("bias" in report.errors) == (relative == "t5")
 
 
 @pytest.mark.usefixtures("every_length_is_long")

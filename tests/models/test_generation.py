@@ -27,10 +27,15 @@ every_model = pytest.mark.parametrize(
         {"positions": "learned"},
         {"positions": "none", "relative": "rotary"},
         {"positions": "none", "relative": "alibi"},
+        {"positions": "none", "relative": "rotary", "rotary_layout": "interleaved"},
+        {"positions": "none", "relative": "rotary", "rotary_size": 2},
+        {"positions": "none", "relative": "shaw", "relative_clip": 2},
+        {"positions": "none", "relative": "t5", "num_buckets": 6, "max_distance": 5},
+        {"attention_scale": 1.0},
         {"attention": "average"},
         {"shared_embeddings": True, "target_vocab_size": 23},
     ],
-    ids=["post", "pre", "learned", "rotary", "alibi", "average", "shared"],
+    ids="post pre learned rotary alibi interleaved partial shaw t5 scale average shared".split(),
 )
 
 

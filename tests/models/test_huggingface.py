@@ -116,6 +116,7 @@ def test_what_bert_is_not_is_refused(tmp_path):
     unsaid = {
         "norm_first: got True, expected False, because": {"norm_first": True},
         "attention: got 'average', expected 'softmax', because": {"attention": "average"},
+        "attention_scale: got 1.0, expected None, because": {"attention_scale": 1.0},
         "relative: got 'alibi', expected 'none', because": {"relative": "alibi"},
     }
     for kind in MODELS:

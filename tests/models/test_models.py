@@ -140,6 +140,17 @@ def test_recomputation_gives_the_same_bits(kind, norm_first, scores, blockwise_f
         assert_same(result, results[0])
 
 
+def test_recomputation_hands_on_the_shared_bias():
+    model = make("encoder", relative="t5", num_buckets=6, max_distance=5, **DROPOUT)
+    results = []
+    for recompute in (False, True):
+        output, cache = model.forward(*inputs(), rng=np.random.default_rng(6), recompute=recompute)
+        _, grads = model.backward(random_like(output), cache)
+        assert grads["relative_bias"].any()
+        results.append((output_arrays(output), grads))
+    assert_same(*results)
+
+
 def peak_memory(num_layers, recompute):
     """Return the bytes held between forward and backward, and the most held in backward."""
     sizes = {"d_model": 48, "num_heads": 4, "d_ff": 192, "max_len": 64}

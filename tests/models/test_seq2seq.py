@@ -59,10 +59,17 @@ def test_without_positions_the_order_of_the_source_is_lost_and_with_them_it_is_n
         assert np.allclose(straight, turned, rtol=0, atol=1e-12) is same, positions
 
 
-@pytest.mark.parametrize("relative", ["rotary", "alibi"])
-def test_relative_positions_see_distances_alone(relative):
+T5 = {"relative": "t5", "num_buckets": 12, "max_distance": 7}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"relative": "rotary"}, {"relative": "alibi"}, {"relative": "shaw", "relative_clip": 3}, T5],
+    ids=lambda changes: changes["relative"],
+)
+def test_relative_positions_see_distances_alone(changes):
     """Padding at the start moves every token, and no distance."""
-    model, data = make(positions="none", relative=relative), batch()
+    model, data = make(positions="none", **changes), batch()
     source, target = data.source[1:2], data.target[:1]
     expected = model.forward(source, target)[0].logits
     moved = [np.concatenate((np.zeros((1, 2), int), ids), axis=1) for ids in (source, target)]
@@ -73,7 +80,7 @@ def test_relative_positions_see_distances_alone(relative):
     assert not np.allclose(rolled, expected)
     # |t - s| is the same from the other end: with ALiBi alone a source and its reverse are one.
     turned = model.forward(source[:, ::-1], target)[0].logits
-    assert np.allclose(turned, expected, rtol=0, atol=1e-12) is (relative == "alibi")
+    assert np.allclose(turned, expected, rtol=0, atol=1e-12) is (changes["relative"] == "alibi")
 
 
 def test_decoding_a_memory_is_forward():
@@ -154,7 +161,34 @@ def test_causal_keep():
         ({"shared_embeddings": True}, "target_vocab_size: got 19, expected vocab_size = 23"),
         ({"num_decoder_layers": 0}, "num_decoder_layers: got 0"),
         ({"positions": "absolute"}, "positions: got 'absolute', expected one of sinusoidal"),
-        ({"relative": "shaw"}, "relative: got 'shaw', expected one of none, rotary, alibi"),
+        ({"relative": "xl"}, "relative: got 'xl', expected one of none, rotary, alibi, shaw, t5"),
+        ({"relative_clip": 4}, "relative_clip: got 4, expected 16 without relative='shaw'"),
+        ({**T5, "relative_clip": 4}, "relative_clip: got 4, expected 16 without relative='shaw'"),
+        ({"num_buckets": 8}, "num_buckets: got 8, expected 32 without relative='t5'"),
+        ({"relative": "shaw", "max_distance": 9}, "max_distance: got 9, expected 128 without"),
+        ({"relative": "shaw", "relative_clip": 0}, "relative_clip: got 0, expected a whole number"),
+        ({**T5, "num_buckets": 7}, "num_buckets: got 7, expected an even number"),
+        ({**T5, "max_distance": 6}, "max_distance: got 6, expected more than 6"),
+        ({**T5, "num_buckets": 8.0}, "num_buckets: got 8.0, expected a whole number"),
+        (
+            {"relative": "alibi", "rotary_layout": "interleaved"},
+            "rotary_layout: got 'interleaved', expected 'half-split' without relative='rotary'",
+        ),
+        ({"rotary_size": 2}, "rotary_size: got 2, expected None without relative='rotary'"),
+        (
+            {"relative": "rotary", "rotary_layout": "split"},
+            "rotary_layout: got 'split', expected one of half-split, interleaved",
+        ),
+        (
+            {"relative": "rotary", "rotary_size": 6},
+            "rotary_size: got 6, expected an even number up to d_model / num_heads = 4",
+        ),
+        ({"relative": "rotary", "rotary_size": 3}, "rotary_size: got 3, expected an even number"),
+        ({"attention_scale": 0.0}, "attention_scale: got 0.0, expected a finite number above 0"),
+        (
+            {"attention": "average", "attention_scale": 1.0},
+            "attention_scale: got 1.0, expected None with attention='average'",
+        ),
         (
             {"relative": "rotary", "num_heads": 4},
             "d_model: got 12, expected d_model / num_heads even with rotary",

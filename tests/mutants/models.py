@@ -58,9 +58,9 @@ def undo_block(self, doutput, cache, *, first=True, second=True):
     du = du + duf if second else du
     dxa, g["norm_1.gamma"], g["norm_1.beta"] = layernorm_backward(du, cache.norm_1)
     da = AttentionOutput(dropout_backward(dxa, cache.dropout_1), doutput.scores)
-    (dx, _), attention = self._attention.backward(da, cache.attention)
+    (dx, _, dbias), attention = self._attention.backward(da, cache.attention)
     g |= prefixed("attention", attention) | prefixed("feedforward", feedforward)
-    return dx + dxa if first else dx, g
+    return (dx + dxa if first else dx, dbias), g
 
 
 @mutant("student", EncoderBlock)
@@ -276,8 +276,8 @@ def memory_taken_for_the_target(right):
     """The memory's gradient is forgotten: the encoder learns nothing from this layer."""
 
     def backward(self, doutput, cache):
-        (dx, dmemory), g = right(self, doutput, cache)
-        return (dx, np.zeros_like(dmemory)), g
+        (dx, dmemory, dbias), g = right(self, doutput, cache)
+        return (dx, np.zeros_like(dmemory), dbias), g
 
     return backward
 
@@ -352,5 +352,74 @@ def average_taken_for_the_mean_over_everything(right):
         flat = np.full_like(probs, 1 / probs.shape[-1])
         mix = cache.attention.mix._replace(probs=flat)
         return right(self, doutput, cache._replace(attention=cache.attention._replace(mix=mix)))
+
+    return backward
+
+
+@mutant("encoder/T5 bias", Encoder)
+def shared_bias_of_the_first_layer(right):
+    """All layers read the bias, and only the first one's gradient reaches the table."""
+
+    def backward(self, doutput, cache):
+        _, g = right(self, doutput, cache)
+        undo, i = EncoderBlock.backward, self.config.num_layers
+
+        def undo_counted(block, doutput, cache):
+            nonlocal i
+            (dx, dbias), grads = undo(block, doutput, cache)
+            i -= 1
+            return (dx, dbias if i == 0 else 0 * dbias), grads
+
+        EncoderBlock.backward = undo_counted
+        try:
+            return None, g | {"relative_bias": right(self, doutput, cache)[1]["relative_bias"]}
+        finally:
+            EncoderBlock.backward = undo
+
+    return backward
+
+
+@mutant("seq2seq/T5 bias", Seq2Seq, "decode_backward")
+def shared_bias_averaged(right):
+    """The mean over the decoder's layers in the place of the sum."""
+
+    def backward(self, doutput, cache):
+        dmemory, g = right(self, doutput, cache)
+        name = "decoder.relative_bias"
+        return dmemory, g | {name: g[name] / self.config.num_decoder_layers}
+
+    return backward
+
+
+@mutant("causal LM/T5 bias", CausalLM)
+def shared_bias_read_on_both_sides(right):
+    """The table's gradient is looked up as an encoder would, keys after the query apart."""
+
+    def backward(self, dlogits, cache):
+        ids = cache.bias.lookup.ids
+        moved = cache.bias.lookup._replace(ids=np.where(ids > 0, ids - 1, ids))
+        return right(self, dlogits, cache._replace(bias=cache.bias._replace(lookup=moved)))
+
+    return backward
+
+
+@mutant("seq2seq/Shaw", MultiHeadAttention)
+def relative_tables_swapped(right):
+    """Of one shape, so that nothing but the numbers tells."""
+
+    def backward(self, doutput, cache):
+        dinput, g = right(self, doutput, cache)
+        return dinput, g | ({"rel_k": g["rel_v"], "rel_v": g["rel_k"]} if "rel_k" in g else {})
+
+    return backward
+
+
+@mutant("encoder/rotary, partial", MultiHeadAttention)
+def turned_back_in_the_other_layout(right):
+    """Forward turns neighbours, backward turns the halves."""
+
+    def backward(self, doutput, cache):
+        other = tuple(turned._replace(interleaved=False) for turned in cache.rotary)
+        return right(self, doutput, cache._replace(rotary=other))
 
     return backward

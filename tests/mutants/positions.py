@@ -167,3 +167,24 @@ def shaw_value_offset_forgotten(dctx, cache):
     farthest = len(cache.table) // 2
     row = np.clip(keys - queries, -farthest, farthest) + farthest
     return ops.shaw_value_backward(dctx, cache._replace(row=row))
+
+
+@mutant("shaw_attention")
+def shaw_attention_queries_of_the_keys_alone(dctx, dscores, cache):
+    """q asked for keys and for distances; the second way is forgotten."""
+    still = cache.key._replace(table=np.zeros_like(cache.key.table))
+    return ops.shaw_attention_backward(dctx, dscores, cache._replace(key=still))
+
+
+@mutant("shaw_attention/mask and dropout")
+def shaw_attention_probs_of_the_values_alone(dctx, dscores, cache):
+    """The probabilities weighed values and distances; the second way is forgotten."""
+    still = cache.value._replace(table=np.zeros_like(cache.value.table))
+    return ops.shaw_attention_backward(dctx, dscores, cache._replace(value=still))
+
+
+@mutant("shaw_attention")
+def shaw_attention_tables_swapped(dctx, dscores, cache):
+    """Of one shape, so that nothing but the numbers tells."""
+    dq, dk, dv, drel_k, drel_v = ops.shaw_attention_backward(dctx, dscores, cache)
+    return dq, dk, dv, drel_v, drel_k

@@ -193,3 +193,27 @@ def test_shaw_value_against_autograd(offset):
     close(ctx, expected)
     for ours, theirs in zip(ops.shaw_value_backward(dctx, cache), grads, strict=True):
         close(ours, theirs)
+
+
+@pytest.mark.parametrize("offset", [0, 3])
+def test_shaw_attention_against_autograd(offset):
+    """Equations 3 to 5 as they stand: a key and a value for every pair."""
+    arrays = normal(13, B, H, T, K), normal(14, B, H, S, K), normal(15, B, H, S, K)
+    arrays += normal(16, I, K), normal(17, I, K)
+    dctx, dscores = normal(18, B, H, T, K), normal(19, B, H, T, S)
+    keep = np.arange(S) < np.array([3, S])[:, None, None, None]
+    leaves = [torch.tensor(a, requires_grad=True) for a in arrays]
+    distance = torch.arange(S) - torch.arange(offset, offset + T)[:, None]
+    row = distance.clamp(-(I // 2), I // 2) + I // 2
+    keys = leaves[1][:, :, None] + leaves[3][row]  # (B, H, T, S, K)
+    values = leaves[2][:, :, None] + leaves[4][row]
+    scores = torch.einsum("bhtk,bhtsk->bhts", leaves[0], keys) / K**0.5
+    probs = scores.masked_fill(torch.tensor(~keep), -torch.inf).softmax(-1)
+    ctx = torch.einsum("bhts,bhtsk->bhtk", probs, values)
+    grads = torch.autograd.grad((ctx, scores), leaves, (torch.tensor(dctx), torch.tensor(dscores)))
+    found, found_scores, cache = ops.shaw_attention_forward(*arrays, keep, offset=offset)
+    close(found, ctx)
+    close(found_scores, scores)
+    ours = ops.shaw_attention_backward(dctx, dscores, cache)
+    for own, theirs in zip(ours, grads, strict=True):
+        close(own, theirs)

@@ -10,6 +10,11 @@ from npformer.ops.positions.shaw import (
     shaw_value_backward,
     shaw_value_forward,
 )
+from npformer.ops.positions.shaw_attention import (
+    ShawAttentionCache,
+    shaw_attention_backward,
+    shaw_attention_forward,
+)
 from npformer.ops.positions.sinusoidal import (
     SinusoidalCache,
     sinusoidal_backward,
@@ -25,6 +30,7 @@ from npformer.ops.positions.t5 import (
 
 __all__ = [
     "RotaryCache",
+    "ShawAttentionCache",
     "ShawKeyCache",
     "ShawValueCache",
     "SinusoidalCache",
@@ -34,6 +40,8 @@ __all__ = [
     "relative_bucket",
     "rotary_backward",
     "rotary_forward",
+    "shaw_attention_backward",
+    "shaw_attention_forward",
     "shaw_key_backward",
     "shaw_key_forward",
     "shaw_value_backward",

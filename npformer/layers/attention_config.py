@@ -1,0 +1,116 @@
+"""The sizes and options of attention, each one consumed or refused."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from npformer.checks import InputError, check_fraction, check_positive
+from npformer.layers.config import Config, check_sizes
+from npformer.ops.positions.t5 import relative_bucket
+
+ATTENTIONS = ("softmax", "average")
+ROTARY_LAYOUTS = ("half-split", "interleaved")
+# The relative positions, each with the fields that mean something with it alone.
+RELATIVE: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "rotary": ("rotary_layout", "rotary_size"),
+    "alibi": (),
+    "shaw": ("relative_clip",),
+    "t5": ("num_buckets", "max_distance"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionConfig(Config):
+    """Sizes of `MultiHeadAttention`."""
+
+    d_model: int
+    num_heads: int
+    attention_dropout: float = 0.0  # on the probabilities
+    initializer_range: float = 0.02  # standard deviation of the initial weights
+    attention: str = "softmax"  # or "average": every kept value counts the same
+    attention_scale: float | None = None  # c of the scores; None means 1/sqrt(K)
+    relative: str = "none"  # positions in self-attention: "rotary", "alibi", "shaw" or "t5"
+    rotary_layout: str = "half-split"  # or "interleaved": which features make a plane
+    rotary_size: int | None = None  # R, the features of a head that turn; None means all
+    relative_clip: int = 16  # k, Shaw's farthest distance with a vector of its own
+    num_buckets: int = 32  # T5's rows
+    max_distance: int = 128  # from which on all is T5's last bucket
+
+    def __post_init__(self) -> None:
+        check_sizes(d_model=self.d_model, num_heads=self.num_heads)
+        if self.d_model % self.num_heads:
+            raise InputError(
+                f"d_model: got {self.d_model}, expected a multiple of num_heads = {self.num_heads}"
+            )
+        _check_choice("attention", self.attention, ATTENTIONS)
+        _check_choice("relative", self.relative, RELATIVE)
+        if self.attention == "average" and self.relative != "none":
+            raise InputError(
+                f"relative: got {self.relative!r}, expected 'none' with attention='average', "
+                "whose weights know no positions"
+            )
+        if self.attention_scale is not None:
+            check_positive("attention_scale", self.attention_scale)
+            if self.attention == "average":
+                raise InputError(
+                    f"attention_scale: got {self.attention_scale}, expected None with "
+                    "attention='average', which has no scores"
+                )
+        self._check_owners()
+        if self.relative == "rotary":
+            self._check_rotary()
+        elif self.relative == "shaw":
+            check_sizes(relative_clip=self.relative_clip)
+        elif self.relative == "t5":
+            check_sizes(num_buckets=self.num_buckets, max_distance=self.max_distance)
+            for bidirectional in (True, False):
+                relative_bucket(
+                    np.zeros(0, int),
+                    num_buckets=self.num_buckets,
+                    max_distance=self.max_distance,
+                    bidirectional=bidirectional,
+                )
+        check_fraction("attention_dropout", self.attention_dropout)
+        check_positive("initializer_range", self.initializer_range)
+        super().__post_init__()
+
+    def _check_owners(self) -> None:
+        """Refuse an option of relative positions that are not the chosen ones."""
+        default = {f.name: f.default for f in fields(AttentionConfig)}
+        for owner, names in RELATIVE.items():
+            for name in names:
+                value = getattr(self, name)
+                if owner != self.relative and value != default[name]:
+                    raise InputError(
+                        f"{name}: got {value!r}, expected {default[name]!r} without "
+                        f"relative={owner!r}"
+                    )
+
+    def _check_rotary(self) -> None:
+        _check_choice("rotary_layout", self.rotary_layout, ROTARY_LAYOUTS)
+        size = self.rotary_size
+        if size is None:
+            if self.head_size % 2:
+                raise InputError(
+                    f"d_model: got {self.d_model}, expected d_model / num_heads even with rotary "
+                    f"positions, which turn pairs of features (here it is {self.head_size})"
+                )
+        else:
+            check_sizes(rotary_size=size)
+            if size % 2 or size > self.head_size:
+                raise InputError(
+                    f"rotary_size: got {size}, expected an even number up to d_model / num_heads "
+                    f"= {self.head_size}"
+                )
+
+    @property
+    def head_size(self) -> int:
+        """K = D / H."""
+        return self.d_model // self.num_heads
+
+
+def _check_choice(name: str, value: str, choices: Collection[str]) -> None:
+    if value not in choices:
+        raise InputError(f"{name}: got {value!r}, expected one of {', '.join(choices)}")
