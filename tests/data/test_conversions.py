@@ -38,6 +38,12 @@ def test_splits_share_no_value_and_no_pair_comes_twice() -> None:
     assert len(set(task.train.sources)) == 3000
 
 
+def test_dev_has_no_small_number() -> None:
+    task = generate_conversions(train=3000, dev=300, test=1, seed=5)
+    smallest = [min(int(t) for t in s.targets if "-" not in t) for s in (task.train, task.dev)]
+    assert smallest[0] < 10 <= 100 <= smallest[1]
+
+
 def test_dates_are_dates_and_half_the_pairs() -> None:
     targets = generate_conversions(train=400, dev=1, test=1, seed=1).train.targets
     dates = [t for t in targets if "-" in t]
