@@ -23,3 +23,8 @@ def part(params: Mapping[str, FloatArray], prefix: str) -> Params:
 def prefixed(prefix: str, params: Mapping[str, FloatArray]) -> Params:
     """Return the same arrays with ``prefix.`` before every name; undoes `part`."""
     return {f"{prefix}.{name}": a for name, a in params.items()}
+
+
+def given(grads: Mapping[str, Any]) -> Params:
+    """Return the gradients that are not None: a map without a bias has none for it."""
+    return {name: g for name, g in grads.items() if g is not None}

@@ -116,6 +116,7 @@ def _maps() -> list[PairCase]:
         _case("layernorm/eps", {**row, "gamma": "D", "beta": "D"}, eps=0.3),
         _case("rmsnorm", {**row, "gamma": "D"}),
         _case("rmsnorm/eps", {**row, "gamma": "D"}, eps=0.3),
+        _case("gate", {"gate": "BTF", "x": "BTF"}),
         _case("dropout", row, p_drop=0.3, dropout=True),
         _case("dropout/off", row, p_drop=0.3, rng=None),
         _case("embedding", {"table": "VD"}, {"ids": (repeated, "BT")}),
@@ -129,6 +130,7 @@ def _positions() -> list[PairCase]:
     few: dict[str, Any] = {"num_buckets": SIZES["R"], "max_distance": 6, **lengths}
     return [
         _case("sinusoidal", {"x": "BTD"}),
+        _case("sinusoidal/half-split", {"x": "BTD"}, interleaved=False),
         _case("rotary", x),
         _case("rotary/interleaved", x, interleaved=True),
         _case("rotary/partial", x, {"positions": (scattered, "BT")}, base=100.0, rotary_dim=4),
@@ -152,6 +154,13 @@ def _positions() -> list[PairCase]:
         ),
         _case("shaw_value", {"probs": "BHTS", "table": "IK"}),
         _case("shaw_value/offset", {"probs": "BHTS", "table": "IK"}, offset=3),
+        _case("disentangled_bias", {"q": "BHTK", "k": "BHSK", "q_r": "HRK", "k_r": "HRK"}),
+        _case(
+            "disentangled_bias/offset",
+            {"q": "BHTK", "k": "BHSK", "q_r": "HOK", "k_r": "HOK"},
+            offset=3,
+            scale=0.7,
+        ),
     ]
 
 
@@ -174,6 +183,7 @@ def _attentions() -> list[PairCase]:
     return [
         _case("attention_scores", {"q": "BHTK", "k": "BHSK"}),
         _case("attention_scores/bias", {"q": "BHTK", "k": "BHSK", "bias": "1HTS"}, scale=0.7),
+        _case("repeat_heads", {"x": "BHSK"}, num_heads=9),
         _case("attention_mix", {"probs": "BHTS", "v": "BHSK"}),
         _case("attention", qkv, reduced="S"),
         _case(

@@ -18,6 +18,35 @@ SEGMENTS = np.array([[0, 0, 1, 1], [0, 1, 1, 1]])
 SOURCE = np.array([[2, 6, 6, 0, 9], [4, 1, 10, 2, 8]])
 SOURCE_KEEP = np.array([[True, True, True, False, False], [False, True, True, True, True]])
 T5: dict[str, Any] = {"num_buckets": 8, "max_distance": 5}
+DEBERTA: dict[str, Any] = {"relative": "deberta", "relative_clip": 2}
+AS_T5: dict[str, Any] = {
+    **T5,
+    "relative": "t5",
+    "positions": "none",
+    "attention_scale": 1.0,
+    "norm": "rms",
+    "norm_first": True,
+    "use_bias": False,
+    "shared_embeddings": True,
+    "scale_embeddings": False,
+    "scale_output": True,
+}
+AS_MARIAN: dict[str, Any] = {
+    "sinusoidal_layout": "half-split",
+    "activation": "silu",
+    "shared_embeddings": True,
+}
+AS_LLAMA: dict[str, Any] = {
+    "relative": "rotary",
+    "positions": "none",
+    "norm": "rms",
+    "use_bias": False,
+    "activation": "silu",
+    "gated": True,
+    "num_heads": 9,
+    "num_kv_heads": 3,
+    "d_model": 36,
+}
 TARGET_KEEP = np.array([[False, True, True, True], [True, True, True, False]])
 
 
@@ -57,6 +86,15 @@ def model_cases() -> list[ModelCase]:
         _causal_lm("causal LM/T5 bias", relative="t5", attention_scale=1.0, **T5),
         _causal_lm("causal LM/Shaw", relative="shaw", relative_clip=2, positions="none"),
         _seq2seq("seq2seq/average", {}, attention="average"),
+        _case("encoder/DeBERTa", SequenceClassifier, scores, positions="none", **DEBERTA),
+        _seq2seq("seq2seq/DeBERTa", scores, positions="none", **DEBERTA),
+        _causal_lm("causal LM/DeBERTa", positions="none", **DEBERTA),
+        _case("encoder/sinusoidal", SequenceClassifier, scores, positions="sinusoidal"),
+        _case("encoder/no biases", SequenceClassifier, scores, use_bias=False, norm="rms"),
+        _seq2seq("seq2seq/as T5", scores, **AS_T5),
+        _seq2seq("seq2seq/as Marian", scores, **AS_MARIAN),
+        _causal_lm("causal LM/as Llama", **AS_LLAMA),
+        _causal_lm("causal LM/one head of keys", num_kv_heads=1, gated=True),
         _causal_lm("causal LM/post-LN", norm_first=False, positions="sinusoidal"),
     ]
 
@@ -99,10 +137,8 @@ def _seq2seq(name: str, options: dict[str, Any], **config: Any) -> ModelCase:
     }
     rng = np.random.default_rng(list(name.encode()))
     model = Seq2Seq.init(Seq2SeqConfig(**(sizes | config)), rng, np.float64)
-    # Turned by its position, a key bias is another one at every key, and the softmax sees that.
-    felt = [".attention.b_k", "self_attention.b_k"] if model.config.relative == "rotary" else []
-    felt += ["cross_attention.b_k"] if options else []
-    silent = [n for n in model.params if n.endswith(".b_k") and not n.endswith(tuple(felt))]
+    felt = ("cross_attention.b_k",) if options else ()
+    silent = [n for n in _silent(model) if not n.endswith(felt)]
     # The target's ids stay below the smaller vocabulary.
     inputs = (SOURCE, np.minimum(IDS, SIZES["R"] - 1), SOURCE_KEEP, TARGET_KEEP)
     return ModelCase(name, model, inputs, options, zero=tuple(silent), dropout=True)
@@ -122,5 +158,16 @@ def _causal_lm(name: str, **config: Any) -> ModelCase:
     }
     rng = np.random.default_rng(list(name.encode()))
     model = CausalLM.init(CausalLMConfig(**(sizes | config)), rng, np.float64)
-    silent = tuple(n for n in model.params if n.endswith(".b_k"))
-    return ModelCase(name, model, (IDS, TARGET_KEEP), zero=silent, dropout=True)
+    inputs = (IDS, TARGET_KEEP)
+    return ModelCase(name, model, inputs, zero=tuple(_silent(model)), dropout=True)
+
+
+def _silent(model: Seq2Seq | CausalLM) -> list[str]:
+    """Name the biases that shift a whole row of scores, which the softmax does not see.
+
+    Turned by its position a key bias is another one at every key, and so it is if distances
+    ask for keys; then it is the bias of the distances' answers that shifts a row.
+    """
+    moved = {"rotary": (), "deberta": ("b_kr",)}.get(model.config.relative, ("b_k",))
+    ends = [f".{last}" for last in moved] + ["cross_attention.b_k"]
+    return [name for name in model.params if name.endswith(tuple(ends))]

@@ -1,7 +1,7 @@
 """Multi-head attention: four affine maps around attention, the plain or the blockwise one."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -9,26 +9,21 @@ from numpy.typing import DTypeLike
 from npformer.checks import InputError, check_keep, check_shape
 from npformer.layers.attention_config import AttentionConfig
 from npformer.layers.init import normal
-from npformer.ops.attention import AttentionCache, attention_backward, attention_forward
-from npformer.ops.blockwise_attention import (
-    BlockwiseAttentionCache,
-    blockwise_attention_backward,
-    blockwise_attention_forward,
+from npformer.layers.relative_attention import (
+    RelativeAttentionCache,
+    relative_attention_backward,
+    relative_attention_forward,
+    turn,
+)
+from npformer.ops.blockwise_attention import BlockwiseAttentionCache
+from npformer.ops.grouped_heads import (
+    RepeatHeadsCache,
+    repeat_heads_backward,
+    repeat_heads_forward,
 )
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
-from npformer.ops.positions.alibi import alibi_bias
-from npformer.ops.positions.rotary import RotaryCache, rotary_backward, rotary_forward
-from npformer.ops.positions.shaw_attention import (
-    ShawAttentionCache,
-    shaw_attention_backward,
-    shaw_attention_forward,
-)
-from npformer.types import BoolArray, FloatArray, Params
-
-# T S from which on attention goes block by block if nobody asks for its scores. Here both take the
-# same time, with a tenth of the memory; at twice the length, on four sequences, half the time. At
-# 512 x 512 blocks cost a tenth (`python -m benchmarks.long_sequences`, with and without --keep).
-BLOCKWISE_FROM = 1024 * 1024
+from npformer.ops.positions.rotary import RotaryCache, rotary_backward
+from npformer.types import BoolArray, FloatArray, Params, given
 
 
 class AttentionOutput(NamedTuple):
@@ -44,10 +39,11 @@ class MultiHeadAttentionCache(NamedTuple):
     q: LinearCache | None  # None: an average has no queries and no keys
     k: LinearCache | None
     v: LinearCache
-    attention: AttentionCache | BlockwiseAttentionCache | ShawAttentionCache
+    rotary: tuple[RotaryCache, RotaryCache] | None  # of q and k
+    groups: tuple[RepeatHeadsCache, RepeatHeadsCache] | None  # of k and v
+    attention: RelativeAttentionCache
     o: LinearCache
     cross: bool  # keys and values came from a memory
-    rotary: tuple[RotaryCache, RotaryCache] | None  # of q and k
 
 
 @dataclass(frozen=True)
@@ -59,13 +55,16 @@ class MultiHeadAttention:
               q = x w_q + b_q, \quad k = m w_k + b_k, \quad v = m w_v + b_v
 
     where m is x itself (self-attention) or another sequence, the memory (cross-attention),
-    and head h owns columns hK to (h+1)K of q, k and v. Self-attention may know relative
-    positions (``relative``), cross-attention never does:
+    and head h owns columns hK to (h+1)K of q, k and v. With ``num_kv_heads`` = G < H there are G
+    heads of keys and values, each read by H/G heads of queries. Self-attention may know
+    relative positions (``relative``), cross-attention never does:
 
     - "rotary" turns q and k of each head;
     - "alibi" adds a bias that grows with the distance, the same on both sides;
     - "shaw" adds to each key and each value a learned vector of its distance;
-    - "t5" adds the ``bias`` that it is given: all layers share it, so the model looks it up.
+    - "t5" adds the bias ``shared``, which the model looks up once for all layers;
+    - "deberta" lets queries ask for distances and distances for keys: their vectors are the
+      model's table ``shared`` under two maps of this layer.
 
     With ``attention="average"`` there are no queries and no keys: all scores are 0, so the softmax
     weighs every value alike that may be attended to. What a model scores with it is what it
@@ -75,9 +74,10 @@ class MultiHeadAttention:
     ----------
     config : AttentionConfig
     params : dict
-        ``w_q, w_k, w_v, w_o`` of shape (D, D), ``b_q, b_k, b_v, b_o`` of shape (D,); an
-        average has those of v and o only. Shaw's self-attention has ``rel_k`` and ``rel_v`` of
-        shape (2k + 1, K), k = ``relative_clip``.
+        ``w_q, w_o`` of shape (D, D), ``w_k, w_v`` (D, G K), and unless ``use_bias`` is off
+        ``b_q, b_k, b_v, b_o``; an average has those of v and o only. Shaw's self-attention has
+        ``rel_k`` and ``rel_v`` of shape (2k + 1, K), k = ``relative_clip``; DeBERTa's has
+        ``w_qr`` and ``w_kr`` (D, D) with ``b_qr`` and ``b_kr``.
 
     References
     ----------
@@ -99,13 +99,19 @@ class MultiHeadAttention:
         *,
         cross: bool = False,
     ) -> Self:
-        """Draw weights; biases start at zero. ``cross``: for cross-attention, without tables."""
+        """Draw weights; biases start at zero. ``cross``: for cross-attention, without positions."""
         params: Params = {}
-        for name in "vo" if config.attention == "average" else "qkvo":
-            params[f"w_{name}"] = normal(
-                rng, config.d_model, config.d_model, std=config.initializer_range, dtype=dtype
-            )
-            params[f"b_{name}"] = np.zeros(config.d_model, dtype)
+        widths = {name: config.d_model for name in ("q", "k", "v", "o")}
+        widths["k"] = widths["v"] = config.kv_heads * config.head_size
+        if config.attention == "average":
+            del widths["q"], widths["k"]
+        if config.relative == "deberta" and not cross:
+            widths |= {"qr": config.d_model, "kr": config.d_model}
+        for name, width in widths.items():
+            shape = config.d_model, width
+            params[f"w_{name}"] = normal(rng, *shape, std=config.initializer_range, dtype=dtype)
+            if config.use_bias:
+                params[f"b_{name}"] = np.zeros(width, dtype)
         if config.relative == "shaw" and not cross:
             for name in ("rel_k", "rel_v"):
                 shape = 2 * config.relative_clip + 1, config.head_size
@@ -117,7 +123,7 @@ class MultiHeadAttention:
         x: FloatArray,
         memory: FloatArray | None = None,
         keep: BoolArray | None = None,
-        bias: FloatArray | None = None,
+        shared: FloatArray | None = None,
         *,
         rng: np.random.Generator | None = None,
         output_scores: bool = False,
@@ -130,14 +136,15 @@ class MultiHeadAttention:
         memory : ndarray of shape (B, S, D), optional
         keep : boolean ndarray of shape (B, S), or of four axes broadcasting to (B, H, T, S)
             True = may be attended to.
-        bias : ndarray that broadcasts to (B, H, T, T), optional
-            T5's, which its self-attention must have and no other attention may.
+        shared : ndarray, optional
+            What all layers share and self-attention must have then: T5's bias, which broadcasts
+            to (B, H, T, T), or DeBERTa's table (2k, D). No other attention may have one.
         rng : numpy.random.Generator, optional
             None means no dropout.
         output_scores : bool
             Keep the scores before the mask; plain training does not need them. Without them a
-            long sequence is attended to block by block (not with Shaw's positions): the same
-            result to rounding, but dropout draws other masks.
+            long sequence is attended to block by block (not with Shaw's or DeBERTa's positions):
+            the same result to rounding, but dropout draws other masks.
 
         Returns
         -------
@@ -147,51 +154,49 @@ class MultiHeadAttention:
         Raises
         ------
         InputError
-            If the shapes do not fit, ``keep`` is not boolean, or a bias or memory is given that
-            these relative positions have no place for.
+            If the shapes do not fit, ``keep`` is not boolean, or something shared or a memory
+            is given that these relative positions have no place for.
         """
-        p, num_heads = self.params, self.config.num_heads
+        p, num_heads, kv_heads = self.params, self.config.num_heads, self.config.kv_heads
         check_shape("x", x, ("B", "T", self.config.d_model))
         source = x if memory is None else memory
         check_shape("memory", source, (len(x), "S", self.config.d_model))
+        relative = _relative_of(self, cross=memory is not None, shared=shared)
         q_cache, k_cache = None, None
         if self.config.attention == "average":
             q = no_scores(x, num_heads)  # (B, H, T, 1)
-            k = no_scores(source, num_heads)  # (B, H, S, 1)
+            k = no_scores(source, kv_heads)  # (B, G, S, 1)
         else:
-            q, q_cache = linear_forward(x, p["w_q"], p["b_q"])
-            k, k_cache = linear_forward(source, p["w_k"], p["b_k"])
+            q, q_cache = linear_forward(x, p["w_q"], p.get("b_q"))
+            k, k_cache = linear_forward(source, p["w_k"], p.get("b_k"))
             q = split_heads(q, num_heads)  # (B, H, T, K)
-            k = split_heads(k, num_heads)  # (B, H, S, K)
-        v, v_cache = linear_forward(source, p["w_v"], p["b_v"])
-        v = split_heads(v, num_heads)  # (B, H, S, K)
-        relative = _relative_of(self, cross=memory is not None, bias=bias)
-        rotary = None
+            k = split_heads(k, kv_heads)  # (B, G, S, K)
+        v, v_cache = linear_forward(source, p["w_v"], p.get("b_v"))
+        v = split_heads(v, kv_heads)  # (B, G, S, K)
+        rotary, groups = None, None
         if relative == "rotary":
             q, turned_q = turn(self.config, q, 0)
             k, turned_k = turn(self.config, k, 0)
             rotary = turned_q, turned_k
-        elif relative == "alibi":
-            length = x.shape[1]
-            bias = alibi_bias(num_heads, length, length, symmetric=True, dtype=x.dtype)
-        keep = expand_keep(keep, source)
-        scale, p_drop = self.config.attention_scale, self.config.attention_dropout
-        attention_cache: AttentionCache | BlockwiseAttentionCache | ShawAttentionCache
-        if relative == "shaw":
-            ctx, scores, attention_cache = shaw_attention_forward(
-                q, k, v, p["rel_k"], p["rel_v"], keep, scale=scale, p_drop=p_drop, rng=rng
-            )
-        elif output_scores or x.shape[1] * source.shape[1] < BLOCKWISE_FROM:
-            ctx, scores, attention_cache = attention_forward(
-                q, k, v, keep, bias, scale=scale, p_drop=p_drop, rng=rng
-            )
-        else:
-            ctx, attention_cache = blockwise_attention_forward(
-                q, k, v, keep, bias, scale=scale, p_drop=p_drop, rng=rng
-            )
-        y, o_cache = linear_forward(join_heads(ctx), p["w_o"], p["b_o"])
+        if kv_heads != num_heads:
+            k, repeated_k = repeat_heads_forward(k, num_heads)  # (B, H, S, K)
+            v, repeated_v = repeat_heads_forward(v, num_heads)  # (B, H, S, K)
+            groups = repeated_k, repeated_v
+        ctx, scores, attention = relative_attention_forward(
+            self.config,
+            p,
+            q,
+            k,
+            v,
+            expand_keep(keep, source),
+            shared,
+            relative=relative,
+            rng=rng,
+            output_scores=output_scores,
+        )
+        y, o_cache = linear_forward(join_heads(ctx), p["w_o"], p.get("b_o"))
         cache = MultiHeadAttentionCache(
-            q_cache, k_cache, v_cache, attention_cache, o_cache, memory is not None, rotary
+            q_cache, k_cache, v_cache, rotary, groups, attention, o_cache, memory is not None
         )
         return AttentionOutput(y, scores if output_scores else None), cache
 
@@ -211,8 +216,8 @@ class MultiHeadAttention:
         Returns
         -------
         dinput : tuple
-            dx of shape (B, T, D), dmemory of shape (B, S, D) or None without a memory, and dbias
-            of the shape of the bias or None without one.
+            dx of shape (B, T, D), dmemory of shape (B, S, D) or None without a memory, and
+            dshared of the shape of ``shared`` or None without.
         grads : dict
             With the keys and shapes of ``params``.
 
@@ -221,21 +226,18 @@ class MultiHeadAttention:
         InputError
             If there is a cotangent of scores that a long sequence never had.
         """
-        num_heads = self.config.num_heads
-        g: Params = {}
-        dctx, g["w_o"], g["b_o"] = linear_backward(doutput.y, cache.o)
-        dctx = split_heads(dctx, num_heads)  # (B, H, T, K)
-        dbias = None
-        if isinstance(cache.attention, ShawAttentionCache):
-            dq, dk, dv, g["rel_k"], g["rel_v"] = shaw_attention_backward(
-                dctx, doutput.scores, cache.attention
-            )
-        elif isinstance(cache.attention, AttentionCache):
-            dq, dk, dv, dbias = attention_backward(dctx, doutput.scores, cache.attention)
-        elif doutput.scores is None:
-            dq, dk, dv, dbias = blockwise_attention_backward(dctx, cache.attention)
-        else:
+        if doutput.scores is not None and isinstance(cache.attention, BlockwiseAttentionCache):
             raise InputError("scores: got a cotangent, expected None without output_scores=True")
+        g: dict[str, Any] = {}
+        dctx, g["w_o"], g["b_o"] = linear_backward(doutput.y, cache.o)
+        dctx = split_heads(dctx, self.config.num_heads)  # (B, H, T, K)
+        dq, dk, dv, dshared, position_grads = relative_attention_backward(
+            self.config, dctx, doutput.scores, cache.attention
+        )
+        g |= position_grads
+        if cache.groups is not None:
+            dv = repeat_heads_backward(dv, cache.groups[1])  # (B, G, S, K)
+            dk = repeat_heads_backward(dk, cache.groups[0])  # (B, G, S, K)
         if cache.rotary is not None:
             dk = rotary_backward(dk, cache.rotary[1])
             dq = rotary_backward(dq, cache.rotary[0])
@@ -247,26 +249,24 @@ class MultiHeadAttention:
             dx, g["w_q"], g["b_q"] = linear_backward(join_heads(dq), cache.q)
             dsource = dsource + dk_source
         if cache.cross:
-            return (dx, dsource, None), g
-        if self.config.relative != "t5":
-            dbias = None  # ALiBi's is a constant
-        return (dx + dsource, None, dbias), g
+            return (dx, dsource, None), given(g)
+        return (dx + dsource, None, dshared), given(g)
 
 
 def project_keys(
     attention: MultiHeadAttention, source: FloatArray, first: int | None = None
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the keys and values (B, H, S, K) of a source (B, S, D): what a KV cache keeps.
+    """Return the keys and values (B, G, S, K) of a source (B, S, D): what a KV cache keeps.
 
     ``first`` is the position of the first one in self-attention, None in cross-attention.
     """
-    p, num_heads = attention.params, attention.config.num_heads
-    v, _ = linear_forward(source, p["w_v"], p["b_v"])
-    v = split_heads(v, num_heads)  # (B, H, S, K)
+    p, kv_heads = attention.params, attention.config.kv_heads
+    v, _ = linear_forward(source, p["w_v"], p.get("b_v"))
+    v = split_heads(v, kv_heads)  # (B, G, S, K)
     if attention.config.attention == "average":
-        return no_scores(source, num_heads), v
-    k, _ = linear_forward(source, p["w_k"], p["b_k"])
-    k = split_heads(k, num_heads)  # (B, H, S, K)
+        return no_scores(source, kv_heads), v
+    k, _ = linear_forward(source, p["w_k"], p.get("b_k"))
+    k = split_heads(k, kv_heads)  # (B, G, S, K)
     if first is not None and attention.config.relative == "rotary":
         k, _ = turn(attention.config, k, first)
     return k, v
@@ -278,58 +278,46 @@ def attend_to(
     keys: tuple[FloatArray, FloatArray],
     keep: BoolArray | None = None,
     first: int | None = None,
-    bias: FloatArray | None = None,
+    shared: FloatArray | None = None,
 ) -> FloatArray:
     """Attend from x (B, T, D) to keys and values that are there already; no backward.
 
     ``first`` is the position of x's first token in self-attention, None in cross-attention;
-    ``bias`` is T5's, of these queries and keys.
+    ``shared`` is T5's bias of these queries and keys, or DeBERTa's table.
     """
-    p, num_heads = attention.params, attention.config.num_heads
-    k, v = keys
-    if attention.config.attention == "average":
-        q = no_scores(x, num_heads)  # (B, H, T, 1)
+    p, config = attention.params, attention.config
+    k, v = keys  # (B, G, S, K)
+    relative = _relative_of(attention, cross=first is None, shared=shared)
+    if config.attention == "average":
+        q = no_scores(x, config.num_heads)  # (B, H, T, 1)
     else:
-        q, _ = linear_forward(x, p["w_q"], p["b_q"])
-        q = split_heads(q, num_heads)  # (B, H, T, K)
-    relative = _relative_of(attention, cross=first is None, bias=bias)
-    offset, scale = first or 0, attention.config.attention_scale
-    if relative == "shaw":
-        tables = p["rel_k"], p["rel_v"]
-        ctx, _, _ = shaw_attention_forward(q, k, v, *tables, keep, offset=offset, scale=scale)
-    else:
-        if relative == "rotary":
-            q, _ = turn(attention.config, q, offset)
-        elif relative == "alibi":
-            lengths = q.shape[2], k.shape[2]
-            bias = alibi_bias(num_heads, *lengths, offset=offset, symmetric=True, dtype=x.dtype)
-        ctx, _, _ = attention_forward(q, k, v, keep, bias, scale=scale)  # (B, H, T, K)
-    y, _ = linear_forward(join_heads(ctx), p["w_o"], p["b_o"])  # (B, T, D)
+        q, _ = linear_forward(x, p["w_q"], p.get("b_q"))
+        q = split_heads(q, config.num_heads)  # (B, H, T, K)
+    offset = first or 0
+    if relative == "rotary":
+        q, _ = turn(config, q, offset)
+    if config.kv_heads != config.num_heads:
+        k, _ = repeat_heads_forward(k, config.num_heads)  # (B, H, S, K)
+        v, _ = repeat_heads_forward(v, config.num_heads)  # (B, H, S, K)
+    ctx, _, _ = relative_attention_forward(
+        config, p, q, k, v, keep, shared, relative=relative, offset=offset
+    )  # (B, H, T, K)
+    y, _ = linear_forward(join_heads(ctx), p["w_o"], p.get("b_o"))  # (B, T, D)
     return y
 
 
-def turn(config: AttentionConfig, x: FloatArray, first: int) -> tuple[FloatArray, RotaryCache]:
-    """Apply rotary positions from ``first`` on to queries or keys (B, H, T, K)."""
-    return rotary_forward(
-        x,
-        np.arange(first, first + x.shape[2]),
-        rotary_dim=config.rotary_size,
-        interleaved=config.rotary_layout == "interleaved",
-    )
-
-
-def _relative_of(attention: MultiHeadAttention, *, cross: bool, bias: FloatArray | None) -> str:
-    """Return the relative positions in force, "none" in cross-attention, or refuse the bias."""
+def _relative_of(attention: MultiHeadAttention, *, cross: bool, shared: FloatArray | None) -> str:
+    """Return the relative positions in force, "none" in cross-attention, or refuse ``shared``."""
     relative = "none" if cross else attention.config.relative
-    if (bias is not None) != (relative == "t5"):
+    if (shared is not None) != (relative in ("t5", "deberta")):
         raise InputError(
-            f"bias: got {'None' if bias is None else 'an array'}, expected one in "
-            "self-attention with relative='t5' and there alone"
+            f"shared: got {'None' if shared is None else 'an array'}, expected one in "
+            "self-attention with relative='t5' or 'deberta' and there alone"
         )
-    if cross and "rel_k" in attention.params:
+    if cross and {"rel_k", "w_kr"} & attention.params.keys():
         raise InputError(
-            "memory: got an array, expected None with the tables rel_k and rel_v, which are for "
-            "self-attention (init leaves them out with cross=True)"
+            "memory: got an array, expected None with the arrays of relative positions, which are "
+            "for self-attention (init leaves them out with cross=True)"
         )
     return relative
 

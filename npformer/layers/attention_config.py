@@ -1,12 +1,11 @@
 """The sizes and options of attention, each one consumed or refused."""
 
-from collections.abc import Collection
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from npformer.checks import InputError, check_fraction, check_positive
-from npformer.layers.config import Config, check_sizes
+from npformer.layers.config import Config, check_choice, check_sizes
 from npformer.ops.positions.t5 import relative_bucket
 
 ATTENTIONS = ("softmax", "average")
@@ -18,6 +17,7 @@ RELATIVE: dict[str, tuple[str, ...]] = {
     "alibi": (),
     "shaw": ("relative_clip",),
     "t5": ("num_buckets", "max_distance"),
+    "deberta": ("relative_clip",),
 }
 
 
@@ -27,14 +27,16 @@ class AttentionConfig(Config):
 
     d_model: int
     num_heads: int
+    num_kv_heads: int | None = None  # G, heads of keys and values; None means H
+    use_bias: bool = True  # of the affine maps
     attention_dropout: float = 0.0  # on the probabilities
     initializer_range: float = 0.02  # standard deviation of the initial weights
     attention: str = "softmax"  # or "average": every kept value counts the same
-    attention_scale: float | None = None  # c of the scores; None means 1/sqrt(K)
-    relative: str = "none"  # positions in self-attention: "rotary", "alibi", "shaw" or "t5"
+    attention_scale: float | None = None  # c of the scores; None means 1/sqrt(K), DeBERTa's 3K
+    relative: str = "none"  # positions in self-attention, a name of RELATIVE
     rotary_layout: str = "half-split"  # or "interleaved": which features make a plane
     rotary_size: int | None = None  # R, the features of a head that turn; None means all
-    relative_clip: int = 16  # k, Shaw's farthest distance with a vector of its own
+    relative_clip: int = 16  # k, the farthest distance with a vector of its own
     num_buckets: int = 32  # T5's rows
     max_distance: int = 128  # from which on all is T5's last bucket
 
@@ -44,8 +46,15 @@ class AttentionConfig(Config):
             raise InputError(
                 f"d_model: got {self.d_model}, expected a multiple of num_heads = {self.num_heads}"
             )
-        _check_choice("attention", self.attention, ATTENTIONS)
-        _check_choice("relative", self.relative, RELATIVE)
+        if self.num_kv_heads is not None:
+            check_sizes(num_kv_heads=self.num_kv_heads)
+            if self.num_heads % self.num_kv_heads:
+                raise InputError(
+                    f"num_kv_heads: got {self.num_kv_heads}, expected a divisor of num_heads = "
+                    f"{self.num_heads}"
+                )
+        check_choice("attention", self.attention, ATTENTIONS)
+        check_choice("relative", self.relative, RELATIVE)
         if self.attention == "average" and self.relative != "none":
             raise InputError(
                 f"relative: got {self.relative!r}, expected 'none' with attention='average', "
@@ -61,7 +70,7 @@ class AttentionConfig(Config):
         self._check_owners()
         if self.relative == "rotary":
             self._check_rotary()
-        elif self.relative == "shaw":
+        elif self.relative in ("shaw", "deberta"):
             check_sizes(relative_clip=self.relative_clip)
         elif self.relative == "t5":
             check_sizes(num_buckets=self.num_buckets, max_distance=self.max_distance)
@@ -80,16 +89,16 @@ class AttentionConfig(Config):
         """Refuse an option of relative positions that are not the chosen ones."""
         default = {f.name: f.default for f in fields(AttentionConfig)}
         for owner, names in RELATIVE.items():
-            for name in names:
+            for name in set(names) - set(RELATIVE[self.relative]):
                 value = getattr(self, name)
-                if owner != self.relative and value != default[name]:
+                if value != default[name]:
                     raise InputError(
                         f"{name}: got {value!r}, expected {default[name]!r} without "
                         f"relative={owner!r}"
                     )
 
     def _check_rotary(self) -> None:
-        _check_choice("rotary_layout", self.rotary_layout, ROTARY_LAYOUTS)
+        check_choice("rotary_layout", self.rotary_layout, ROTARY_LAYOUTS)
         size = self.rotary_size
         if size is None:
             if self.head_size % 2:
@@ -110,7 +119,7 @@ class AttentionConfig(Config):
         """K = D / H."""
         return self.d_model // self.num_heads
 
-
-def _check_choice(name: str, value: str, choices: Collection[str]) -> None:
-    if value not in choices:
-        raise InputError(f"{name}: got {value!r}, expected one of {', '.join(choices)}")
+    @property
+    def kv_heads(self) -> int:
+        """G."""
+        return self.num_kv_heads or self.num_heads

@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npformer.checks import check_fraction, check_positive
+from npformer.checks import check_fraction
 from npformer.layers.attention import (
     AttentionOutput,
     MultiHeadAttention,
@@ -14,22 +14,20 @@ from npformer.layers.attention import (
 )
 from npformer.layers.attention_config import AttentionConfig
 from npformer.layers.feedforward import FeedForward, FeedForwardCache, FeedForwardConfig
+from npformer.layers.norm import Norm, NormCache, NormConfig
 from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
-from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
 from npformer.types import BoolArray, FloatArray, Params, part, prefixed
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlockConfig(AttentionConfig, FeedForwardConfig):
-    """Sizes of `EncoderBlock`: those of its two parts and what joins them."""
+class BlockConfig(AttentionConfig, FeedForwardConfig, NormConfig):
+    """Sizes of `EncoderBlock`: those of its parts and what joins them."""
 
     dropout: float = 0.0  # on the output of each part
-    layer_norm_eps: float = 1e-12
     norm_first: bool = False  # pre-LN
 
     def __post_init__(self) -> None:
         check_fraction("dropout", self.dropout)
-        check_positive("layer_norm_eps", self.layer_norm_eps)
         super().__post_init__()
 
 
@@ -38,10 +36,10 @@ class BlockCache(NamedTuple):
 
     attention: MultiHeadAttentionCache
     dropout_1: DropoutCache
-    norm_1: LayerNormCache
+    norm_1: NormCache
     feedforward: FeedForwardCache
     dropout_2: DropoutCache
-    norm_2: LayerNormCache
+    norm_2: NormCache
 
 
 @dataclass(frozen=True)
@@ -51,21 +49,22 @@ class EncoderBlock:
     Post-LN, as in BERT and the original Transformer, the default:
 
     .. math::
-        u &= \operatorname{layernorm}_1(x + \operatorname{dropout}(\operatorname{attention}(x))) \\
-        y &= \operatorname{layernorm}_2(u + \operatorname{dropout}(\operatorname{feedforward}(u)))
+        u &= \operatorname{norm}_1(x + \operatorname{dropout}(\operatorname{attention}(x))) \\
+        y &= \operatorname{norm}_2(u + \operatorname{dropout}(\operatorname{feedforward}(u)))
 
     Pre-LN (``norm_first``), where the residual path is free of norms:
 
     .. math::
-        u &= x + \operatorname{dropout}(\operatorname{attention}(\operatorname{layernorm}_1(x))) \\
-        y &= u + \operatorname{dropout}(\operatorname{feedforward}(\operatorname{layernorm}_2(u)))
+        u &= x + \operatorname{dropout}(\operatorname{attention}(\operatorname{norm}_1(x))) \\
+        y &= u + \operatorname{dropout}(\operatorname{feedforward}(\operatorname{norm}_2(u)))
+
+    The norm is layer norm or, with ``norm="rms"``, root-mean-square norm.
 
     Parameters
     ----------
     config : BlockConfig
     params : dict
-        ``attention.*``, ``feedforward.*``, ``norm_1.gamma``, ``norm_1.beta``,
-        ``norm_2.gamma``, ``norm_2.beta``.
+        ``attention.*``, ``norm_1.*``, ``feedforward.*``, ``norm_2.*``.
 
     References
     ----------
@@ -81,14 +80,11 @@ class EncoderBlock:
         cls, config: BlockConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
     ) -> Self:
         """Draw the weights of both parts; the norms start as gamma = 1, beta = 0."""
-        d = config.d_model
         params = {
             **prefixed("attention", MultiHeadAttention.init(config, rng, dtype).params),
-            "norm_1.gamma": np.ones(d, dtype),
-            "norm_1.beta": np.zeros(d, dtype),
+            **prefixed("norm_1", Norm.init(config, dtype).params),
             **prefixed("feedforward", FeedForward.init(config, rng, dtype).params),
-            "norm_2.gamma": np.ones(d, dtype),
-            "norm_2.beta": np.zeros(d, dtype),
+            **prefixed("norm_2", Norm.init(config, dtype).params),
         }
         return cls(config, params)
 
@@ -100,16 +96,19 @@ class EncoderBlock:
     def _feedforward(self) -> FeedForward:
         return FeedForward(self.config, part(self.params, "feedforward"))
 
-    def _norm(self, name: str, x: FloatArray) -> tuple[FloatArray, LayerNormCache]:
-        p = self.params
-        eps = self.config.layer_norm_eps
-        return layernorm_forward(x, p[f"{name}.gamma"], p[f"{name}.beta"], eps=eps)
+    @property
+    def _norm_1(self) -> Norm:
+        return Norm(self.config, part(self.params, "norm_1"))
+
+    @property
+    def _norm_2(self) -> Norm:
+        return Norm(self.config, part(self.params, "norm_2"))
 
     def forward(
         self,
         x: FloatArray,
         keep: BoolArray | None = None,
-        bias: FloatArray | None = None,
+        shared: FloatArray | None = None,
         *,
         rng: np.random.Generator | None = None,
         output_scores: bool = False,
@@ -121,8 +120,8 @@ class EncoderBlock:
         x : ndarray of shape (B, T, D)
         keep : boolean ndarray of shape (B, T), optional
             True = real token.
-        bias : ndarray that broadcasts to (B, H, T, T), optional
-            The one that T5's layers share.
+        shared : ndarray, optional
+            What the layers share: T5's bias or DeBERTa's table, as in `MultiHeadAttention`.
         rng : numpy.random.Generator, optional
             None means no dropout.
         output_scores : bool
@@ -136,25 +135,25 @@ class EncoderBlock:
         """
         p_drop = self.config.dropout
         if self.config.norm_first:
-            x_1, norm_1 = self._norm("norm_1", x)
+            x_1, norm_1 = self._norm_1.forward(x)
             attended, attention = self._attention.forward(
-                x_1, None, keep, bias, rng=rng, output_scores=output_scores
+                x_1, None, keep, shared, rng=rng, output_scores=output_scores
             )
             a, dropout_1 = dropout_forward(attended.y, p_drop, rng)
             u: FloatArray = x + a
-            u_2, norm_2 = self._norm("norm_2", u)
+            u_2, norm_2 = self._norm_2.forward(u)
             fed, feedforward = self._feedforward.forward(u_2)
             f, dropout_2 = dropout_forward(fed, p_drop, rng)
             y: FloatArray = u + f
         else:
             attended, attention = self._attention.forward(
-                x, None, keep, bias, rng=rng, output_scores=output_scores
+                x, None, keep, shared, rng=rng, output_scores=output_scores
             )
             a, dropout_1 = dropout_forward(attended.y, p_drop, rng)
-            u, norm_1 = self._norm("norm_1", x + a)
+            u, norm_1 = self._norm_1.forward(x + a)
             fed, feedforward = self._feedforward.forward(u)
             f, dropout_2 = dropout_forward(fed, p_drop, rng)
-            y, norm_2 = self._norm("norm_2", u + f)
+            y, norm_2 = self._norm_2.forward(u + f)
         cache = BlockCache(attention, dropout_1, norm_1, feedforward, dropout_2, norm_2)
         return AttentionOutput(y, attended.scores), cache
 
@@ -174,33 +173,36 @@ class EncoderBlock:
         Returns
         -------
         dinput : tuple
-            dx of shape (B, T, D), and dbias of the shape of the bias or None without one.
+            dx of shape (B, T, D), and dshared of the shape of ``shared`` or None without.
         grads : dict
             With the keys and shapes of ``params``.
         """
         dy, dscores = doutput
-        g: Params = {}
         if self.config.norm_first:
             dfed = dropout_backward(dy, cache.dropout_2)
             du_2, feedforward_grads = self._feedforward.backward(dfed, cache.feedforward)
-            du, g["norm_2.gamma"], g["norm_2.beta"] = layernorm_backward(du_2, cache.norm_2)
+            du, norm_2_grads = self._norm_2.backward(du_2, cache.norm_2)
             du += dy
             da = dropout_backward(du, cache.dropout_1)
-            (dx_1, _, dbias), attention_grads = self._attention.backward(
+            (dx_1, _, dshared), attention_grads = self._attention.backward(
                 AttentionOutput(da, dscores), cache.attention
             )
-            dx, g["norm_1.gamma"], g["norm_1.beta"] = layernorm_backward(dx_1, cache.norm_1)
+            dx, norm_1_grads = self._norm_1.backward(dx_1, cache.norm_1)
             dx += du
         else:
-            duf, g["norm_2.gamma"], g["norm_2.beta"] = layernorm_backward(dy, cache.norm_2)
+            duf, norm_2_grads = self._norm_2.backward(dy, cache.norm_2)
             dfed = dropout_backward(duf, cache.dropout_2)
             du, feedforward_grads = self._feedforward.backward(dfed, cache.feedforward)
             du += duf
-            dxa, g["norm_1.gamma"], g["norm_1.beta"] = layernorm_backward(du, cache.norm_1)
+            dxa, norm_1_grads = self._norm_1.backward(du, cache.norm_1)
             da = dropout_backward(dxa, cache.dropout_1)
-            (dx, _, dbias), attention_grads = self._attention.backward(
+            (dx, _, dshared), attention_grads = self._attention.backward(
                 AttentionOutput(da, dscores), cache.attention
             )
             dx += dxa
-        g |= prefixed("attention", attention_grads) | prefixed("feedforward", feedforward_grads)
-        return (dx, dbias), g
+        return (dx, dshared), {
+            **prefixed("attention", attention_grads),
+            **prefixed("norm_1", norm_1_grads),
+            **prefixed("feedforward", feedforward_grads),
+            **prefixed("norm_2", norm_2_grads),
+        }

@@ -1,6 +1,6 @@
 """The root of every configuration: frozen, and strict about what it is given."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -48,3 +48,9 @@ def check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise InputError(f"{name}: got {size!r}, expected a whole number of at least 1")
+
+
+def check_choice(name: str, value: str, choices: Collection[str]) -> None:
+    """Require one of these words."""
+    if value not in choices:
+        raise InputError(f"{name}: got {value!r}, expected one of {', '.join(choices)}")

@@ -17,8 +17,8 @@ from npformer.layers.attention import (
 )
 from npformer.layers.block import BlockConfig
 from npformer.layers.feedforward import FeedForward, FeedForwardCache
+from npformer.layers.norm import Norm, NormCache
 from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
-from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
 from npformer.types import BoolArray, FloatArray, Params, part, prefixed
 
 
@@ -27,13 +27,13 @@ class DecoderBlockCache(NamedTuple):
 
     self_attention: MultiHeadAttentionCache
     dropout_1: DropoutCache
-    norm_1: LayerNormCache
+    norm_1: NormCache
     cross_attention: MultiHeadAttentionCache
     dropout_2: DropoutCache
-    norm_2: LayerNormCache
+    norm_2: NormCache
     feedforward: FeedForwardCache
     dropout_3: DropoutCache
-    norm_3: LayerNormCache
+    norm_3: NormCache
 
 
 class KeyValues(NamedTuple):
@@ -52,21 +52,23 @@ class DecoderBlock:
     Post-LN, as in the original Transformer, the default:
 
     .. math::
-        u &= \operatorname{layernorm}_1(x + \operatorname{dropout}
+        u &= \operatorname{norm}_1(x + \operatorname{dropout}
              (\operatorname{attention}_{\mathrm{causal}}(x))) \\
-        w &= \operatorname{layernorm}_2(u + \operatorname{dropout}
+        w &= \operatorname{norm}_2(u + \operatorname{dropout}
              (\operatorname{attention}(u, m))) \\
-        y &= \operatorname{layernorm}_3(w + \operatorname{dropout}(\operatorname{feedforward}(w)))
+        y &= \operatorname{norm}_3(w + \operatorname{dropout}(\operatorname{feedforward}(w)))
 
-    with the memory m, the encoder's last hidden states. Pre-LN (``norm_first``) puts each layer
-    norm before its part and leaves the residual path free; the memory is never normalised here.
+    with the memory m, the encoder's last hidden states. Pre-LN (``norm_first``) puts each norm
+    before its part and leaves the residual path free; the memory is never normalised here.
+
+    The norm is layer norm or, with ``norm="rms"``, root-mean-square norm.
 
     Parameters
     ----------
     config : BlockConfig
     params : dict
-        ``self_attention.*``, ``cross_attention.*``, ``feedforward.*``, and ``norm_1``, ``norm_2``,
-        ``norm_3``, each with ``.gamma`` and ``.beta``.
+        ``self_attention.*``, ``cross_attention.*``, ``feedforward.*``, ``norm_1.*``, ``norm_2.*``,
+        ``norm_3.*``.
 
     References
     ----------
@@ -90,8 +92,7 @@ class DecoderBlock:
             **prefixed("feedforward", FeedForward.init(config, rng, dtype).params),
         }
         for i in (1, 2, 3):
-            params[f"norm_{i}.gamma"] = np.ones(config.d_model, dtype)
-            params[f"norm_{i}.beta"] = np.zeros(config.d_model, dtype)
+            params |= prefixed(f"norm_{i}", Norm.init(config, dtype).params)
         return cls(config, params)
 
     def _attention(self, name: str) -> MultiHeadAttention:
@@ -101,9 +102,8 @@ class DecoderBlock:
     def _feedforward(self) -> FeedForward:
         return FeedForward(self.config, part(self.params, "feedforward"))
 
-    def _norm(self, name: str, x: FloatArray) -> tuple[FloatArray, LayerNormCache]:
-        p, eps = self.params, self.config.layer_norm_eps
-        return layernorm_forward(x, p[f"{name}.gamma"], p[f"{name}.beta"], eps=eps)
+    def _norm(self, i: int) -> Norm:
+        return Norm(self.config, part(self.params, f"norm_{i}"))
 
     def forward(
         self,
@@ -111,7 +111,7 @@ class DecoderBlock:
         memory: FloatArray,
         keep: BoolArray | None = None,
         memory_keep: BoolArray | None = None,
-        bias: FloatArray | None = None,
+        shared: FloatArray | None = None,
         *,
         rng: np.random.Generator | None = None,
         output_scores: bool = False,
@@ -126,8 +126,9 @@ class DecoderBlock:
             True = real token of the target. A token sees itself and those before it.
         memory_keep : boolean ndarray of shape (B, S), optional
             True = real token of the source.
-        bias : ndarray that broadcasts to (B, H, T, T), optional
-            The one that T5's layers share, for self-attention.
+        shared : ndarray, optional
+            What the layers share, for self-attention: T5's bias or DeBERTa's table, as in
+            `MultiHeadAttention`.
         rng : numpy.random.Generator, optional
             None means no dropout.
         output_scores : bool
@@ -148,32 +149,32 @@ class DecoderBlock:
         past = causal_keep(keep, x.shape[1])  # (1 or B, 1, T, T)
         own, cross = self._attention("self_attention"), self._attention("cross_attention")
         if self.config.norm_first:
-            x_1, norm_1 = self._norm("norm_1", x)
-            looked_back, own_cache = own.forward(x_1, None, past, bias, rng=rng)
+            x_1, norm_1 = self._norm(1).forward(x)
+            looked_back, own_cache = own.forward(x_1, None, past, shared, rng=rng)
             a, dropout_1 = dropout_forward(looked_back.y, p_drop, rng)
             u: FloatArray = x + a
-            u_2, norm_2 = self._norm("norm_2", u)
+            u_2, norm_2 = self._norm(2).forward(u)
             looked_over, cross_cache = cross.forward(
                 u_2, memory, memory_keep, rng=rng, output_scores=output_scores
             )
             c, dropout_2 = dropout_forward(looked_over.y, p_drop, rng)
             w: FloatArray = u + c
-            w_3, norm_3 = self._norm("norm_3", w)
+            w_3, norm_3 = self._norm(3).forward(w)
             fed, feedforward = self._feedforward.forward(w_3)
             f, dropout_3 = dropout_forward(fed, p_drop, rng)
             y: FloatArray = w + f
         else:
-            looked_back, own_cache = own.forward(x, None, past, bias, rng=rng)
+            looked_back, own_cache = own.forward(x, None, past, shared, rng=rng)
             a, dropout_1 = dropout_forward(looked_back.y, p_drop, rng)
-            u, norm_1 = self._norm("norm_1", x + a)
+            u, norm_1 = self._norm(1).forward(x + a)
             looked_over, cross_cache = cross.forward(
                 u, memory, memory_keep, rng=rng, output_scores=output_scores
             )
             c, dropout_2 = dropout_forward(looked_over.y, p_drop, rng)
-            w, norm_2 = self._norm("norm_2", u + c)
+            w, norm_2 = self._norm(2).forward(u + c)
             fed, feedforward = self._feedforward.forward(w)
             f, dropout_3 = dropout_forward(fed, p_drop, rng)
-            y, norm_3 = self._norm("norm_3", w + f)
+            y, norm_3 = self._norm(3).forward(w + f)
         cache = DecoderBlockCache(
             own_cache,
             dropout_1,
@@ -204,52 +205,56 @@ class DecoderBlock:
         Returns
         -------
         dinput : tuple
-            dx of shape (B, T, D), dmemory of shape (B, S, D), and dbias of the shape of the
-            bias or None without one.
+            dx of shape (B, T, D), dmemory of shape (B, S, D), and dshared of the shape of
+            ``shared`` or None without.
         grads : dict
             With the keys and shapes of ``params``.
         """
         dy, dscores = doutput
-        g: Params = {}
         own, cross = self._attention("self_attention"), self._attention("cross_attention")
         if self.config.norm_first:
             dfed = dropout_backward(dy, cache.dropout_3)
             dw_3, feedforward_grads = self._feedforward.backward(dfed, cache.feedforward)
-            dw, g["norm_3.gamma"], g["norm_3.beta"] = layernorm_backward(dw_3, cache.norm_3)
+            dw, norm_3_grads = self._norm(3).backward(dw_3, cache.norm_3)
             dw += dy
             dc = dropout_backward(dw, cache.dropout_2)
             (du_2, dmemory, _), cross_grads = cross.backward(
                 AttentionOutput(dc, dscores), cache.cross_attention
             )
-            du, g["norm_2.gamma"], g["norm_2.beta"] = layernorm_backward(du_2, cache.norm_2)
+            du, norm_2_grads = self._norm(2).backward(du_2, cache.norm_2)
             du += dw
             da = dropout_backward(du, cache.dropout_1)
-            (dx_1, _, dbias), own_grads = own.backward(
+            (dx_1, _, dshared), own_grads = own.backward(
                 AttentionOutput(da, None), cache.self_attention
             )
-            dx, g["norm_1.gamma"], g["norm_1.beta"] = layernorm_backward(dx_1, cache.norm_1)
+            dx, norm_1_grads = self._norm(1).backward(dx_1, cache.norm_1)
             dx += du
         else:
-            dwf, g["norm_3.gamma"], g["norm_3.beta"] = layernorm_backward(dy, cache.norm_3)
+            dwf, norm_3_grads = self._norm(3).backward(dy, cache.norm_3)
             dfed = dropout_backward(dwf, cache.dropout_3)
             dw, feedforward_grads = self._feedforward.backward(dfed, cache.feedforward)
             dw += dwf
-            duc, g["norm_2.gamma"], g["norm_2.beta"] = layernorm_backward(dw, cache.norm_2)
+            duc, norm_2_grads = self._norm(2).backward(dw, cache.norm_2)
             dc = dropout_backward(duc, cache.dropout_2)
             (du, dmemory, _), cross_grads = cross.backward(
                 AttentionOutput(dc, dscores), cache.cross_attention
             )
             du += duc
-            dxa, g["norm_1.gamma"], g["norm_1.beta"] = layernorm_backward(du, cache.norm_1)
+            dxa, norm_1_grads = self._norm(1).backward(du, cache.norm_1)
             da = dropout_backward(dxa, cache.dropout_1)
-            (dx, _, dbias), own_grads = own.backward(
+            (dx, _, dshared), own_grads = own.backward(
                 AttentionOutput(da, None), cache.self_attention
             )
             dx += dxa
-        g |= prefixed("self_attention", own_grads) | prefixed("cross_attention", cross_grads)
-        g |= prefixed("feedforward", feedforward_grads)
         assert dmemory is not None  # cross-attention had a memory
-        return (dx, dmemory, dbias), g
+        return (dx, dmemory, dshared), {
+            **prefixed("self_attention", own_grads),
+            **prefixed("norm_1", norm_1_grads),
+            **prefixed("cross_attention", cross_grads),
+            **prefixed("norm_2", norm_2_grads),
+            **prefixed("feedforward", feedforward_grads),
+            **prefixed("norm_3", norm_3_grads),
+        }
 
     def start(self, memory: FloatArray) -> KeyValues:
         """Return the KV cache of a target that has no token yet; memory is (B, S, D)."""
@@ -261,7 +266,7 @@ class DecoderBlock:
         x: FloatArray,
         past: KeyValues,
         memory_keep: BoolArray | None = None,
-        bias: FloatArray | None = None,
+        shared: FloatArray | None = None,
     ) -> tuple[FloatArray, KeyValues]:
         """Apply the layer to one more token: `forward` at its last position, without dropout.
 
@@ -273,8 +278,8 @@ class DecoderBlock:
         x : ndarray of shape (B, 1, D)
         past : KeyValues
         memory_keep : boolean ndarray of shape (B, 1, 1, S), optional
-        bias : ndarray of shape (1, H, 1, t + 1), optional
-            The one that T5's layers share, of this token.
+        shared : ndarray, optional
+            What the layers share: T5's bias (1, H, 1, t + 1) of this token, or DeBERTa's table.
 
         Returns
         -------
@@ -291,7 +296,7 @@ class DecoderBlock:
             k, v = project_keys(own, x, position)  # (B, H, 1, K)
             k, v = np.concatenate((past.k, k), axis=2), np.concatenate((past.v, v), axis=2)
             new = past._replace(k=k, v=v)  # (B, H, t + 1, K)
-            return attend_to(own, x, (k, v), first=position, bias=bias)
+            return attend_to(own, x, (k, v), first=position, shared=shared)
 
         def look_over(x: FloatArray) -> FloatArray:
             return attend_to(cross, x, (past.memory_k, past.memory_v), memory_keep)
@@ -302,7 +307,7 @@ class DecoderBlock:
         parts: tuple[Callable[[FloatArray], FloatArray], ...] = (look_back, look_over, feed)
         for i, part_of in enumerate(parts, start=1):
             if self.config.norm_first:
-                x = x + part_of(self._norm(f"norm_{i}", x)[0])
+                x = x + part_of(self._norm(i).forward(x)[0])
             else:
-                x = self._norm(f"norm_{i}", x + part_of(x))[0]
+                x = self._norm(i).forward(x + part_of(x))[0]
         return x, new

@@ -7,35 +7,34 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npformer.checks import InputError, check_fraction, check_ids, check_positive, check_shape
-from npformer.layers.config import Config, check_sizes
+from npformer.layers.config import check_sizes
 from npformer.layers.init import normal
+from npformer.layers.norm import Norm, NormCache, NormConfig
+from npformer.layers.positions import (
+    PositionsCache,
+    PositionsConfig,
+    positions_backward,
+    positions_forward,
+    positions_params,
+)
 from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
 from npformer.ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
-from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
 from npformer.types import FloatArray, IntArray, Params
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbeddingsConfig(Config):
+class EmbeddingsConfig(PositionsConfig, NormConfig):
     """Sizes of `Embeddings`."""
 
     vocab_size: int
-    d_model: int
-    max_len: int
     num_segments: int = 2
+    positions: str = "learned"
     dropout: float = 0.0
-    layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02  # standard deviation of the initial tables
 
     def __post_init__(self) -> None:
-        check_sizes(
-            vocab_size=self.vocab_size,
-            d_model=self.d_model,
-            max_len=self.max_len,
-            num_segments=self.num_segments,
-        )
+        check_sizes(vocab_size=self.vocab_size, num_segments=self.num_segments)
         check_fraction("dropout", self.dropout)
-        check_positive("layer_norm_eps", self.layer_norm_eps)
         check_positive("initializer_range", self.initializer_range)
         super().__post_init__()
 
@@ -44,25 +43,25 @@ class EmbeddingsCache(NamedTuple):
     """What `Embeddings.backward` needs."""
 
     token: EmbeddingCache
-    position: FloatArray  # (max_len, D) the table
     segment: EmbeddingCache
-    norm: LayerNormCache
+    position: PositionsCache
+    norm: NormCache
     dropout: DropoutCache
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    r"""Sum of three tables, layer norm, dropout.
+    r"""Token plus segment plus position, layer norm, dropout.
 
     .. math:: y_{bt} = \operatorname{dropout}\bigl(\operatorname{layernorm}
-              (E_{\mathrm{id}_{bt}} + P_t + G_{\mathrm{seg}_{bt}})\bigr)
+              (E_{\mathrm{id}_{bt}} + G_{\mathrm{seg}_{bt}} + P_t)\bigr)
 
     Parameters
     ----------
     config : EmbeddingsConfig
     params : dict
-        ``token`` of shape (V, D), ``position`` (max_len, D), ``segment`` (num_segments, D),
-        ``gamma`` and ``beta`` (D,).
+        ``token`` of shape (V, D), ``segment`` (num_segments, D), with learned positions
+        ``position`` (max_len, D); ``gamma`` and ``beta`` (D,), the latter not with ``norm="rms"``.
 
     References
     ----------
@@ -76,16 +75,20 @@ class Embeddings:
     def init(
         cls, config: EmbeddingsConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
     ) -> Self:
-        """Draw the three tables; the norm starts as gamma = 1, beta = 0."""
+        """Draw the tables; the norm starts as gamma = 1, beta = 0."""
         d, std = config.d_model, config.initializer_range
         params = {
             "token": normal(rng, config.vocab_size, d, std=std, dtype=dtype),
-            "position": normal(rng, config.max_len, d, std=std, dtype=dtype),
+            **positions_params(config, rng, std=std, dtype=dtype),
             "segment": normal(rng, config.num_segments, d, std=std, dtype=dtype),
-            "gamma": np.ones(d, dtype),
-            "beta": np.zeros(d, dtype),
+            **Norm.init(config, dtype).params,
         }
         return cls(config, params)
+
+    @property
+    def _norm(self) -> Norm:
+        names = {"gamma", "beta"} & self.params.keys()
+        return Norm(self.config, {name: self.params[name] for name in names})
 
     def forward(
         self,
@@ -120,33 +123,26 @@ class Embeddings:
             raise InputError(
                 f"ids: got {ids.shape[1]} tokens, expected at most max_len = {config.max_len}"
             )
-        token, token_cache = embedding_forward(ids, p["token"])  # (B, T, D)
+        x, token_cache = embedding_forward(ids, p["token"])  # (B, T, D)
         if segments is None:
             segments = np.zeros_like(ids)
         check_shape("segments", segments, ids.shape)
         check_ids("segments", segments, config.num_segments, "segment table")
-        segment, segment_cache = embedding_forward(segments, p["segment"])
-        x = token + segment
-        x += p["position"][: ids.shape[1]]
-        normed, norm_cache = layernorm_forward(x, p["gamma"], p["beta"], eps=config.layer_norm_eps)
+        segment, segment_cache = embedding_forward(segments, p["segment"])  # (B, T, D)
+        x += segment
+        x, position_cache = positions_forward(config, p, x)
+        normed, norm_cache = self._norm.forward(x)
         y, dropout_cache = dropout_forward(normed, config.dropout, rng)
         cache = EmbeddingsCache(
-            token_cache, p["position"], segment_cache, norm_cache, dropout_cache
+            token_cache, segment_cache, position_cache, norm_cache, dropout_cache
         )
         return y, cache
 
     def backward(self, dy: FloatArray, cache: EmbeddingsCache) -> tuple[None, Params]:
         """Undo `forward`: from dy of shape (B, T, D) to ``grads``; ids have no gradient."""
         dnormed = dropout_backward(dy, cache.dropout)
-        dx, dgamma, dbeta = layernorm_backward(dnormed, cache.norm)
-        dposition = np.zeros_like(cache.position)
-        dposition[: dx.shape[1]] = dx.sum(axis=0)
+        dx, norm_grads = self._norm.backward(dnormed, cache.norm)
+        dx, position_grads = positions_backward(dx, cache.position)
         dsegment = embedding_backward(dx, cache.segment)
         dtoken = embedding_backward(dx, cache.token)
-        return None, {
-            "token": dtoken,
-            "position": dposition,
-            "segment": dsegment,
-            "gamma": dgamma,
-            "beta": dbeta,
-        }
+        return None, {"token": dtoken, **position_grads, "segment": dsegment, **norm_grads}

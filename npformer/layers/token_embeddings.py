@@ -8,38 +8,31 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npformer.checks import InputError, check_fraction, check_shape
-from npformer.layers.config import Config, check_sizes
+from npformer.layers.config import check_sizes
 from npformer.layers.init import normal
+from npformer.layers.positions import (
+    PositionsCache,
+    PositionsConfig,
+    add_position,
+    positions_backward,
+    positions_forward,
+    positions_params,
+)
 from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
 from npformer.ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
-from npformer.ops.positions.sinusoidal import (
-    SinusoidalCache,
-    sinusoidal_backward,
-    sinusoidal_forward,
-    sinusoidal_table,
-)
 from npformer.types import FloatArray, IntArray, Params
-
-POSITIONS = ("sinusoidal", "learned", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenEmbeddingsConfig(Config):
+class TokenEmbeddingsConfig(PositionsConfig):
     """Sizes of `TokenEmbeddings`."""
 
     vocab_size: int
-    d_model: int
-    max_len: int
-    positions: str = "sinusoidal"  # or "learned", or "none"
     scale_embeddings: bool = True  # multiply the tokens by sqrt(D)
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        check_sizes(vocab_size=self.vocab_size, d_model=self.d_model, max_len=self.max_len)
-        if self.positions not in POSITIONS:
-            raise InputError(
-                f"positions: got {self.positions!r}, expected one of {', '.join(POSITIONS)}"
-            )
+        check_sizes(vocab_size=self.vocab_size)
         check_fraction("dropout", self.dropout)
         super().__post_init__()
 
@@ -48,7 +41,7 @@ class TokenEmbeddingsCache(NamedTuple):
     """What `TokenEmbeddings.backward` needs."""
 
     token: EmbeddingCache
-    position: SinusoidalCache | FloatArray | None  # (max_len, D) the learned table
+    position: PositionsCache
     dropout: DropoutCache
 
 
@@ -81,9 +74,10 @@ class TokenEmbeddings:
     ) -> Self:
         """Draw the tables with standard deviation 1/sqrt(D): scaled, tokens have variance 1."""
         d, std = config.d_model, config.d_model**-0.5
-        params = {"token": normal(rng, config.vocab_size, d, std=std, dtype=dtype)}
-        if config.positions == "learned":
-            params["position"] = normal(rng, config.max_len, d, std=std, dtype=dtype)
+        params = {
+            "token": normal(rng, config.vocab_size, d, std=std, dtype=dtype),
+            **positions_params(config, rng, std=std, dtype=dtype),
+        }
         return cls(config, params)
 
     @property
@@ -119,12 +113,7 @@ class TokenEmbeddings:
             )
         x, token = embedding_forward(ids, self.params["token"])  # (B, T, D)
         x *= self._scale
-        position: SinusoidalCache | FloatArray | None = None
-        if config.positions == "sinusoidal":
-            x, position = sinusoidal_forward(x)
-        elif config.positions == "learned":
-            position = self.params["position"]
-            x += position[: ids.shape[1]]
+        x, position = positions_forward(config, self.params, x)
         y, dropout = dropout_forward(x, config.dropout, rng)
         return y, TokenEmbeddingsCache(token, position, dropout)
 
@@ -144,21 +133,11 @@ class TokenEmbeddings:
             )
         x, _ = embedding_forward(ids[:, None], self.params["token"])  # (B, 1, D)
         x *= self._scale
-        if config.positions == "sinusoidal":
-            x += sinusoidal_table(position + 1, config.d_model, dtype=x.dtype)[position]
-        elif config.positions == "learned":
-            x += self.params["position"][position]
-        return x
+        return add_position(config, self.params, x, position)
 
     def backward(self, dy: FloatArray, cache: TokenEmbeddingsCache) -> tuple[None, Params]:
         """Undo `forward`: from dy of shape (B, T, D) to ``grads``; ids have no gradient."""
-        g: Params = {}
         dx = dropout_backward(dy, cache.dropout)
-        if isinstance(cache.position, SinusoidalCache):
-            dx = sinusoidal_backward(dx, cache.position)
-        elif cache.position is not None:
-            g["position"] = np.zeros_like(cache.position)
-            g["position"][: dx.shape[1]] = dx.sum(axis=0)
+        dx, position_grads = positions_backward(dx, cache.position)
         dtoken = dx * self._scale
-        g["token"] = embedding_backward(dtoken, cache.token)
-        return None, g
+        return None, {"token": embedding_backward(dtoken, cache.token), **position_grads}

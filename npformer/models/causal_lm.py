@@ -1,7 +1,7 @@
 """The decoder-only language model: encoder blocks under a causal mask, as GPT-2."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -10,17 +10,20 @@ from npformer.checks import check_shape
 from npformer.layers.attention import AttentionOutput, causal_keep
 from npformer.layers.block import BlockCache, BlockConfig, EncoderBlock
 from npformer.layers.config import check_sizes
-from npformer.layers.init import normal
-from npformer.layers.relative_bias import shared_bias_forward
+from npformer.layers.norm import Norm, NormCache
+from npformer.layers.shared_positions import (
+    SharedCache,
+    shared_backward,
+    shared_forward,
+    shared_params,
+)
 from npformer.layers.token_embeddings import (
     TokenEmbeddings,
     TokenEmbeddingsCache,
     TokenEmbeddingsConfig,
 )
 from npformer.models.seeds import generator_of, layer_seeds
-from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
-from npformer.ops.positions.t5 import T5BiasCache, t5_bias_backward
 from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
 
 
@@ -43,9 +46,9 @@ class CausalLMCache(NamedTuple):
     """What `CausalLM.backward` needs."""
 
     embeddings: TokenEmbeddingsCache
-    bias: T5BiasCache | None
+    shared: SharedCache
     blocks: tuple[BlockCache, ...]
-    norm: LayerNormCache | None
+    norm: NormCache | None
     output: LinearCache
 
 
@@ -64,9 +67,8 @@ class CausalLM:
     ----------
     config : CausalLMConfig
     params : dict
-        ``embeddings.*``, ``layers.0.*`` ...; with ``norm_first`` also ``norm.gamma`` and
-        ``norm.beta``; with ``relative="t5"`` the table ``relative_bias`` of shape (R, H), which
-        all layers share.
+        ``embeddings.*``, ``layers.0.*`` ...; with ``norm_first`` also ``norm.*``; with relative
+        positions of T5 or DeBERTa the table that all layers share, see `shared_params`.
 
     References
     ----------
@@ -85,12 +87,9 @@ class CausalLM:
         params = prefixed("embeddings", TokenEmbeddings.init(config, rng, dtype).params)
         for i in range(config.num_layers):
             params |= prefixed(f"layers.{i}", EncoderBlock.init(config, rng, dtype).params)
-        if config.relative == "t5":
-            shape = config.num_buckets, config.num_heads
-            params["relative_bias"] = normal(rng, *shape, std=config.initializer_range, dtype=dtype)
+        params |= shared_params(config, rng, dtype)
         if config.norm_first:
-            params["norm.gamma"] = np.ones(config.d_model, dtype)
-            params["norm.beta"] = np.zeros(config.d_model, dtype)
+            params |= prefixed("norm", Norm.init(config, dtype).params)
         return cls(config, params)
 
     @property
@@ -99,6 +98,10 @@ class CausalLM:
 
     def _block(self, i: int) -> EncoderBlock:
         return EncoderBlock(self.config, part(self.params, f"layers.{i}"))
+
+    @property
+    def _norm(self) -> Norm:
+        return Norm(self.config, part(self.params, "norm"))
 
     def forward(
         self,
@@ -131,35 +134,34 @@ class CausalLM:
         past = causal_keep(keep, ids.shape[1])  # (1 or B, 1, T, T)
         seeds = layer_seeds(rng, self.config.num_layers + 1)
         x, embeddings = self._embeddings.forward(ids, rng=generator_of(seeds[0]))
-        bias, bias_cache = shared_bias_forward(
-            self.config, self.params.get("relative_bias"), *[ids.shape[1]] * 2, bidirectional=False
+        length = ids.shape[1]
+        shared, shared_cache = shared_forward(
+            self.config, self.params, length, length, bidirectional=False
         )
         caches = []
         for i in range(self.config.num_layers):
-            (x, _), cache = self._block(i).forward(x, past, bias, rng=generator_of(seeds[i + 1]))
+            (x, _), cache = self._block(i).forward(x, past, shared, rng=generator_of(seeds[i + 1]))
             caches.append(cache)
         norm = None
         if self.config.norm_first:
-            gamma, beta = self.params["norm.gamma"], self.params["norm.beta"]
-            x, norm = layernorm_forward(x, gamma, beta, eps=self.config.layer_norm_eps)
+            x, norm = self._norm.forward(x)
         table = self.params["embeddings.token"]  # (V, D)
         logits, output = linear_forward(x, table.T)  # (B, T, V)
-        return logits, CausalLMCache(embeddings, bias_cache, tuple(caches), norm, output)
+        return logits, CausalLMCache(embeddings, shared_cache, tuple(caches), norm, output)
 
     def backward(self, dlogits: FloatArray, cache: CausalLMCache) -> tuple[None, Params]:
         """Undo `forward`: from dlogits of shape (B, T, V) to ``grads``; ids have no gradient."""
         g: Params = {}
         dx, dtable, _ = linear_backward(dlogits, cache.output)
         if cache.norm is not None:
-            dx, g["norm.gamma"], g["norm.beta"] = layernorm_backward(dx, cache.norm)
-        dbias: Any = 0
+            dx, grads = self._norm.backward(dx, cache.norm)
+            g |= prefixed("norm", grads)
+        dshared: list[FloatArray | None] = []
         for i in reversed(range(self.config.num_layers)):
             (dx, dread), grads = self._block(i).backward(AttentionOutput(dx, None), cache.blocks[i])
             g |= prefixed(f"layers.{i}", grads)
-            if dread is not None:
-                dbias = dbias + dread
-        if cache.bias is not None:
-            g["relative_bias"] = t5_bias_backward(dbias, cache.bias)
+            dshared.append(dread)
+        g |= shared_backward(dshared, cache.shared)
         _, grads = self._embeddings.backward(dx, cache.embeddings)
         g |= prefixed("embeddings", grads)
         g["embeddings.token"] += dtable.T

@@ -1,7 +1,7 @@
 """The encoder: embeddings and L blocks, open to gradients at every hidden state and score."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.random import SeedSequence
@@ -11,13 +11,16 @@ from npformer.checks import InputError, check_shape
 from npformer.layers.attention import AttentionOutput
 from npformer.layers.block import BlockCache, EncoderBlock
 from npformer.layers.embeddings import Embeddings, EmbeddingsCache
-from npformer.layers.init import normal
-from npformer.layers.relative_bias import shared_bias_forward
+from npformer.layers.norm import Norm, NormCache
+from npformer.layers.shared_positions import (
+    SharedCache,
+    shared_backward,
+    shared_forward,
+    shared_params,
+)
 from npformer.models.config import EncoderConfig
 from npformer.models.output import ModelOutput
 from npformer.models.seeds import generator_of, layer_seeds
-from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
-from npformer.ops.positions.t5 import T5BiasCache, t5_bias_backward
 from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
 
 
@@ -28,16 +31,16 @@ class BlockInputs(NamedTuple):
     keep: BoolArray | None  # (B, T)
     seed: SeedSequence | None  # of the dropout masks; each run makes a generator of its own
     output_scores: bool
-    bias: FloatArray | None  # (1, H, T, T) T5's
+    shared: FloatArray | None  # (1, H, T, T) T5's bias, or (2k, D) DeBERTa's table
 
 
 class EncoderCache(NamedTuple):
     """What `Encoder.backward` needs."""
 
     embeddings: EmbeddingsCache
-    bias: T5BiasCache | None
+    shared: SharedCache
     blocks: tuple[BlockCache | BlockInputs, ...]  # L
-    norm: LayerNormCache | None  # the final norm of pre-LN
+    norm: NormCache | None  # the final norm of pre-LN
     last: FloatArray  # (B, T, D) hidden[L]
 
 
@@ -55,8 +58,8 @@ class Encoder:
     config : EncoderConfig
     params : dict
         ``embeddings.*``, ``layers.0.*`` ... ``layers.{L-1}.*``; with ``norm_first`` also
-        ``norm.gamma`` and ``norm.beta``; with ``relative="t5"`` the table ``relative_bias`` of
-        shape (R, H), which all layers share.
+        ``norm.*``; with relative positions of T5 or DeBERTa the table that all layers share, see
+        `shared_params`.
 
     References
     ----------
@@ -74,12 +77,9 @@ class Encoder:
         params = prefixed("embeddings", Embeddings.init(config, rng, dtype).params)
         for i in range(config.num_layers):
             params |= prefixed(f"layers.{i}", EncoderBlock.init(config, rng, dtype).params)
-        if config.relative == "t5":
-            shape = config.num_buckets, config.num_heads
-            params["relative_bias"] = normal(rng, *shape, std=config.initializer_range, dtype=dtype)
+        params |= shared_params(config, rng, dtype)
         if config.norm_first:
-            params["norm.gamma"] = np.ones(config.d_model, dtype)
-            params["norm.beta"] = np.zeros(config.d_model, dtype)
+            params |= prefixed("norm", Norm.init(config, dtype).params)
         return cls(config, params)
 
     @property
@@ -89,10 +89,14 @@ class Encoder:
     def _block(self, i: int) -> EncoderBlock:
         return EncoderBlock(self.config, part(self.params, f"layers.{i}"))
 
+    @property
+    def _norm(self) -> Norm:
+        return Norm(self.config, part(self.params, "norm"))
+
     def _run_block(self, i: int, inputs: BlockInputs) -> tuple[AttentionOutput, BlockCache]:
         rng = generator_of(inputs.seed)
         return self._block(i).forward(
-            inputs.x, inputs.keep, inputs.bias, rng=rng, output_scores=inputs.output_scores
+            inputs.x, inputs.keep, inputs.shared, rng=rng, output_scores=inputs.output_scores
         )
 
     def forward(
@@ -140,14 +144,15 @@ class Encoder:
             check_shape("keep", keep, ids.shape)
         seeds = layer_seeds(rng, num_layers + 1)
         x, embeddings_cache = self._embeddings.forward(ids, segments, rng=generator_of(seeds[0]))
-        bias, bias_cache = shared_bias_forward(
-            self.config, self.params.get("relative_bias"), *[ids.shape[1]] * 2, bidirectional=True
+        length = ids.shape[1]
+        shared, shared_cache = shared_forward(
+            self.config, self.params, length, length, bidirectional=True
         )
         hidden: list[FloatArray] = [x]
         scores: list[FloatArray | None] = []
         caches: list[BlockCache | BlockInputs] = []
         for i in range(num_layers):
-            inputs = BlockInputs(hidden[-1], keep, seeds[i + 1], output_scores, bias)
+            inputs = BlockInputs(hidden[-1], keep, seeds[i + 1], output_scores, shared)
             block_output, cache = self._run_block(i, inputs)
             hidden.append(block_output.y)
             scores.append(block_output.scores)
@@ -155,15 +160,10 @@ class Encoder:
             del cache  # or it would still be there while the next block makes its own
         norm_cache = None
         if self.config.norm_first:
-            hidden[-1], norm_cache = layernorm_forward(
-                hidden[-1],
-                self.params["norm.gamma"],
-                self.params["norm.beta"],
-                eps=self.config.layer_norm_eps,
-            )
+            hidden[-1], norm_cache = self._norm.forward(hidden[-1])
         output = ModelOutput(tuple(hidden), tuple(scores) if output_scores else None)
         return output, EncoderCache(
-            embeddings_cache, bias_cache, tuple(caches), norm_cache, hidden[-1]
+            embeddings_cache, shared_cache, tuple(caches), norm_cache, hidden[-1]
         )
 
     def backward(self, doutput: ModelOutput, cache: EncoderCache) -> tuple[None, Params]:
@@ -194,8 +194,9 @@ class Encoder:
         last = dhidden[num_layers]
         dx = np.zeros_like(cache.last) if last is None else last
         if cache.norm is not None:
-            dx, g["norm.gamma"], g["norm.beta"] = layernorm_backward(dx, cache.norm)
-        dbias: Any = 0
+            dx, grads = self._norm.backward(dx, cache.norm)
+            g |= prefixed("norm", grads)
+        dshared: list[FloatArray | None] = []
         for i in reversed(range(num_layers)):
             block_cache = cache.blocks[i]
             if isinstance(block_cache, BlockInputs):
@@ -204,13 +205,11 @@ class Encoder:
                 AttentionOutput(dx, dscores[i]), block_cache
             )
             g |= prefixed(f"layers.{i}", grads)
-            if dread is not None:
-                dbias = dbias + dread
+            dshared.append(dread)
             below = dhidden[i]
             if below is not None:
                 dx = dx + below
-        if cache.bias is not None:
-            g["relative_bias"] = t5_bias_backward(dbias, cache.bias)
+        g |= shared_backward(dshared, cache.shared)
         _, grads = self._embeddings.backward(dx, cache.embeddings)
         return None, g | prefixed("embeddings", grads)
 

@@ -64,10 +64,10 @@ def decode_step(model: Seq2Seq, ids: IntArray, state: Decoding) -> tuple[FloatAr
         If the target has max_len tokens already or an id is outside the vocabulary.
     """
     x = model.target_embeddings.at(ids, state.length)  # (B, 1, D)
-    bias, _ = model.relative_bias("decoder", 1, state.length + 1, state.length)
+    shared, _ = model.shared_positions("decoder", 1, state.length + 1, state.length)
     layers = []
     for i, past in enumerate(state.layers):
-        x, new = model.decoder_block(i).step(x, past, state.memory_keep, bias)
+        x, new = model.decoder_block(i).step(x, past, state.memory_keep, shared)
         layers.append(new)
     h, _ = model.final_norm("decoder", x)
     logits, _ = model.predict(h[:, 0])  # (B, V)

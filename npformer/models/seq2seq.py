@@ -12,17 +12,21 @@ from npformer.layers.block import BlockCache, BlockConfig, EncoderBlock
 from npformer.layers.config import check_sizes
 from npformer.layers.decoder_block import DecoderBlock, DecoderBlockCache
 from npformer.layers.init import normal
-from npformer.layers.relative_bias import shared_bias_forward
+from npformer.layers.norm import Norm, NormCache
+from npformer.layers.shared_positions import (
+    SharedCache,
+    shared_backward,
+    shared_forward,
+    shared_params,
+)
 from npformer.layers.token_embeddings import (
     TokenEmbeddings,
     TokenEmbeddingsCache,
     TokenEmbeddingsConfig,
 )
 from npformer.models.seeds import generator_of, layer_seeds
-from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
-from npformer.ops.positions.t5 import T5BiasCache, t5_bias_backward
-from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
+from npformer.types import BoolArray, FloatArray, IntArray, Params, given, part, prefixed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,7 @@ class Seq2SeqConfig(BlockConfig, TokenEmbeddingsConfig):
     num_encoder_layers: int
     num_decoder_layers: int
     shared_embeddings: bool = False  # one table for source, target and output
+    scale_output: bool = False  # divide by sqrt(D) before the output, as T5 with a shared table
     activation: str = "relu"
     layer_norm_eps: float = 1e-5
 
@@ -61,18 +66,18 @@ class EncodeCache(NamedTuple):
     """What `Seq2Seq.encode_backward` needs."""
 
     embeddings: TokenEmbeddingsCache
-    bias: T5BiasCache | None
+    shared: SharedCache
     blocks: tuple[BlockCache, ...]
-    norm: LayerNormCache | None  # the final norm of pre-LN
+    norm: NormCache | None  # the final norm of pre-LN
 
 
 class DecodeCache(NamedTuple):
     """What `Seq2Seq.decode_backward` needs."""
 
     embeddings: TokenEmbeddingsCache
-    bias: T5BiasCache | None
+    shared: SharedCache
     blocks: tuple[DecoderBlockCache, ...]
-    norm: LayerNormCache | None  # the final norm of pre-LN
+    norm: NormCache | None  # the final norm of pre-LN
     output: LinearCache
 
 
@@ -91,18 +96,19 @@ class Seq2Seq:
               h = \operatorname{decoder}(\mathrm{target}, m) \\
               \mathrm{logits} &= h\,w_{\mathrm{out}} + b_{\mathrm{out}}
 
-    With ``shared_embeddings`` the source table, the target table and the transposed output
-    matrix are one array, whose gradient is the sum of three.
+    with :math:`h / \sqrt D` in the place of h if ``scale_output`` is on. With
+    ``shared_embeddings`` the source table, the target table and the transposed output matrix
+    are one array, whose gradient is the sum of three.
 
     Parameters
     ----------
     config : Seq2SeqConfig
     params : dict
-        ``encoder.layers.0.*`` ..., ``decoder.layers.0.*`` ..., ``output.b`` (V,); the tables
-        ``embeddings.*``, or ``source.*``, ``target.*`` and ``output.w`` (D, V). With
-        ``norm_first`` also ``encoder.norm.*`` and ``decoder.norm.*``; with ``relative="t5"`` a
-        table a side, ``encoder.relative_bias`` and ``decoder.relative_bias`` (R, H), which all
-        layers of the side share.
+        ``encoder.layers.0.*`` ..., ``decoder.layers.0.*`` ...; ``output.b`` (V,) unless
+        ``use_bias`` is off; the tables ``embeddings.*``, or ``source.*``, ``target.*`` and
+        ``output.w`` (D, V). With ``norm_first`` also ``encoder.norm.*`` and ``decoder.norm.*``;
+        with relative positions of T5 or DeBERTa a table a side that its layers share, see
+        `shared_params`.
 
     References
     ----------
@@ -129,20 +135,15 @@ class Seq2Seq:
             params |= prefixed(f"encoder.layers.{i}", EncoderBlock.init(config, rng, dtype).params)
         for i in range(config.num_decoder_layers):
             params |= prefixed(f"decoder.layers.{i}", DecoderBlock.init(config, rng, dtype).params)
-        if config.relative == "t5":
-            for side in ("encoder", "decoder"):
-                shape = config.num_buckets, config.num_heads
-                params[f"{side}.relative_bias"] = normal(
-                    rng, *shape, std=config.initializer_range, dtype=dtype
-                )
-        if config.norm_first:
-            for side in ("encoder", "decoder"):
-                params[f"{side}.norm.gamma"] = np.ones(config.d_model, dtype)
-                params[f"{side}.norm.beta"] = np.zeros(config.d_model, dtype)
+        for side in ("encoder", "decoder"):
+            params |= prefixed(side, shared_params(config, rng, dtype))
+            if config.norm_first:
+                params |= prefixed(f"{side}.norm", Norm.init(config, dtype).params)
         if not config.shared_embeddings:
             shape = config.d_model, config.target_vocab_size
             params["output.w"] = normal(rng, *shape, std=config.initializer_range, dtype=dtype)
-        params["output.b"] = np.zeros(config.target_vocab_size, dtype)
+        if config.use_bias:
+            params["output.b"] = np.zeros(config.target_vocab_size, dtype)
         return model
 
     @property
@@ -173,31 +174,33 @@ class Seq2Seq:
         """Return layer i of the decoder, sharing this model's arrays."""
         return DecoderBlock(self.config, part(self.params, f"decoder.layers.{i}"))
 
-    def relative_bias(
+    def shared_positions(
         self, side: str, query_len: int, key_len: int, offset: int = 0
-    ) -> tuple[FloatArray | None, T5BiasCache | None]:
-        """Look up the bias that the layers of the "encoder" or the "decoder" share, if T5's."""
-        return shared_bias_forward(
+    ) -> tuple[FloatArray | None, SharedCache]:
+        """Return what the layers of the "encoder" or the "decoder" share, see `shared_forward`."""
+        return shared_forward(
             self.config,
-            self.params.get(f"{side}.relative_bias"),
+            part(self.params, side),
             query_len,
             key_len,
             offset=offset,
             bidirectional=side == "encoder",
         )
 
-    def final_norm(self, side: str, x: FloatArray) -> tuple[FloatArray, LayerNormCache | None]:
+    def _norm(self, side: str) -> Norm:
+        return Norm(self.config, part(self.params, f"{side}.norm"))
+
+    def final_norm(self, side: str, x: FloatArray) -> tuple[FloatArray, NormCache | None]:
         """Apply the norm that ends the "encoder" or the "decoder" of pre-LN."""
-        if not self.config.norm_first:
-            return x, None
-        p, eps = self.params, self.config.layer_norm_eps
-        return layernorm_forward(x, p[f"{side}.norm.gamma"], p[f"{side}.norm.beta"], eps=eps)
+        return self._norm(side).forward(x) if self.config.norm_first else (x, None)
 
     def predict(self, h: FloatArray) -> tuple[FloatArray, LinearCache]:
         """Return the logits of the decoder's last states: (..., D) -> (..., V)."""
         shared = self.config.shared_embeddings
         w = self.params["embeddings.token"].T if shared else self.params["output.w"]
-        return linear_forward(h, w, self.params["output.b"])
+        if self.config.scale_output:
+            h = h * self.config.d_model**-0.5
+        return linear_forward(h, w, self.params.get("output.b"))
 
     def encode(
         self,
@@ -229,32 +232,31 @@ class Seq2Seq:
         _check_some("source", source, keep)
         seeds = layer_seeds(rng, self.config.num_encoder_layers + 1)
         x, embeddings = self._source_embeddings.forward(source, rng=generator_of(seeds[0]))
-        bias, bias_cache = self.relative_bias("encoder", source.shape[1], source.shape[1])
+        shared, shared_cache = self.shared_positions("encoder", source.shape[1], source.shape[1])
         caches = []
         for i in range(self.config.num_encoder_layers):
             (x, _), cache = self._encoder_block(i).forward(
-                x, keep, bias, rng=generator_of(seeds[i + 1])
+                x, keep, shared, rng=generator_of(seeds[i + 1])
             )
             caches.append(cache)
         memory, norm = self.final_norm("encoder", x)
-        return memory, EncodeCache(embeddings, bias_cache, tuple(caches), norm)
+        return memory, EncodeCache(embeddings, shared_cache, tuple(caches), norm)
 
     def encode_backward(self, dmemory: FloatArray, cache: EncodeCache) -> tuple[None, Params]:
         """Undo `encode`: from dmemory of shape (B, S, D) to the gradients of the encoder side."""
         g: Params = {}
         dx = dmemory
         if cache.norm is not None:
-            dx, g["encoder.norm.gamma"], g["encoder.norm.beta"] = layernorm_backward(dx, cache.norm)
-        dbias: Any = 0
+            dx, grads = self._norm("encoder").backward(dx, cache.norm)
+            g |= prefixed("encoder.norm", grads)
+        dshared: list[FloatArray | None] = []
         for i in reversed(range(self.config.num_encoder_layers)):
             (dx, dread), grads = self._encoder_block(i).backward(
                 AttentionOutput(dx, None), cache.blocks[i]
             )
             g |= prefixed(f"encoder.layers.{i}", grads)
-            if dread is not None:
-                dbias = dbias + dread
-        if cache.bias is not None:
-            g["encoder.relative_bias"] = t5_bias_backward(dbias, cache.bias)
+            dshared.append(dread)
+        g |= prefixed("encoder", shared_backward(dshared, cache.shared))
         _, grads = self._source_embeddings.backward(dx, cache.embeddings)
         return None, g | prefixed(self._source, grads)
 
@@ -297,7 +299,7 @@ class Seq2Seq:
         check_shape("memory", memory, (len(target), "S", self.config.d_model))
         seeds = layer_seeds(rng, self.config.num_decoder_layers + 1)
         x, embeddings = self.target_embeddings.forward(target, rng=generator_of(seeds[0]))
-        bias, bias_cache = self.relative_bias("decoder", target.shape[1], target.shape[1])
+        shared, shared_cache = self.shared_positions("decoder", target.shape[1], target.shape[1])
         caches, scores = [], []
         for i in range(self.config.num_decoder_layers):
             (x, block_scores), cache = self.decoder_block(i).forward(
@@ -305,7 +307,7 @@ class Seq2Seq:
                 memory,
                 keep,
                 memory_keep,
-                bias,
+                shared,
                 rng=generator_of(seeds[i + 1]),
                 output_scores=output_scores,
             )
@@ -315,7 +317,7 @@ class Seq2Seq:
         logits, output = self.predict(h)  # (B, T, V)
         return (
             Seq2SeqOutput(logits, tuple(scores) if output_scores else None),
-            DecodeCache(embeddings, bias_cache, tuple(caches), norm, output),
+            DecodeCache(embeddings, shared_cache, tuple(caches), norm, output),
         )
 
     def decode_backward(
@@ -332,26 +334,27 @@ class Seq2Seq:
         dscores = doutput.cross_scores or (None,) * num_layers
         if len(dscores) != num_layers:
             raise InputError(f"cross_scores: got {len(dscores)} cotangents, expected {num_layers}")
-        g: Params = {}
         dlogits = doutput.logits
         if dlogits is None:
             shape = (*cache.output.x.shape[:-1], self.config.target_vocab_size)
             dlogits = np.zeros(shape, cache.output.x.dtype)
-        dx, dw, g["output.b"] = linear_backward(dlogits, cache.output)
+        dx, dw, db = linear_backward(dlogits, cache.output)
+        g = given({"output.b": db})
+        if self.config.scale_output:
+            dx *= self.config.d_model**-0.5
         if cache.norm is not None:
-            dx, g["decoder.norm.gamma"], g["decoder.norm.beta"] = layernorm_backward(dx, cache.norm)
+            dx, grads = self._norm("decoder").backward(dx, cache.norm)
+            g |= prefixed("decoder.norm", grads)
         dmemory: Any = 0
-        dbias: Any = 0
+        dshared: list[FloatArray | None] = []
         for i in reversed(range(num_layers)):
-            (dx, dread, dshared), grads = self.decoder_block(i).backward(
+            (dx, dread, dpositions), grads = self.decoder_block(i).backward(
                 AttentionOutput(dx, dscores[i]), cache.blocks[i]
             )
             g |= prefixed(f"decoder.layers.{i}", grads)
             dmemory = dmemory + dread
-            if dshared is not None:
-                dbias = dbias + dshared
-        if cache.bias is not None:
-            g["decoder.relative_bias"] = t5_bias_backward(dbias, cache.bias)
+            dshared.append(dpositions)
+        g |= prefixed("decoder", shared_backward(dshared, cache.shared))
         _, grads = self.target_embeddings.backward(dx, cache.embeddings)
         g |= prefixed(self._target, grads)
         if self.config.shared_embeddings:

@@ -43,6 +43,16 @@ from npformer.ops.embedding import (
     embedding_backward,
     embedding_forward,
 )
+from npformer.ops.gating import (
+    GateCache,
+    gate_backward,
+    gate_forward,
+)
+from npformer.ops.grouped_heads import (
+    RepeatHeadsCache,
+    repeat_heads_backward,
+    repeat_heads_forward,
+)
 from npformer.ops.layernorm import (
     LayerNormCache,
     RmsNormCache,
@@ -73,6 +83,7 @@ from npformer.ops.losses import (
     soft_cross_entropy_forward,
 )
 from npformer.ops.positions import (
+    DisentangledBiasCache,
     RotaryCache,
     ShawAttentionCache,
     ShawKeyCache,
@@ -81,6 +92,9 @@ from npformer.ops.positions import (
     T5BiasCache,
     alibi_bias,
     alibi_slopes,
+    disentangled_bias_backward,
+    disentangled_bias_forward,
+    disentangled_scale,
     relative_bucket,
     rotary_backward,
     rotary_forward,
@@ -115,8 +129,10 @@ __all__ = [
     "BlockwiseAttentionCache",
     "CosineCache",
     "CrossEntropyCache",
+    "DisentangledBiasCache",
     "DropoutCache",
     "EmbeddingCache",
+    "GateCache",
     "GeluCache",
     "LayerNormCache",
     "LinearCache",
@@ -124,6 +140,7 @@ __all__ = [
     "MaskedSoftmaxCache",
     "MseCache",
     "ReluCache",
+    "RepeatHeadsCache",
     "RmsNormCache",
     "RotaryCache",
     "ShawAttentionCache",
@@ -150,10 +167,15 @@ __all__ = [
     "cosine_forward",
     "cross_entropy_backward",
     "cross_entropy_forward",
+    "disentangled_bias_backward",
+    "disentangled_bias_forward",
+    "disentangled_scale",
     "dropout_backward",
     "dropout_forward",
     "embedding_backward",
     "embedding_forward",
+    "gate_backward",
+    "gate_forward",
     "gelu_backward",
     "gelu_forward",
     "kl_backward",
@@ -171,6 +193,8 @@ __all__ = [
     "relative_bucket",
     "relu_backward",
     "relu_forward",
+    "repeat_heads_backward",
+    "repeat_heads_forward",
     "rmsnorm_backward",
     "rmsnorm_forward",
     "rotary_backward",

@@ -17,8 +17,8 @@ from npformer.layers import (
     FeedForward,
     FeedForwardConfig,
     MultiHeadAttention,
+    relative_attention,
 )
-from npformer.layers import attention as attention_layer
 
 WIDTH = H * 4  # of the layers with heads; D need not divide
 LENGTH = 8  # longest sequence of the position table
@@ -119,13 +119,13 @@ def test_shaw_attention_never_goes_block_by_block():
 def test_a_bias_and_a_memory_have_their_place():
     x, bias = normal(1, B, T, WIDTH), normal(2, 1, H, T, T)
     report = check_model(attention(relative="t5"), (x, None, mask(2, B, T), bias), SCORES)
-    assert "bias" in report.errors
+    assert "shared" in report.errors
     for relative, memory, given, message in (
-        ("t5", None, None, "bias: got None, expected one in self-attention with relative='t5'"),
-        ("t5", x, bias, "bias: got an array"),
-        ("none", None, bias, "bias: got an array"),
-        ("alibi", None, bias, "bias: got an array"),
-        ("shaw", x, None, "memory: got an array, expected None with the tables rel_k"),
+        ("t5", None, None, "shared: got None, expected one in self-attention with relative='t5'"),
+        ("t5", x, bias, "shared: got an array"),
+        ("none", None, bias, "shared: got an array"),
+        ("alibi", None, bias, "shared: got an array"),
+        ("shaw", x, None, "memory: got an array, expected None with the arrays of relative"),
     ):
         with pytest.raises(InputError, match=message):
             attention(relative=relative).forward(x, memory, None, given)
@@ -258,7 +258,7 @@ def test_rows_nobody_looked_up_get_nothing():
 
 @pytest.fixture
 def every_length_is_long(monkeypatch):
-    monkeypatch.setattr(attention_layer, "BLOCKWISE_FROM", 1)
+    monkeypatch.setattr(relative_attention, "BLOCKWISE_FROM", 1)
 
 
 @pytest.mark.usefixtures("every_length_is_long")
@@ -303,7 +303,7 @@ def test_blockwise_attention_with_a_bias_and_as_an_average(relative):
     plain, _ = layer.forward(*inputs, output_scores=True)
     np.testing.assert_allclose(output.y, plain.y, rtol=0, atol=1e-12)
     report = check_model(layer, inputs, zero=("b_k",) if relative == "t5" else ())
-    assert ("bias" in report.errors) == (relative == "t5")
+    assert ("shared" in report.errors) == (relative == "t5")
 
 
 @pytest.mark.usefixtures("every_length_is_long")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models.small import CLASSES, MODELS, SIZES, inputs, make, random_like
 
 from npformer.checks import InputError
-from npformer.layers import attention
+from npformer.layers import relative_attention
 from npformer.models import BlockInputs, ModelOutput, output_arrays
 
 DROPOUT = {"dropout": 0.2, "attention_dropout": 0.3}
@@ -121,7 +121,7 @@ def test_both_types_drop_the_same_entries():
 @pytest.mark.parametrize("scores", [False, True], ids=["no scores", "scores"])
 @pytest.mark.parametrize("blockwise_from", [1, 10**6], ids=["blockwise", "whole"])
 def test_recomputation_gives_the_same_bits(kind, norm_first, scores, blockwise_from, monkeypatch):
-    monkeypatch.setattr(attention, "BLOCKWISE_FROM", blockwise_from)
+    monkeypatch.setattr(relative_attention, "BLOCKWISE_FROM", blockwise_from)
     model = make(kind, norm_first=norm_first, dtype=np.float32, **DROPOUT)
     results = []
     for recompute in (False, True):

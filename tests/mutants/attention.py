@@ -345,3 +345,16 @@ def blocks_dropout_drawn_afresh(dctx, cache):
 def blocks_dropout_not_undone(dctx, cache):
     """The masks are not drawn again at all."""
     return ops.blockwise_attention_backward(dctx, cache._replace(seed=None))
+
+
+@mutant("repeat_heads", "constant factor")
+def repeat_heads_averaged(dy, cache):
+    """The mean over the heads of a group instead of the sum."""
+    return ops.repeat_heads_backward(dy, cache) / cache.group
+
+
+@mutant("repeat_heads")
+def repeat_heads_tiled(dy, cache):
+    """Forward puts a group's heads side by side, backward takes every G-th head."""
+    batch, heads, length, size = dy.shape
+    return dy.reshape(batch, cache.group, heads // cache.group, length, size).sum(axis=1)

@@ -281,3 +281,15 @@ def embedding_padding_row_frozen(dy, cache):
     dtable = ops.embedding_backward(dy, cache)
     dtable[0] = 0
     return dtable
+
+
+@mutant("gate")
+def gate_factors_kept(dy, cache):
+    """Each factor gets itself instead of the other."""
+    return dy * cache.gate, dy * cache.x
+
+
+@mutant("gate")
+def gate_open(dy, cache):
+    """The gate is taken for a constant."""
+    return np.zeros_like(dy), dy * cache.gate

@@ -3,6 +3,7 @@
 Each function gets the right one and returns the wrong one, to stand in its place.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,12 +12,14 @@ import numpy as np
 from npformer.distill.terms import HiddenTerm, PredictionTerm
 from npformer.distill.terms import scores as scores_term
 from npformer.layers import attention as attention_layer
+from npformer.layers import feedforward as feedforward_layer
+from npformer.layers import norm as norm_layer
 from npformer.layers.attention import AttentionOutput, MultiHeadAttention
 from npformer.layers.block import EncoderBlock
 from npformer.layers.decoder_block import DecoderBlock
 from npformer.layers.embeddings import Embeddings
+from npformer.layers.norm import Norm
 from npformer.layers.token_embeddings import TokenEmbeddings
-from npformer.models import encoder as encoder_model
 from npformer.models import heads, masked_lm
 from npformer.models.causal_lm import CausalLM
 from npformer.models.encoder import Encoder
@@ -189,10 +192,21 @@ def hidden_gradients_of_the_last_layer_only(right):
     return backward
 
 
-@mutant("pre-LN", encoder_model, "layernorm_backward")
-def final_norm_not_undone(right):
-    """The last norm of pre-LN gets its gradients and lets the one for x pass unchanged."""
-    return lambda dy, cache: (dy.copy(), *right(dy, cache)[1:])
+@mutant("pre-LN", Norm)
+def norms_not_undone(right):
+    """The norms get their gradients and let the one for x pass unchanged."""
+    return lambda self, dy, cache: (dy.copy(), right(self, dy, cache)[1])
+
+
+@mutant("encoder/no biases", norm_layer, "rmsnorm_backward")
+def rms_norm_undone_as_if_it_centred(right):
+    """The mean of the gradient is taken off, as layer norm must."""
+
+    def backward(dy, cache):
+        dx, dgamma = right(dy, cache)
+        return dx - dx.mean(axis=-1, keepdims=True), dgamma
+
+    return backward
 
 
 @mutant("student", SequenceClassifier, "_at_last")
@@ -396,9 +410,9 @@ def shared_bias_read_on_both_sides(right):
     """The table's gradient is looked up as an encoder would, keys after the query apart."""
 
     def backward(self, dlogits, cache):
-        ids = cache.bias.lookup.ids
-        moved = cache.bias.lookup._replace(ids=np.where(ids > 0, ids - 1, ids))
-        return right(self, dlogits, cache._replace(bias=cache.bias._replace(lookup=moved)))
+        ids = cache.shared.lookup.ids
+        moved = cache.shared.lookup._replace(ids=np.where(ids > 0, ids - 1, ids))
+        return right(self, dlogits, cache._replace(shared=cache.shared._replace(lookup=moved)))
 
     return backward
 
@@ -421,5 +435,46 @@ def turned_back_in_the_other_layout(right):
     def backward(self, doutput, cache):
         other = tuple(turned._replace(interleaved=False) for turned in cache.rotary)
         return right(self, doutput, cache._replace(rotary=other))
+
+    return backward
+
+
+@mutant("causal LM/one head of keys", feedforward_layer, "gate_backward")
+def gate_lets_nothing_back(right):
+    """What passes the gate gets no gradient, only the gate itself."""
+    return lambda dy, cache: (right(dy, cache)[0], np.zeros_like(dy))
+
+
+@mutant("encoder/DeBERTa", Encoder)
+def shared_table_of_the_first_layer(right):
+    """All layers read the table, and only the first one's gradient reaches it."""
+
+    def backward(self, doutput, cache):
+        _, g = right(self, doutput, cache)
+        seen = []
+        undo = EncoderBlock.backward
+
+        def undo_noted(block, doutput, cache):
+            (dx, dtable), grads = undo(block, doutput, cache)
+            seen.append(dtable)
+            return (dx, dtable), grads
+
+        EncoderBlock.backward = undo_noted
+        try:
+            right(self, doutput, cache)
+        finally:
+            EncoderBlock.backward = undo
+        return None, g | {"relative_embeddings": seen[-1]}
+
+    return backward
+
+
+@mutant("seq2seq/as T5", Seq2Seq, "decode_backward")
+def scale_of_the_output_forgotten(right):
+    """The states are divided by sqrt(D) before the table, their gradient is not."""
+
+    def backward(self, doutput, cache):
+        plain = Seq2Seq(dataclasses.replace(self.config, scale_output=False), self.params)
+        return right(plain, doutput, cache)
 
     return backward

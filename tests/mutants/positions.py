@@ -188,3 +188,46 @@ def shaw_attention_tables_swapped(dctx, dscores, cache):
     """Of one shape, so that nothing but the numbers tells."""
     dq, dk, dv, drel_k, drel_v = ops.shaw_attention_backward(dctx, dscores, cache)
     return dq, dk, dv, drel_v, drel_k
+
+
+@mutant("sinusoidal/half-split", "constant factor")
+def sinusoidal_halves_halved(dy, cache):
+    """Two halves, so half the gradient."""
+    return dy / 2
+
+
+@mutant("disentangled_bias", "constant factor")
+def disentangled_bias_scaled_as_attention(dbias, cache):
+    """1/sqrt(K) instead of 1/sqrt(3K)."""
+    return ops.disentangled_bias_backward(dbias * math.sqrt(3), cache)
+
+
+@mutant("disentangled_bias")
+def disentangled_bias_keys_do_not_answer(dbias, cache):
+    """Position to content is forgotten for the keys."""
+    dq, dk, dq_r, dk_r = ops.disentangled_bias_backward(dbias, cache)
+    return dq, np.zeros_like(dk), dq_r, dk_r
+
+
+@mutant("disentangled_bias")
+def disentangled_bias_distances_mirrored(dbias, cache):
+    """delta(s, t) in the place of delta(t, s)."""
+    number = cache.q_r.shape[1]
+    return ops.disentangled_bias_backward(dbias, cache._replace(row=number - 1 - cache.row))
+
+
+@mutant("disentangled_bias/offset")
+def disentangled_bias_clipped_pairs_dropped(dbias, cache):
+    """What is farther than the last row counts for nothing, in the place of that row."""
+    last = cache.q_r.shape[1] - 1
+    first = (cache.row == last).argmax(axis=1)  # the keys before it are beyond, or it
+    inside = (cache.row < last) | (np.arange(cache.row.shape[1]) == first[:, None])
+    return ops.disentangled_bias_backward(np.where(inside, dbias, 0), cache)
+
+
+@mutant("disentangled_bias/offset")
+def disentangled_bias_tables_of_one_sequence(dbias, cache):
+    """The tables get the gradient of the first sequence only."""
+    dq, dk, _, _ = ops.disentangled_bias_backward(dbias, cache)
+    one = cache._replace(q=cache.q[:1], k=cache.k[:1])
+    return dq, dk, *ops.disentangled_bias_backward(dbias[:1], one)[2:]

@@ -1,4 +1,4 @@
-"""The decoder-only model against GPT-2 of transformers: logits, loss and every gradient."""
+"""The decoder-only model against GPT-2 and Llama: logits, loss and every gradient."""
 
 import numpy as np
 import pytest
@@ -65,6 +65,11 @@ def test_gpt2():
         for name, p in model.params.items():
             view(arrays, name, c.d_model).copy_(torch.tensor(p))
     assert sum(p.size for p in model.params.values()) == sum(p.numel() for p in arrays.values())
+    compare(model, theirs, lambda arrays, name: view(arrays, name, c.d_model))
+
+
+def compare(model, theirs, their_array):
+    """Assert the same logits, loss and gradients on a batch padded at its end."""
     rng = np.random.default_rng(1)
     ids = rng.integers(0, 23, (4, 7))
     keep = np.arange(7) < np.array([3, 7, 1, 5])[:, None]
@@ -79,8 +84,92 @@ def test_gpt2():
     their_loss.backward()
     np.testing.assert_allclose(logits[keep], expected.detach().numpy()[keep], rtol=0, atol=1e-9)
     assert abs(loss - their_loss.item()) <= 1e-12
-    gradients = {name: p.grad for name, p in arrays.items()}
+    gradients = {name: p.grad for name, p in theirs.named_parameters()}
     for name, g in grads.items():
         np.testing.assert_allclose(
-            g, view(gradients, name, c.d_model).numpy(), rtol=0, atol=1e-9, err_msg=name
+            g, their_array(gradients, name).numpy(), rtol=0, atol=1e-9, err_msg=name
         )
+
+
+LLAMA = {
+    "attention.w_q": "self_attn.q_proj",
+    "attention.w_k": "self_attn.k_proj",
+    "attention.w_v": "self_attn.v_proj",
+    "attention.w_o": "self_attn.o_proj",
+    "norm_1.gamma": "input_layernorm",
+    "norm_2.gamma": "post_attention_layernorm",
+    "feedforward.w_1": "mlp.gate_proj",
+    "feedforward.w_3": "mlp.up_proj",
+    "feedforward.w_2": "mlp.down_proj",
+}
+
+
+def llama_name(name):
+    if name in ("embeddings.token", "norm.gamma"):
+        return {"e": "model.embed_tokens.weight", "n": "model.norm.weight"}[name[0]]
+    _, i, rest = name.split(".", 2)
+    return f"model.layers.{i}.{LLAMA[rest]}.weight"
+
+
+def rms_norm(self, x):
+    """Llama's norm, which otherwise is taken in float32 whatever the input is."""
+    return self.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+
+
+def softmax(scores, dim, dtype=None):
+    """Softmax in the type of the scores; Llama asks for float32."""
+    return torch.softmax(scores, dim)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_llama(kv_heads, monkeypatch):
+    """RMS norm, rotary positions, grouped queries, SwiGLU, no biases."""
+    model = make(
+        d_model=24,
+        num_heads=4,
+        num_kv_heads=kv_heads,
+        relative="rotary",
+        positions="none",
+        norm="rms",
+        activation="silu",
+        gated=True,
+        use_bias=False,
+    )
+    c = model.config
+    llama = transformers.models.llama.modeling_llama
+    monkeypatch.setattr(llama.LlamaRMSNorm, "forward", rms_norm)
+    monkeypatch.setattr(llama.nn.functional, "softmax", softmax)
+    theirs = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=c.vocab_size,
+            hidden_size=c.d_model,
+            intermediate_size=c.d_ff,
+            num_hidden_layers=c.num_layers,
+            num_attention_heads=c.num_heads,
+            num_key_value_heads=kv_heads,
+            max_position_embeddings=c.max_len,
+            rms_norm_eps=c.layer_norm_eps,
+            tie_word_embeddings=True,
+            attn_implementation="eager",
+        )
+    ).double()
+    # The angles in float64: theirs are float32 even here.
+    rates = 10000.0 ** (-np.arange(0, c.head_size, 2) / c.head_size)
+
+    def angles(self, x, position_ids):
+        turns = position_ids[..., None].double() * torch.tensor(np.tile(rates, 2))
+        return turns.cos(), turns.sin()
+
+    monkeypatch.setattr(llama.LlamaRotaryEmbedding, "forward", angles)
+    arrays = dict(theirs.named_parameters())
+    with torch.no_grad():
+        for name, p in model.params.items():
+            weight = name.rsplit(".", 1)[-1].startswith("w_")
+            arrays[llama_name(name)].copy_(torch.tensor(p.T if weight else p))
+    assert {llama_name(name) for name in model.params} == set(arrays)
+
+    def their_array(arrays, name):
+        array = arrays[llama_name(name)]
+        return array.T if name.rsplit(".", 1)[-1].startswith("w_") else array
+
+    compare(model, theirs, their_array)

@@ -1,6 +1,12 @@
 """Position encodings, one family a file."""
 
 from npformer.ops.positions.alibi import alibi_bias, alibi_slopes
+from npformer.ops.positions.deberta import (
+    DisentangledBiasCache,
+    disentangled_bias_backward,
+    disentangled_bias_forward,
+    disentangled_scale,
+)
 from npformer.ops.positions.rotary import RotaryCache, rotary_backward, rotary_forward
 from npformer.ops.positions.shaw import (
     ShawKeyCache,
@@ -29,6 +35,7 @@ from npformer.ops.positions.t5 import (
 )
 
 __all__ = [
+    "DisentangledBiasCache",
     "RotaryCache",
     "ShawAttentionCache",
     "ShawKeyCache",
@@ -37,6 +44,9 @@ __all__ = [
     "T5BiasCache",
     "alibi_bias",
     "alibi_slopes",
+    "disentangled_bias_backward",
+    "disentangled_bias_forward",
+    "disentangled_scale",
     "relative_bucket",
     "rotary_backward",
     "rotary_forward",

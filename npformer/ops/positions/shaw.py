@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npformer.checks import InputError, check_float, check_shape
+from npformer.ops.positions.by_distance import sum_by_row
 from npformer.types import FloatArray, IntArray
 
 
@@ -100,7 +101,7 @@ def shaw_key_backward(dscores: FloatArray, cache: ShawKeyCache) -> tuple[FloatAr
     dtable : ndarray of shape (R, K)
     """
     scaled_q, table, row, scale = cache
-    dproducts = _sum_by_row(dscores, row, len(table))  # (B, H, T, R)
+    dproducts = sum_by_row(dscores, row, len(table))  # (B, H, T, R)
     dscaled_q = dproducts @ table  # (B, H, T, K)
     # The rows of all heads and sequences as one: (R, N) @ (N, K).
     dtable = dproducts.reshape(-1, len(table)).T @ scaled_q.reshape(-1, table.shape[1])
@@ -157,7 +158,7 @@ def shaw_value_forward(
     check_float("table", table)
     check_shape("table", table, ("R", "K"))
     row = _rows(table, probs.shape[2], probs.shape[3], offset)  # (T, S)
-    weight = _sum_by_row(probs, row, len(table))  # (B, H, T, R)
+    weight = sum_by_row(probs, row, len(table))  # (B, H, T, R)
     return weight @ table, ShawValueCache(table, row, weight)  # (B, H, T, K)
 
 
@@ -195,11 +196,3 @@ def _rows(table: FloatArray, query_len: int, key_len: int, offset: int) -> IntAr
     queries = np.arange(offset, offset + query_len)[:, None]  # (T, 1)
     row: IntArray = np.clip(np.arange(key_len) - queries, -farthest, farthest) + farthest
     return row
-
-
-def _sum_by_row(x: FloatArray, row: IntArray, number: int) -> FloatArray:
-    """Sum x (B, H, T, S) over the keys of each row of the table: (B, H, T, R)."""
-    sums = np.empty((*x.shape[:3], number), x.dtype)  # (B, H, T, R)
-    for r in range(number):
-        sums[..., r] = np.where(row == r, x, 0).sum(axis=-1)
-    return sums

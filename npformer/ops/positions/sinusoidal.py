@@ -10,12 +10,21 @@ from npformer.types import FloatArray
 
 
 def sinusoidal_table(
-    length: int, d_model: int, *, base: float = 10000.0, dtype: DTypeLike = np.float64
+    length: int,
+    d_model: int,
+    *,
+    base: float = 10000.0,
+    interleaved: bool = True,
+    dtype: DTypeLike = np.float64,
 ) -> FloatArray:
-    r"""Return the table of sines and cosines, interleaved.
+    r"""Return the table of sines and cosines.
 
     .. math:: P_{t,2i} = \sin(t\,\omega_i), \quad P_{t,2i+1} = \cos(t\,\omega_i), \qquad
               \omega_i = \mathrm{base}^{-2i/D}
+
+    or, not ``interleaved``, the same columns in another order: first all sines, then all
+    cosines, as Marian has them. The maps that read them are learned, so the order makes no
+    difference, except to weights that are there already.
 
     Moving t by k rotates each pair (sin, cos) by the angle k omega_i: the shift is a
     linear map that does not depend on t.
@@ -28,6 +37,8 @@ def sinusoidal_table(
         Width D; if odd, the last sine has no cosine.
     base : float
         10000 in the paper.
+    interleaved : bool
+        Sine and cosine of a frequency side by side, as in the paper's formula.
     dtype : dtype
         The table is computed in float64 and rounded once.
 
@@ -51,8 +62,12 @@ def sinusoidal_table(
     even = np.arange(0, d_model, 2)
     angles = np.arange(length)[:, None] * base ** (-even / d_model)  # (T, ceil(D / 2))
     table: np.ndarray[Any, np.dtype[np.floating[Any]]] = np.empty((length, d_model), dtype)
-    table[:, 0::2] = np.sin(angles)
-    table[:, 1::2] = np.cos(angles[:, : d_model // 2])
+    if interleaved:
+        sines, cosines = slice(0, None, 2), slice(1, None, 2)
+    else:
+        sines, cosines = slice(len(even)), slice(len(even), None)
+    table[:, sines] = np.sin(angles)
+    table[:, cosines] = np.cos(angles[:, : d_model // 2])
     return table
 
 
@@ -61,7 +76,7 @@ class SinusoidalCache(NamedTuple):
 
 
 def sinusoidal_forward(
-    x: FloatArray, *, base: float = 10000.0
+    x: FloatArray, *, base: float = 10000.0, interleaved: bool = True
 ) -> tuple[FloatArray, SinusoidalCache]:
     r"""Add sinusoidal positions.
 
@@ -71,7 +86,8 @@ def sinusoidal_forward(
     ----------
     x : ndarray of shape (..., T, D)
     base : float
-        See `sinusoidal_table`.
+    interleaved : bool
+        As in `sinusoidal_table`.
 
     Returns
     -------
@@ -91,7 +107,8 @@ def sinusoidal_forward(
     check_float("x", x)
     if x.ndim < 2:
         raise InputError(f"x: got shape {x.shape}, expected (..., T, D)")
-    return x + sinusoidal_table(*x.shape[-2:], base=base, dtype=x.dtype), SinusoidalCache()
+    table = sinusoidal_table(*x.shape[-2:], base=base, interleaved=interleaved, dtype=x.dtype)
+    return x + table, SinusoidalCache()
 
 
 def sinusoidal_backward(dy: FloatArray, cache: SinusoidalCache) -> FloatArray:
