@@ -23,7 +23,7 @@ def cached(model: Seq2Seq, source: IntArray, length: int) -> IntArray:
     state = start_decoding(model, source)
     ids = np.zeros((len(source), 1), int)
     for _ in range(length):
-        logits, state = decode_step(model, ids[:, -1], state)
+        logits, state = decode_step(model, ids[:, -1:], state)
         ids = np.concatenate((ids, logits.argmax(axis=-1)[:, None]), axis=1)
     return ids
 

@@ -161,7 +161,7 @@ class MultiHeadAttention:
         check_shape("x", x, ("B", "T", self.config.d_model))
         source = x if memory is None else memory
         check_shape("memory", source, (len(x), "S", self.config.d_model))
-        relative = _relative_of(self, cross=memory is not None, shared=shared)
+        relative = relative_of(self, cross=memory is not None, shared=shared)
         q_cache, k_cache = None, None
         if self.config.attention == "average":
             q = no_scores(x, num_heads)  # (B, H, T, 1)
@@ -253,60 +253,7 @@ class MultiHeadAttention:
         return (dx + dsource, None, dshared), given(g)
 
 
-def project_keys(
-    attention: MultiHeadAttention, source: FloatArray, first: int | None = None
-) -> tuple[FloatArray, FloatArray]:
-    """Return the keys and values (B, G, S, K) of a source (B, S, D): what a KV cache keeps.
-
-    ``first`` is the position of the first one in self-attention, None in cross-attention.
-    """
-    p, kv_heads = attention.params, attention.config.kv_heads
-    v, _ = linear_forward(source, p["w_v"], p.get("b_v"))
-    v = split_heads(v, kv_heads)  # (B, G, S, K)
-    if attention.config.attention == "average":
-        return no_scores(source, kv_heads), v
-    k, _ = linear_forward(source, p["w_k"], p.get("b_k"))
-    k = split_heads(k, kv_heads)  # (B, G, S, K)
-    if first is not None and attention.config.relative == "rotary":
-        k, _ = turn(attention.config, k, first)
-    return k, v
-
-
-def attend_to(
-    attention: MultiHeadAttention,
-    x: FloatArray,
-    keys: tuple[FloatArray, FloatArray],
-    keep: BoolArray | None = None,
-    first: int | None = None,
-    shared: FloatArray | None = None,
-) -> FloatArray:
-    """Attend from x (B, T, D) to keys and values that are there already; no backward.
-
-    ``first`` is the position of x's first token in self-attention, None in cross-attention;
-    ``shared`` is T5's bias of these queries and keys, or DeBERTa's table.
-    """
-    p, config = attention.params, attention.config
-    k, v = keys  # (B, G, S, K)
-    relative = _relative_of(attention, cross=first is None, shared=shared)
-    if config.attention == "average":
-        q = no_scores(x, config.num_heads)  # (B, H, T, 1)
-    else:
-        q, _ = linear_forward(x, p["w_q"], p.get("b_q"))
-        q = split_heads(q, config.num_heads)  # (B, H, T, K)
-    offset = first or 0
-    if relative == "rotary":
-        q, _ = turn(config, q, offset)
-    if config.kv_heads != config.num_heads:
-        k, _ = repeat_heads_forward(k, config.num_heads)  # (B, H, S, K)
-        v, _ = repeat_heads_forward(v, config.num_heads)  # (B, H, S, K)
-    ctx, _, _ = relative_attention_forward(
-        config, p, q, k, v, keep, shared, relative=relative, offset=offset
-    )  # (B, H, T, K)
-    y, _ = linear_forward(join_heads(ctx), p["w_o"], p.get("b_o"))  # (B, T, D)
-    return y
-
-
-def _relative_of(attention: MultiHeadAttention, *, cross: bool, shared: FloatArray | None) -> str:
+def relative_of(attention: MultiHeadAttention, *, cross: bool, shared: FloatArray | None) -> str:
     """Return the relative positions in force, "none" in cross-attention, or refuse ``shared``."""
     relative = "none" if cross else attention.config.relative
     if (shared is not None) != (relative in ("t5", "deberta")):

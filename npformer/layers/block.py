@@ -14,6 +14,7 @@ from npformer.layers.attention import (
 )
 from npformer.layers.attention_config import AttentionConfig
 from npformer.layers.feedforward import FeedForward, FeedForwardCache, FeedForwardConfig
+from npformer.layers.key_values import KeyValues, look_back, no_tokens
 from npformer.layers.norm import Norm, NormCache, NormConfig
 from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
 from npformer.types import BoolArray, FloatArray, Params, part, prefixed
@@ -206,3 +207,35 @@ class EncoderBlock:
             **prefixed("feedforward", feedforward_grads),
             **prefixed("norm_2", norm_2_grads),
         }
+
+    def start(self, batch: int, dtype: DTypeLike) -> KeyValues:
+        """Return the KV cache of texts that have no token yet."""
+        return no_tokens(self._attention, batch, dtype)
+
+    def step(
+        self, x: FloatArray, past: KeyValues, shared: FloatArray | None = None
+    ) -> tuple[FloatArray, KeyValues]:
+        """Apply the layer to further tokens under a causal mask, without dropout.
+
+        Parameters
+        ----------
+        x : ndarray of shape (B, T, D)
+        past : KeyValues
+        shared : ndarray, optional
+            As in `look_back`.
+
+        Returns
+        -------
+        y : ndarray of shape (B, T, D)
+        past : KeyValues
+            With these tokens.
+        """
+        if self.config.norm_first:
+            a, now = look_back(self._attention, self._norm_1.forward(x)[0], past, shared)
+            u: FloatArray = x + a
+            y: FloatArray = u + self._feedforward.forward(self._norm_2.forward(u)[0])[0]
+        else:
+            a, now = look_back(self._attention, x, past, shared)
+            u, _ = self._norm_1.forward(x + a)
+            y, _ = self._norm_2.forward(u + self._feedforward.forward(u)[0])
+        return y, now

@@ -11,15 +11,14 @@ from npformer.layers.attention import (
     AttentionOutput,
     MultiHeadAttention,
     MultiHeadAttentionCache,
-    attend_to,
     causal_keep,
-    project_keys,
 )
 from npformer.layers.block import BlockConfig
 from npformer.layers.feedforward import FeedForward, FeedForwardCache
+from npformer.layers.key_values import KeyValues, attend_to, look_back, no_tokens, project_keys
 from npformer.layers.norm import Norm, NormCache
 from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
-from npformer.types import BoolArray, FloatArray, Params, part, prefixed
+from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
 
 
 class DecoderBlockCache(NamedTuple):
@@ -36,13 +35,15 @@ class DecoderBlockCache(NamedTuple):
     norm_3: NormCache
 
 
-class KeyValues(NamedTuple):
-    """The KV cache of one layer: keys and values that later tokens read again."""
+class DecoderPast(NamedTuple):
+    """The KV cache of one layer."""
 
-    k: FloatArray  # (B, H, t, K) of the target so far
-    v: FloatArray  # (B, H, t, K)
-    memory_k: FloatArray  # (B, H, S, K)
-    memory_v: FloatArray  # (B, H, S, K)
+    own: KeyValues  # of the target so far
+    memory: KeyValues
+
+    def take(self, rows: IntArray) -> "DecoderPast":
+        """Return that of these rows of the batch, in this order."""
+        return DecoderPast(self.own.take(rows), self.memory.take(rows))
 
 
 @dataclass(frozen=True)
@@ -256,58 +257,57 @@ class DecoderBlock:
             **prefixed("norm_3", norm_3_grads),
         }
 
-    def start(self, memory: FloatArray) -> KeyValues:
+    def start(self, memory: FloatArray) -> DecoderPast:
         """Return the KV cache of a target that has no token yet; memory is (B, S, D)."""
-        k, v = project_keys(self._attention("self_attention"), memory[:, :0])  # (B, H, 0, K)
-        return KeyValues(k, v, *project_keys(self._attention("cross_attention"), memory))
+        own, cross = self._attention("self_attention"), self._attention("cross_attention")
+        return DecoderPast(no_tokens(own, len(memory), memory.dtype), project_keys(cross, memory))
 
     def step(
         self,
         x: FloatArray,
-        past: KeyValues,
+        past: DecoderPast,
         memory_keep: BoolArray | None = None,
         shared: FloatArray | None = None,
-    ) -> tuple[FloatArray, KeyValues]:
-        """Apply the layer to one more token: `forward` at its last position, without dropout.
-
-        Earlier tokens do not see this one, so their keys and values stay what they were; that
-        is why they can be kept.
+    ) -> tuple[FloatArray, DecoderPast]:
+        """Apply the layer to further tokens: `forward` at the last positions, without dropout.
 
         Parameters
         ----------
-        x : ndarray of shape (B, 1, D)
-        past : KeyValues
+        x : ndarray of shape (B, T, D)
+        past : DecoderPast
         memory_keep : boolean ndarray of shape (B, 1, 1, S), optional
         shared : ndarray, optional
-            What the layers share: T5's bias (1, H, 1, t + 1) of this token, or DeBERTa's table.
+            As in `look_back`.
 
         Returns
         -------
-        y : ndarray of shape (B, 1, D)
-        past : KeyValues
-            With this token.
+        y : ndarray of shape (B, T, D)
+        past : DecoderPast
+            With these tokens.
         """
         own, cross = self._attention("self_attention"), self._attention("cross_attention")
-        new = past
+        now = past
 
-        def look_back(x: FloatArray) -> FloatArray:
-            nonlocal new
-            position = past.k.shape[2]  # as many tokens came before
-            k, v = project_keys(own, x, position)  # (B, H, 1, K)
-            k, v = np.concatenate((past.k, k), axis=2), np.concatenate((past.v, v), axis=2)
-            new = past._replace(k=k, v=v)  # (B, H, t + 1, K)
-            return attend_to(own, x, (k, v), first=position, shared=shared)
+        def look_at_target(x: FloatArray) -> FloatArray:
+            nonlocal now
+            y, seen = look_back(own, x, past.own, shared)
+            now = DecoderPast(seen, past.memory)
+            return y
 
-        def look_over(x: FloatArray) -> FloatArray:
-            return attend_to(cross, x, (past.memory_k, past.memory_v), memory_keep)
+        def look_at_memory(x: FloatArray) -> FloatArray:
+            return attend_to(cross, x, past.memory, memory_keep)
 
         def feed(x: FloatArray) -> FloatArray:
             return self._feedforward.forward(x)[0]
 
-        parts: tuple[Callable[[FloatArray], FloatArray], ...] = (look_back, look_over, feed)
+        parts: tuple[Callable[[FloatArray], FloatArray], ...] = (
+            look_at_target,
+            look_at_memory,
+            feed,
+        )
         for i, part_of in enumerate(parts, start=1):
             if self.config.norm_first:
                 x = x + part_of(self._norm(i).forward(x)[0])
             else:
                 x = self._norm(i).forward(x + part_of(x))[0]
-        return x, new
+        return x, now

@@ -81,15 +81,16 @@ def positions_backward(dy: FloatArray, cache: PositionsCache) -> tuple[FloatArra
     return dy, {}
 
 
-def add_position(config: PositionsConfig, params: Params, x: FloatArray, at: int) -> FloatArray:
-    """Add one position to tokens (B, 1, D) that all stand there; no backward."""
+def positions_from(
+    config: PositionsConfig, params: Params, x: FloatArray, first: int
+) -> FloatArray:
+    """Add the positions from ``first`` on to further tokens (B, T, D); no backward."""
+    end = first + x.shape[1]
     if config.positions == "sinusoidal":
-        table = sinusoidal_table(
-            at + 1, config.d_model, interleaved=config.interleaved, dtype=x.dtype
-        )
-        y: FloatArray = x + table[at]
-        return y
-    if config.positions == "learned":
-        y = x + params["position"][at]
-        return y
-    return x
+        table = sinusoidal_table(end, config.d_model, interleaved=config.interleaved, dtype=x.dtype)
+    elif config.positions == "learned":
+        table = params["position"][:end]
+    else:
+        return x
+    y: FloatArray = x + table[first:]
+    return y

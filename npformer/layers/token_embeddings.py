@@ -13,9 +13,9 @@ from npformer.layers.init import normal
 from npformer.layers.positions import (
     PositionsCache,
     PositionsConfig,
-    add_position,
     positions_backward,
     positions_forward,
+    positions_from,
     positions_params,
 )
 from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
@@ -117,23 +117,24 @@ class TokenEmbeddings:
         y, dropout = dropout_forward(x, config.dropout, rng)
         return y, TokenEmbeddingsCache(token, position, dropout)
 
-    def at(self, ids: IntArray, position: int) -> FloatArray:
-        """Embed the tokens (B,) that all stand at one position, without dropout: (B, 1, D).
+    def further(self, ids: IntArray, first: int) -> FloatArray:
+        """Embed tokens (B, T) that stand from position ``first`` on, without dropout: (B, T, D).
 
         Raises
         ------
         InputError
-            If the position is not below max_len or an id is outside the vocabulary.
+            If they reach beyond max_len or an id is outside the vocabulary.
         """
         config = self.config
-        check_shape("ids", ids, ("B",))
-        if not 0 <= position < config.max_len:
+        check_shape("ids", ids, ("B", "T"))
+        if first + ids.shape[1] > config.max_len:
             raise InputError(
-                f"position: got {position}, expected 0 to {config.max_len - 1} (max_len - 1)"
+                f"ids: got {ids.shape[1]} after {first} tokens, expected at most max_len = "
+                f"{config.max_len} in all"
             )
-        x, _ = embedding_forward(ids[:, None], self.params["token"])  # (B, 1, D)
+        x, _ = embedding_forward(ids, self.params["token"])  # (B, T, D)
         x *= self._scale
-        return add_position(config, self.params, x, position)
+        return positions_from(config, self.params, x, first)
 
     def backward(self, dy: FloatArray, cache: TokenEmbeddingsCache) -> tuple[None, Params]:
         """Undo `forward`: from dy of shape (B, T, D) to ``grads``; ids have no gradient."""

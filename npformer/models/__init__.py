@@ -2,16 +2,14 @@
 
 from npformer.models.causal_lm import CausalLM, CausalLMCache, CausalLMConfig
 from npformer.models.config import PRESETS, ClassifierConfig, EncoderConfig, preset
+from npformer.models.decoding import Decoding, decode_step, start_decoding
 from npformer.models.encoder import BlockInputs, Encoder, EncoderCache
 from npformer.models.generation import (
-    Decoding,
     Hypothesis,
     beam_search,
-    decode_step,
     filtered_probs,
     greedy_search,
     sample,
-    start_decoding,
 )
 from npformer.models.heads import (
     SequenceClassifier,

@@ -93,15 +93,33 @@ class CausalLM:
         return cls(config, params)
 
     @property
-    def _embeddings(self) -> TokenEmbeddings:
+    def embeddings(self) -> TokenEmbeddings:
+        """The table and the positions, sharing this model's arrays."""
         return TokenEmbeddings(self.config, part(self.params, "embeddings"))
 
-    def _block(self, i: int) -> EncoderBlock:
+    def block(self, i: int) -> EncoderBlock:
+        """Return layer i, sharing this model's arrays."""
         return EncoderBlock(self.config, part(self.params, f"layers.{i}"))
 
     @property
     def _norm(self) -> Norm:
         return Norm(self.config, part(self.params, "norm"))
+
+    def shared_positions(
+        self, query_len: int, key_len: int, offset: int = 0
+    ) -> tuple[FloatArray | None, SharedCache]:
+        """Return what the layers share, see `shared_forward`."""
+        return shared_forward(
+            self.config, self.params, query_len, key_len, offset=offset, bidirectional=False
+        )
+
+    def final_norm(self, x: FloatArray) -> tuple[FloatArray, NormCache | None]:
+        """Apply the norm that ends pre-LN."""
+        return self._norm.forward(x) if self.config.norm_first else (x, None)
+
+    def predict(self, h: FloatArray) -> tuple[FloatArray, LinearCache]:
+        """Return the logits of the last states: (..., D) -> (..., V)."""
+        return linear_forward(h, self.params["embeddings.token"].T)
 
     def forward(
         self,
@@ -133,20 +151,14 @@ class CausalLM:
         check_shape("ids", ids, ("B", "T"))
         past = causal_keep(keep, ids.shape[1])  # (1 or B, 1, T, T)
         seeds = layer_seeds(rng, self.config.num_layers + 1)
-        x, embeddings = self._embeddings.forward(ids, rng=generator_of(seeds[0]))
-        length = ids.shape[1]
-        shared, shared_cache = shared_forward(
-            self.config, self.params, length, length, bidirectional=False
-        )
+        x, embeddings = self.embeddings.forward(ids, rng=generator_of(seeds[0]))
+        shared, shared_cache = self.shared_positions(ids.shape[1], ids.shape[1])
         caches = []
         for i in range(self.config.num_layers):
-            (x, _), cache = self._block(i).forward(x, past, shared, rng=generator_of(seeds[i + 1]))
+            (x, _), cache = self.block(i).forward(x, past, shared, rng=generator_of(seeds[i + 1]))
             caches.append(cache)
-        norm = None
-        if self.config.norm_first:
-            x, norm = self._norm.forward(x)
-        table = self.params["embeddings.token"]  # (V, D)
-        logits, output = linear_forward(x, table.T)  # (B, T, V)
+        h, norm = self.final_norm(x)
+        logits, output = self.predict(h)  # (B, T, V)
         return logits, CausalLMCache(embeddings, shared_cache, tuple(caches), norm, output)
 
     def backward(self, dlogits: FloatArray, cache: CausalLMCache) -> tuple[None, Params]:
@@ -158,11 +170,11 @@ class CausalLM:
             g |= prefixed("norm", grads)
         dshared: list[FloatArray | None] = []
         for i in reversed(range(self.config.num_layers)):
-            (dx, dread), grads = self._block(i).backward(AttentionOutput(dx, None), cache.blocks[i])
+            (dx, dread), grads = self.block(i).backward(AttentionOutput(dx, None), cache.blocks[i])
             g |= prefixed(f"layers.{i}", grads)
             dshared.append(dread)
         g |= shared_backward(dshared, cache.shared)
-        _, grads = self._embeddings.backward(dx, cache.embeddings)
+        _, grads = self.embeddings.backward(dx, cache.embeddings)
         g |= prefixed("embeddings", grads)
         g["embeddings.token"] += dtable.T
         return None, g

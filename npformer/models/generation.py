@@ -1,77 +1,16 @@
-"""From a source to a target, token by token: greedy, beam search, sampling; with a KV cache."""
+"""From a source or a prompt to what follows: greedy, beam search, sampling; with a KV cache."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from npformer.checks import InputError, check_fraction, check_ids, check_positive, check_shape
 from npformer.layers.config import check_sizes
-from npformer.layers.decoder_block import KeyValues
-from npformer.models.seq2seq import Seq2Seq
+from npformer.models.causal_lm import CausalLM
+from npformer.models.decoding import Decoding, Generator, decode_step, start_decoding
 from npformer.ops.softmax import log_softmax_forward, softmax_forward
 from npformer.types import BoolArray, FloatArray, IntArray
-
-
-class Decoding(NamedTuple):
-    """Where decoding stands: the KV caches of all layers."""
-
-    layers: tuple[KeyValues, ...]
-    memory_keep: BoolArray | None  # (B, 1, 1, S)
-    length: int  # tokens of the target so far
-
-    def take(self, rows: IntArray) -> "Decoding":
-        """Return the state of these rows, in this order; a row may come more than once."""
-        keep = None if self.memory_keep is None else self.memory_keep[rows]
-        layers = tuple(KeyValues(*(a[rows] for a in layer)) for layer in self.layers)
-        return Decoding(layers, keep, self.length)
-
-
-def start_decoding(
-    model: Seq2Seq, source: IntArray, source_keep: BoolArray | None = None
-) -> Decoding:
-    """Encode sources (B, S) once and for all; see `Seq2Seq.encode`."""
-    memory, _ = model.encode(source, source_keep)
-    layers = tuple(
-        model.decoder_block(i).start(memory) for i in range(model.config.num_decoder_layers)
-    )
-    keep = None if source_keep is None else source_keep[:, None, None, :]  # (B, 1, 1, S)
-    return Decoding(layers, keep, 0)
-
-
-def decode_step(model: Seq2Seq, ids: IntArray, state: Decoding) -> tuple[FloatArray, Decoding]:
-    """Give the decoder one more token for each target.
-
-    What `Seq2Seq.decode` computes for its last position, with one token's work: the keys and
-    values of the tokens before come from the state.
-
-    Parameters
-    ----------
-    model : Seq2Seq
-    ids : integer ndarray of shape (B,)
-    state : Decoding
-
-    Returns
-    -------
-    logits : ndarray of shape (B, V)
-        Of the token after.
-    state : Decoding
-        With this token; the one given is left as it was.
-
-    Raises
-    ------
-    InputError
-        If the target has max_len tokens already or an id is outside the vocabulary.
-    """
-    x = model.target_embeddings.at(ids, state.length)  # (B, 1, D)
-    shared, _ = model.shared_positions("decoder", 1, state.length + 1, state.length)
-    layers = []
-    for i, past in enumerate(state.layers):
-        x, new = model.decoder_block(i).step(x, past, state.memory_keep, shared)
-        layers.append(new)
-    h, _ = model.final_norm("decoder", x)
-    logits, _ = model.predict(h[:, 0])  # (B, V)
-    return logits, Decoding(tuple(layers), state.memory_keep, state.length + 1)
 
 
 class Hypothesis(NamedTuple):
@@ -83,12 +22,12 @@ class Hypothesis(NamedTuple):
 
 
 def beam_search(
-    model: Seq2Seq,
+    model: Generator,
     source: IntArray,
     source_keep: BoolArray | None = None,
     *,
-    start: int,
-    end: int,
+    start: int | None = None,
+    end: int | None = None,
     max_new: int,
     num_beams: int = 4,
     length_penalty: float = 1.0,
@@ -104,11 +43,16 @@ def beam_search(
 
     Parameters
     ----------
-    model : Seq2Seq
+    model : Seq2Seq or CausalLM
     source : integer ndarray of shape (B, S)
+        What an encoder-decoder encodes, or the prompts that a decoder-only model continues;
+        prompts of one length are continued together.
     source_keep : boolean ndarray of shape (B, S), optional
-    start, end : int
-        The token before the first one, and the one that ends a target.
+        True = real token.
+    start : int, optional
+        The token before the first one: of an encoder-decoder only, which must have it.
+    end : int, optional
+        The token that ends a target; None means that none does.
     max_new : int
         Tokens of a target at most; a hypothesis that reaches it counts without an end.
     num_beams : int
@@ -124,8 +68,8 @@ def beam_search(
     Raises
     ------
     InputError
-        If max_new exceeds the model's max_len, a token is outside the vocabulary, or a source
-        is empty.
+        If the target could become longer than the model's max_len, a token is outside the
+        vocabulary, or a source or prompt is empty.
 
     References
     ----------
@@ -133,19 +77,31 @@ def beam_search(
     normalisation is Hugging Face's. Deviations: Wu et al. 2016 divide by
     ((5 + length) / 6)^alpha.
     """
-    _check_generation(model, start, end, max_new)
     check_sizes(num_beams=num_beams)
     if not 0 <= length_penalty < float("inf"):
         raise InputError(f"length_penalty: got {length_penalty}, expected a finite number >= 0")
-    state = start_decoding(model, source, source_keep)
-    finished: list[list[Hypothesis]] = [[] for _ in source]
+    found: list[list[Hypothesis]] = [[] for _ in source]
+    for indices, logits, state in _begin(model, source, source_keep, start, end, max_new):
+        results = _beams(model, logits, state, end, max_new, num_beams, length_penalty)
+        for i, hypotheses in zip(indices, results, strict=True):
+            found[i] = hypotheses
+    return found
+
+
+def _beams(
+    model: Generator,
+    logits: FloatArray,
+    state: Decoding,
+    end: int | None,
+    max_new: int,
+    num_beams: int,
+    length_penalty: float,
+) -> list[list[Hypothesis]]:
+    """Search from the logits (B, V) of the first token."""
+    finished: list[list[Hypothesis]] = [[] for _ in logits]
     # Every row of the batch is an open hypothesis: (its source, its tokens, their log-probability).
-    rows: list[tuple[int, tuple[int, ...], float]] = [(b, (), 0.0) for b in range(len(source))]
-    last = np.full(len(source), start)
+    rows: list[tuple[int, tuple[int, ...], float]] = [(b, (), 0.0) for b in range(len(logits))]
     for length in range(1, max_new + 1):
-        if not rows:
-            break
-        logits, state = decode_step(model, last, state)
         log_probs, _ = log_softmax_forward(logits.astype(np.float64))  # (rows, V)
         kept: list[tuple[int, int, float]] = []  # row it continues, token, log-probability
         for b in sorted({source_index for source_index, _, _ in rows}):
@@ -167,37 +123,39 @@ def beam_search(
             enough = len(finished[b]) == num_beams
             if not (enough and best / max_new**length_penalty <= finished[b][-1].score):
                 kept += opened
-        state = state.take(np.array([r for r, _, _ in kept], int))
+        if not kept:
+            break
         rows = [(rows[r][0], (*rows[r][1], token), total) for r, token, total in kept]
-        last = np.array([token for _, token, _ in kept], int)
+        last = np.array([[token] for _, token, _ in kept])  # (rows, 1)
+        logits, state = decode_step(model, last, state.take(np.array([r for r, _, _ in kept])))
     return finished
 
 
 def greedy_search(
-    model: Seq2Seq,
+    model: Generator,
     source: IntArray,
     source_keep: BoolArray | None = None,
     *,
-    start: int,
-    end: int,
+    start: int | None = None,
+    end: int | None = None,
     max_new: int,
 ) -> list[tuple[int, ...]]:
     """Take the most probable token at each step; arguments and result as in `sample`."""
 
-    def choose(logits: FloatArray) -> IntArray:
-        best: IntArray = logits.argmax(axis=-1)  # (B,)
+    def choose(logits: FloatArray, indices: IntArray, step: int) -> IntArray:
+        best: IntArray = logits.argmax(axis=-1)  # (n,)
         return best
 
     return _token_by_token(model, source, source_keep, start, end, max_new, choose)
 
 
 def sample(
-    model: Seq2Seq,
+    model: Generator,
     source: IntArray,
     source_keep: BoolArray | None = None,
     *,
-    start: int,
-    end: int,
+    start: int | None = None,
+    end: int | None = None,
     max_new: int,
     rng: np.random.Generator,
     temperature: float = 1.0,
@@ -211,8 +169,8 @@ def sample(
     model, source, source_keep, start, end, max_new
         As in `beam_search`.
     rng : numpy.random.Generator
-        One number a source and step, also for those that have ended: what is drawn for one
-        source does not depend on how long the others get.
+        One number a source and step, drawn before the first: what is chosen for one source
+        does not depend on how long the others get.
     temperature, top_k, top_p
         As in `filtered_probs`.
 
@@ -227,11 +185,14 @@ def sample(
         As in `beam_search` and `filtered_probs`.
     """
 
-    def choose(logits: FloatArray) -> IntArray:
+    check_sizes(max_new=max_new)
+    numbers = rng.random((max_new, len(source)))
+
+    def choose(logits: FloatArray, indices: IntArray, step: int) -> IntArray:
         probs = filtered_probs(logits, temperature=temperature, top_k=top_k, top_p=top_p)
-        edges = probs.cumsum(axis=-1)  # (B, V)
-        drawn = rng.random((len(logits), 1)) * edges[:, -1:]
-        first_beyond: IntArray = (edges <= drawn).sum(axis=-1)  # (B,)
+        edges = probs.cumsum(axis=-1)  # (n, V)
+        drawn = numbers[step, indices, None] * edges[:, -1:]  # (n, 1)
+        first_beyond: IntArray = (edges <= drawn).sum(axis=-1)  # (n,)
         return first_beyond
 
     return _token_by_token(model, source, source_keep, start, end, max_new, choose)
@@ -290,34 +251,80 @@ def filtered_probs(
 
 
 def _token_by_token(
-    model: Seq2Seq,
+    model: Generator,
     source: IntArray,
     source_keep: BoolArray | None,
-    start: int,
-    end: int,
+    start: int | None,
+    end: int | None,
     max_new: int,
-    choose: Callable[[FloatArray], IntArray],
+    choose: Callable[[FloatArray, IntArray, int], IntArray],
 ) -> list[tuple[int, ...]]:
-    """Choose from the logits (B, V) until every target has ended or has max_new tokens."""
-    _check_generation(model, start, end, max_new)
-    state = start_decoding(model, source, source_keep)
-    last = np.full(len(source), start)
+    """Choose until every target has ended or has max_new tokens.
+
+    ``choose`` gets the logits (n, V), whose they are, and how many tokens came before.
+    """
     targets: list[tuple[int, ...]] = [()] * len(source)
-    for _ in range(max_new):
-        logits, state = decode_step(model, last, state)
-        last = choose(logits)
-        targets = [
-            ids if ids[-1:] == (end,) else (*ids, int(token))
-            for ids, token in zip(targets, last, strict=True)
-        ]
-        if all(ids[-1] == end for ids in targets):
-            break
+    for indices, logits, state in _begin(model, source, source_keep, start, end, max_new):
+        for step in range(max_new):
+            last = choose(logits, indices, step)
+            for i, token in zip(indices, last, strict=True):
+                if not targets[i] or targets[i][-1] != end:
+                    targets[i] = (*targets[i], int(token))
+            if step == max_new - 1 or all(targets[i][-1] == end for i in indices):
+                break
+            logits, state = decode_step(model, last[:, None], state)
     return targets
 
 
-def _check_generation(model: Seq2Seq, start: int, end: int, max_new: int) -> None:
+def _begin(
+    model: Generator,
+    source: IntArray,
+    source_keep: BoolArray | None,
+    start: int | None,
+    end: int | None,
+    max_new: int,
+) -> Iterator[tuple[IntArray, FloatArray, Decoding]]:
+    """Yield groups of the batch: which rows they are, the logits of their first token, the state.
+
+    The prompts of a group have one length, so that none is padded: every row of a group is at
+    the same position, and gives what it would give alone.
+    """
     check_sizes(max_new=max_new)
-    config = model.config
-    if max_new > config.max_len:
-        raise InputError(f"max_new: got {max_new}, expected at most max_len = {config.max_len}")
-    check_ids("start, end", np.array([start, end]), config.target_vocab_size)
+    check_shape("source", source, ("B", "S"))
+    only_decoder = isinstance(model, CausalLM)
+    if isinstance(model, CausalLM):
+        vocab_size = model.config.vocab_size
+    else:
+        vocab_size = model.config.target_vocab_size
+    check_ids("end", np.array([] if end is None else [end], int), vocab_size)
+    if (start is None) != only_decoder:
+        raise InputError(
+            f"start: got {start}, expected "
+            + ("None: a prompt starts itself" if only_decoder else "the token before the first")
+        )
+    if start is not None:
+        check_ids("start", np.array([start]), vocab_size)
+        _check_length(model, max_new, 0)
+        state = start_decoding(model, source, source_keep)
+        yield np.arange(len(source)), *decode_step(model, np.full((len(source), 1), start), state)
+        return
+    if source_keep is None:
+        source_keep = np.ones(source.shape, bool)
+    check_shape("source_keep", source_keep, source.shape)
+    lengths = source_keep.sum(axis=1)  # (B,)
+    if not lengths.all():
+        raise InputError(
+            f"source: got no token in prompt {int(lengths.argmin())}, expected at least one"
+        )
+    _check_length(model, max_new, int(lengths.max(initial=0)))
+    for length in np.unique(lengths):
+        indices = np.flatnonzero(lengths == length)
+        prompts = np.stack([source[i][source_keep[i]] for i in indices])  # (n, length)
+        yield indices, *decode_step(model, prompts, start_decoding(model, prompts))
+
+
+def _check_length(model: Generator, max_new: int, prompt: int) -> None:
+    most = model.config.max_len
+    if max_new > most - prompt:
+        after = f" less the {prompt} tokens of a prompt" if prompt else ""
+        raise InputError(f"max_new: got {max_new}, expected at most max_len = {most}{after}")

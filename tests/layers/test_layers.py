@@ -50,8 +50,8 @@ def attention(**changes):
     return moved(MultiHeadAttention.init(config, np.random.default_rng(0), np.float64))
 
 
-def feedforward(activation="gelu"):
-    config = FeedForwardConfig(d_model=D, d_ff=F, activation=activation)
+def feedforward(activation="gelu", **changes):
+    config = FeedForwardConfig(d_model=D, d_ff=F, activation=activation, **changes)
     return moved(FeedForward.init(config, np.random.default_rng(0), np.float64))
 
 
@@ -125,10 +125,86 @@ def test_a_bias_and_a_memory_have_their_place():
         ("t5", x, bias, "shared: got an array"),
         ("none", None, bias, "shared: got an array"),
         ("alibi", None, bias, "shared: got an array"),
+        ("deberta", None, None, "shared: got None"),
         ("shaw", x, None, "memory: got an array, expected None with the arrays of relative"),
     ):
         with pytest.raises(InputError, match=message):
             attention(relative=relative).forward(x, memory, None, given)
+
+
+def test_deberta_attention():
+    x, table = normal(1, B, T, WIDTH), normal(2, 4, WIDTH)
+    layer = attention(relative="deberta", relative_clip=2, attention_dropout=0.3)
+    inputs = x, None, mask(3, B, T), table
+    report = check_model(layer, inputs, SCORES, make_rng=make_rng, entrywise=True)
+    assert set(report.errors) == {"x", "shared", *layer.params}
+    assert {"w_qr", "b_qr", "w_kr", "b_kr"} <= layer.params.keys()
+
+
+def test_grouped_queries_are_heads_that_share_keys():
+    """A layer of H heads whose columns of w_k and w_v repeat gives the same as one of G."""
+    few = attention(num_kv_heads=1, attention_dropout=0.3)
+    assert few.params["w_k"].shape == few.params["w_v"].shape == (WIDTH, 4)
+    params = few.params | {
+        name: np.tile(few.params[name], H) for name in ("w_k", "b_k", "w_v", "b_v")
+    }
+    many = MultiHeadAttention(attention(attention_dropout=0.3).config, params)
+    inputs = normal(1, B, T, WIDTH), normal(2, B, S, WIDTH), mask(3, B, S)
+    ours, cache = few.forward(*inputs, rng=make_rng(), **SCORES)
+    theirs, their_cache = many.forward(*inputs, rng=make_rng(), **SCORES)
+    np.testing.assert_allclose(ours.y, theirs.y, rtol=0, atol=1e-13)
+    doutput = AttentionOutput(normal(4, B, T, WIDTH), normal(5, B, H, T, S))
+    _, grads = few.backward(doutput, cache)
+    _, their_grads = many.backward(doutput, their_cache)
+    for name in ("w_k", "b_k", "w_v", "b_v"):
+        parts = np.split(their_grads[name], H, axis=-1)
+        np.testing.assert_allclose(grads[name], sum(parts), rtol=0, atol=1e-12, err_msg=name)
+
+
+def test_without_biases_a_layer_is_one_with_biases_of_zero():
+    x = normal(1, B, T, WIDTH)
+    bare = block(use_bias=False)
+    assert not [n for n in bare.params if n.rsplit(".", 1)[-1].startswith("b_")]
+    full = block()
+    zero = {n: np.zeros_like(p) for n, p in full.params.items()}
+    same = EncoderBlock(full.config, zero | bare.params)
+    np.testing.assert_array_equal(bare.forward(x)[0].y, same.forward(x)[0].y)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "silu"])
+def test_gated_feed_forward(activation):
+    layer = feedforward(activation, gated=True)
+    report = check_model(layer, (normal(1, B, T, D),), entrywise=True)
+    assert set(report.errors) == {"x", *layer.params}
+    p, x = layer.params, normal(1, B, T, D)
+    forward = getattr(ops, f"{activation}_forward")
+    hidden = forward(x @ p["w_1"] + p["b_1"])[0] * (x @ p["w_3"] + p["b_3"])
+    np.testing.assert_allclose(
+        layer.forward(x)[0], hidden @ p["w_2"] + p["b_2"], rtol=0, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "changes", "message"),
+    [
+        (attention, {"num_kv_heads": 2}, "num_kv_heads: got 2, expected a divisor of num_heads"),
+        (attention, {"num_kv_heads": 0}, "num_kv_heads: got 0, expected a whole number"),
+        (attention, {"relative": "bucket"}, "relative: got 'bucket', expected one of none"),
+        (attention, {"relative_clip": 3}, "relative_clip: got 3, expected 16 without relative"),
+        (attention, {"relative": "deberta", "relative_clip": 0}, "relative_clip: got 0"),
+        (block, {"norm": "batch"}, "norm: got 'batch', expected one of layer, rms"),
+        (embeddings, {"positions": "rotary"}, "positions: got 'rotary', expected one of sinus"),
+        (embeddings, {"sinusoidal_layout": "half-split"}, "sinusoidal_layout: got 'half-split'"),
+        (
+            embeddings,
+            {"positions": "sinusoidal", "sinusoidal_layout": "halves"},
+            "sinusoidal_layout: got 'halves', expected one of interleaved, half-split",
+        ),
+    ],
+)
+def test_options_that_do_not_fit(make, changes, message):
+    with pytest.raises(InputError, match=message):
+        make(**changes)
 
 
 def test_an_attention_scale_scales_the_scores():

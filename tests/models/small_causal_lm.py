@@ -16,9 +16,9 @@ SIZES: dict[str, Any] = {
 }
 
 
-def make(**changes: Any) -> CausalLM:
+def make(*, seed: int = 0, **changes: Any) -> CausalLM:
     """Make a model whose parameters, biases and norms too, are drawn at random."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     model = CausalLM.init(CausalLMConfig(**(SIZES | changes)), rng, np.float64)
     for name, p in model.params.items():
         model.params[name] = p + 0.3 * rng.standard_normal(p.shape)

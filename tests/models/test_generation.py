@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from models import small_causal_lm
 from models.small_seq2seq import batch, make
 
 from npformer.checks import InputError
@@ -31,11 +32,17 @@ every_model = pytest.mark.parametrize(
         {"positions": "none", "relative": "rotary", "rotary_size": 2},
         {"positions": "none", "relative": "shaw", "relative_clip": 2},
         {"positions": "none", "relative": "t5", "num_buckets": 6, "max_distance": 5},
+        {"positions": "none", "relative": "deberta", "relative_clip": 2},
+        {"sinusoidal_layout": "half-split", "gated": True, "norm": "rms"},
+        {"num_kv_heads": 1, "positions": "none", "relative": "rotary"},
         {"attention_scale": 1.0},
         {"attention": "average"},
         {"shared_embeddings": True, "target_vocab_size": 23},
     ],
-    ids="post pre learned rotary alibi interleaved partial shaw t5 scale average shared".split(),
+    ids=(
+        "post pre learned rotary alibi interleaved partial shaw t5 deberta halves grouped scale "
+        "average shared"
+    ).split(),
 )
 
 
@@ -62,10 +69,10 @@ def test_a_step_gives_what_decoding_the_whole_target_gives(changes):
     state = start_decoding(model, SOURCE, KEEP)
     for t in range(8):
         before = state
-        logits, state = decode_step(model, target[:, t], state)
+        logits, state = decode_step(model, target[:, t : t + 1], state)
         np.testing.assert_allclose(logits, expected[:, t], rtol=0, atol=1e-12)
         assert before.length == t
-        again, _ = decode_step(model, target[:, t], before)  # the state given is left alone
+        again, _ = decode_step(model, target[:, t : t + 1], before)  # the state given is left alone
         np.testing.assert_array_equal(again, logits)
 
 
@@ -165,7 +172,7 @@ def test_samples_come_as_often_as_their_probability():
     drawn = sample(
         model, sources, start=1, end=2, max_new=1, rng=np.random.default_rng(0), temperature=2.0
     )
-    logits, _ = decode_step(model, np.array([1]), start_decoding(model, SOURCE[1:2]))
+    logits, _ = decode_step(model, np.array([[1]]), start_decoding(model, SOURCE[1:2]))
     probs = filtered_probs(logits, temperature=2.0)[0]
     share = np.bincount([ids[0] for ids in drawn], minlength=5) / 4000
     np.testing.assert_allclose(share, probs, rtol=0, atol=0.03)
@@ -175,7 +182,7 @@ def test_samples_come_as_often_as_their_probability():
     ("changes", "message"),
     [
         ({"max_new": 10}, "max_new: got 10, expected at most max_len = 9"),
-        ({"end": 19}, "start, end: got 19, expected 0 to 18"),
+        ({"end": 19}, "end: got 19, expected 0 to 18"),
         ({"num_beams": 0}, "num_beams: got 0"),
         ({"length_penalty": -1.0}, "length_penalty: got -1.0"),
         ({"source_keep": np.zeros((4, 7), bool)}, "source: got no token in sequence 0"),
@@ -203,5 +210,113 @@ def test_bad_filters(options, message):
 def test_a_position_beyond_max_len():
     model = make()
     state = start_decoding(model, SOURCE, KEEP)._replace(length=9)
-    with pytest.raises(InputError, match="position: got 9, expected 0 to 8"):
-        decode_step(model, np.zeros(4, int), state)
+    with pytest.raises(InputError, match="ids: got 1 after 9 tokens, expected at most max_len = 9"):
+        decode_step(model, np.zeros((4, 1), int), state)
+
+
+# The decoder-only model: prompts of different lengths, padded at either end.
+
+PROMPTS = np.random.default_rng(8).integers(0, 23, (4, 5))
+PROMPT_KEEP = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [1, 0, 0, 0, 0]], bool)
+SEED = 1  # of models whose greedy continuations are not all the same
+every_language_model = pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"norm_first": False, "positions": "sinusoidal"},
+        {"positions": "none", "relative": "rotary", "num_heads": 6, "num_kv_heads": 2},
+        {"positions": "none", "relative": "alibi"},
+        {"positions": "none", "relative": "shaw", "relative_clip": 2},
+        {"positions": "none", "relative": "t5", "num_buckets": 6, "max_distance": 5},
+        {"positions": "none", "relative": "deberta", "relative_clip": 2},
+        {"attention": "average", "use_bias": False, "norm": "rms", "gated": True},
+    ],
+    ids="learned post grouped alibi shaw t5 deberta average".split(),
+)
+
+
+def continued(model, prompt, choose, max_new, end=None):
+    """Continue one prompt without a cache and without padding."""
+    ids = prompt.tolist()
+    while len(ids) < len(prompt) + max_new:
+        logits, _ = model.forward(np.array([ids]))
+        ids.append(int(choose(logits[:, -1])[0]))
+        if ids[-1] == end:
+            break
+    return tuple(ids[len(prompt) :])
+
+
+@every_language_model
+def test_prompts_of_different_lengths_give_the_tokens_of_recomputation(changes):
+    model = small_causal_lm.make(seed=SEED, **changes)
+
+    def greedy(logits):
+        return logits.argmax(axis=-1)
+
+    expected = [
+        continued(model, row[keep], greedy, 4)
+        for row, keep in zip(PROMPTS, PROMPT_KEEP, strict=True)
+    ]
+    assert len(set(expected)) > 1
+    assert greedy_search(model, PROMPTS, PROMPT_KEEP, max_new=4) == expected
+    end = expected[1][1]
+    found = greedy_search(model, PROMPTS, PROMPT_KEEP, max_new=4, end=end)
+    assert found == [
+        continued(model, row[keep], greedy, 4, end)
+        for row, keep in zip(PROMPTS, PROMPT_KEEP, strict=True)
+    ]
+    beams = beam_search(model, PROMPTS, PROMPT_KEEP, max_new=4, num_beams=1)
+    assert [hypotheses[0].ids for hypotheses in beams] == expected
+
+
+@every_language_model
+def test_a_prompt_at_once_gives_what_its_tokens_give_one_by_one(changes):
+    model = small_causal_lm.make(**changes)
+    at_once, _ = decode_step(model, PROMPTS, start_decoding(model, PROMPTS))
+    state = start_decoding(model, PROMPTS)
+    for t in range(PROMPTS.shape[1]):
+        one_by_one, state = decode_step(model, PROMPTS[:, t : t + 1], state)
+    np.testing.assert_allclose(at_once, one_by_one, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(at_once, model.forward(PROMPTS)[0][:, -1], rtol=0, atol=1e-12)
+
+
+def test_a_samples_draws_are_its_own():
+    model = small_causal_lm.make()
+    found = sample(model, PROMPTS, PROMPT_KEEP, max_new=4, rng=np.random.default_rng(1))
+    numbers = np.random.default_rng(1).random((4, 4))
+    for b, (row, keep) in enumerate(zip(PROMPTS, PROMPT_KEEP, strict=True)):
+        draws = iter(numbers[:, b])
+
+        def choose(logits, draws=draws):
+            edges = filtered_probs(logits).cumsum(axis=-1)
+            return (edges <= next(draws) * edges[:, -1:]).sum(axis=-1)
+
+        assert found[b] == continued(model, row[keep], choose, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start": 1}, "start: got 1, expected None: a prompt starts itself"),
+        ({"end": 23}, "end: got 23, expected 0 to 22"),
+        ({"max_new": 5}, "max_new: got 5, expected at most max_len = 9 less the 5 tokens"),
+        ({"source_keep": PROMPT_KEEP & [False]}, "source: got no token in prompt 0"),
+        ({"source_keep": PROMPT_KEEP[:, :4]}, "source_keep: got shape"),
+        ({"source": PROMPTS[0]}, "source: got shape"),
+    ],
+)
+def test_bad_prompts(changes, message):
+    options = {"source": PROMPTS, "source_keep": PROMPT_KEEP, "max_new": 4} | changes
+    with pytest.raises(InputError, match=message):
+        greedy_search(small_causal_lm.make(), **options)
+
+
+def test_an_encoder_decoder_needs_a_start():
+    with pytest.raises(InputError, match="start: got None, expected the token before the first"):
+        greedy_search(make(), SOURCE, KEEP, max_new=3)
+
+
+def test_grouped_queries_keep_fewer_keys():
+    model = small_causal_lm.make(num_heads=6, num_kv_heads=2)
+    _, state = decode_step(model, PROMPTS, start_decoding(model, PROMPTS))
+    assert {layer.k.shape for layer in state.layers} == {(4, 2, 5, 2)}

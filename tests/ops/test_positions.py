@@ -385,3 +385,63 @@ def test_shaw_value_refuses():
         ops.shaw_value_forward(probs, normal(60, 4, K))
     with pytest.raises(InputError, match=r"probs: got shape .*, expected \(B, H, T, S\)"):
         ops.shaw_value_forward(probs[0], normal(61, I, K))
+
+
+# DeBERTa
+
+
+def test_disentangled_bias_is_the_papers_sum():
+    """He et al. 2021, equation 4, entry by entry, with the released code's delta."""
+    q, k = normal(50, B, H, T, K), normal(51, B, H, S, K)
+    q_r, k_r = normal(52, H, 4, K), normal(53, H, 4, K)
+    bias, _ = ops.disentangled_bias_forward(q, k, q_r, k_r, scale=0.7)
+    for b, h, t, s in np.ndindex(B, H, T, S):
+        delta = min(max(t - s + 2, 0), 3)
+        expected = 0.7 * (q[b, h, t] @ k_r[h, delta] + k[b, h, s] @ q_r[h, delta])
+        assert abs(bias[b, h, t, s] - expected) < 1e-12
+
+
+def test_disentangled_bias_with_an_offset_is_the_last_rows():
+    """As with cached keys: the last queries alone."""
+    q, k = normal(54, B, H, S, K), normal(55, B, H, S, K)
+    tables = normal(56, H, 4, K), normal(57, H, 4, K)
+    whole, _ = ops.disentangled_bias_forward(q, k, *tables)
+    last, _ = ops.disentangled_bias_forward(q[:, :, -2:], k, *tables, offset=S - 2)
+    np.testing.assert_allclose(last, whole[:, :, -2:], rtol=0, atol=1e-13)
+
+
+def test_disentangled_scale_keeps_the_variance_of_the_scores():
+    """Three inner products of variance K, so 1/sqrt(3 K)."""
+    size, many = 64, 300
+    q, k = normal(58, 1, 1, many, size), normal(59, 1, 1, many, size)
+    q_r, k_r = normal(60, 1, 2 * many, size), normal(61, 1, 2 * many, size)
+    scale = ops.disentangled_scale(size)
+    bias, _ = ops.disentangled_bias_forward(q, k, q_r, k_r)
+    scores, _ = ops.attention_scores_forward(q, k, bias, scale=scale)
+    assert abs(scores.var() - 1) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ((normal(62, H, 5, K), normal(63, H, 5, K)), "q_r: got 5 rows, expected an even number"),
+        ((normal(62, H, 4, K), normal(63, H, 6, K)), "k_r: got shape"),
+        ((normal(62, 1, 4, K), normal(63, 1, 4, K)), "q_r: got shape"),
+    ],
+)
+def test_disentangled_bias_refuses(tables, message):
+    q, k = normal(64, B, H, T, K), normal(65, B, H, S, K)
+    with pytest.raises(InputError, match=message):
+        ops.disentangled_bias_forward(q, k, *tables)
+
+
+# Marian's order of the sinusoids
+
+
+def test_half_split_sinusoids_are_a_permutation():
+    """First the even columns, the sines, then the odd ones; also of an odd width."""
+    for width in (6, 7):
+        interleaved = ops.sinusoidal_table(S, width)
+        order = [*range(0, width, 2), *range(1, width, 2)]
+        halves = ops.sinusoidal_table(S, width, interleaved=False)
+        np.testing.assert_array_equal(halves, interleaved[:, order])
