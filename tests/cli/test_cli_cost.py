@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,6 +94,23 @@ def test_a_folder_and_its_config(capsys, folder):
     (folder / "model.safetensors").unlink()  # no weights are read
     file = folder / "config.json"
     assert report(capsys, file, "--seq-len", 7) == {**found, "model": str(file)}
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "cost.md"
+QUOTED = re.findall(
+    r"^```sh\nnpformer cost (.+)\n```\n\n```text\n((?:.*\n)*?)```$",
+    PAGE.read_text("utf-8"),
+    re.MULTILINE,
+)
+
+
+def test_the_page_quotes_commands():
+    assert [line.split()[0] for line, _ in QUOTED] == ["tinybert-4", "bert-base"]
+
+
+@pytest.mark.parametrize(("line", "text"), QUOTED, ids=[line for line, _ in QUOTED])
+def test_the_page_quotes_what_is_printed(line, text, capsys):
+    assert call(capsys, *line.split()) == text
 
 
 # --- bad input -------------------------------------------------------------------------------

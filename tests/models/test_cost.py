@@ -107,6 +107,31 @@ def test_the_projection_is_that_of_the_released_recipe():
     assert projection_parameters(student, teacher) == sum(a.size for a in arrays.values())
 
 
+def test_what_the_paper_prints_follows_no_one_rule():
+    """The numbers of docs/cost.md: Jiao et al. 2020, table 1, and the nearest counts."""
+    base = preset("bert-base")
+    found = {}
+    for name in ("12x768", "4x312x12x1200", "4x512", "4x768", "6x768"):
+        config = replace(base, **size(name))
+        work = Workload(kind=Encoder, config=config, pooler=True)
+        parameters, pooler = count_parameters(work), count_multiply_adds(work)["pooler"]
+        flops = layer_flops(work)
+        everywhere = flops + 2 * 128 * pooler  # as if the pooler read every token
+        found[name] = (
+            sum(parameters.values()),
+            sum(parameters.values()) - parameters["pooler"],
+            projection_parameters(config, base),
+            f"{flops / 1e9:.3f} {everywhere / 1e9:.3f}",
+        )
+    assert found["12x768"] == (109_482_240, 108_891_648, 590_592, "22.347 22.498")
+    assert found["4x312x12x1200"] == (14_350_248, 14_252_592, 240_384, "1.247 1.272")
+    assert found["4x512"] == (28_763_648, 28_500_992, 393_984, "3.355 3.423")
+    assert found["4x768"] == (52_779_264, 52_188_672, 590_592, "7.449 7.600")
+    assert found["6x768"] == (66_955_008, 66_364_416, 590_592, "11.174 11.325")
+    assert 14_252_592 + 240_384 == 14_492_976
+    assert 28_763_648 + 393_984 == 29_157_632
+
+
 # --- against real models ---------------------------------------------------------------------
 
 
