@@ -1,0 +1,97 @@
+"""``npformer cost``: what a model costs, from its configuration alone."""
+
+import argparse
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from npformer.checks import InputError
+
+if TYPE_CHECKING:
+    from npformer.models.cost import Workload
+
+MODELS = "bert-base, tinybert-4, tinybert-6, a size LxD[xH[xF]], a config.json or a model folder"
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "cost",
+        help="count a model's parameters, multiply-adds and memory",
+        description=(
+            "Count parameters, multiply-adds and memory of a BERT, part by part, from its "
+            "configuration alone. A name or a size means BERT's vocabulary, and a pooler."
+        ),
+    )
+    parser.add_argument("model", metavar="CONFIG|DIR", help=MODELS)
+    parser.add_argument("--against", metavar="CONFIG|DIR", help="a larger model to compare with")
+    parser.add_argument("--seq-len", type=int, default=128, metavar="T", help="default 128")
+    parser.add_argument("--batch-size", type=int, default=1, metavar="B", help="default 1")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from npformer.cli.cost_report import bill, bill_lines, comparison, comparison_lines
+
+    report: dict[str, Any]
+    work = _workload(args.model, args)
+    if args.against is None:
+        report = bill(args.model, work)
+        lines = bill_lines(report)
+    else:
+        report = comparison(args.model, work, args.against, _workload(args.against, args))
+        lines = comparison_lines(report)
+    print(json.dumps(report, indent=2) if args.json else "\n".join(lines))
+    return 0
+
+
+def _workload(text: str, args: argparse.Namespace) -> "Workload":
+    from npformer.models.config import PRESETS, preset, size
+    from npformer.models.cost import Workload
+    from npformer.models.encoder import Encoder
+    from npformer.models.huggingface_config import read_config
+
+    batch = {"batch_size": args.batch_size, "seq_len": args.seq_len}
+    if text in PRESETS:
+        return Workload(kind=Encoder, config=preset(text), pooler=True, **batch)
+    if re.fullmatch(r"\d+x[\dx]+", text):
+        config = replace(preset("bert-base"), **size(text))
+        return Workload(kind=Encoder, config=config, pooler=True, **batch)
+    path = _config_file(text)
+    try:
+        kind, config = read_config(_fields(path))
+        return Workload(kind=kind, config=config, **batch)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _config_file(text: str) -> Path:
+    from npformer.models.folder import find_folder
+
+    path = find_folder(text)
+    if not path.exists():
+        raise InputError(f"CONFIG: got {text!r}, expected {MODELS}")
+    if not path.is_dir():
+        return path
+    if (path / "run.json").is_file():
+        raise InputError(f"{text}: got a run, expected one of its models, such as {text}/student")
+    if not (path / "config.json").is_file():
+        raise InputError(f"{text}: got a folder without config.json, expected a model folder")
+    return path / "config.json"
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    try:
+        fields = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"got no JSON ({error}), expected a BERT configuration") from error
+    if not isinstance(fields, dict):
+        raise InputError(f"got a JSON {type(fields).__name__}, expected an object")
+    kind = fields.get("model_type", "bert")
+    if kind != "bert":
+        raise InputError(f"model_type: got {kind!r}, expected 'bert': no other model is counted")
+    return fields
