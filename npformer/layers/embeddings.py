@@ -22,7 +22,7 @@ class EmbeddingsConfig(Config):
     vocab_size: int
     d_model: int
     max_len: int
-    num_segments: int = 2
+    num_segments: int = 2  # 0: no segment table
     dropout: float = 0.0
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02  # standard deviation of the initial tables
@@ -32,8 +32,9 @@ class EmbeddingsConfig(Config):
             vocab_size=self.vocab_size,
             d_model=self.d_model,
             max_len=self.max_len,
-            num_segments=self.num_segments,
         )
+        if self.num_segments != 0 or isinstance(self.num_segments, bool):
+            check_sizes(num_segments=self.num_segments)
         check_fraction("dropout", self.dropout)
         check_positive("layer_norm_eps", self.layer_norm_eps)
         check_positive("initializer_range", self.initializer_range)
@@ -45,14 +46,14 @@ class EmbeddingsCache(NamedTuple):
 
     token: EmbeddingCache
     position: FloatArray  # (max_len, D) the table
-    segment: EmbeddingCache
+    segment: EmbeddingCache | None
     norm: LayerNormCache
     dropout: DropoutCache
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    r"""Sum of three tables, layer norm, dropout.
+    r"""Sum of three tables (two without segments), layer norm, dropout.
 
     .. math:: y_{bt} = \operatorname{dropout}\bigl(\operatorname{layernorm}
               (E_{\mathrm{id}_{bt}} + P_t + G_{\mathrm{seg}_{bt}})\bigr)
@@ -67,6 +68,7 @@ class Embeddings:
     References
     ----------
     Devlin et al. 2019, "BERT", figure 2; the layer norm and dropout are in its released code.
+    Sanh et al. 2019, "DistilBERT", section 3, which has no segments.
     """
 
     config: EmbeddingsConfig
@@ -81,10 +83,11 @@ class Embeddings:
         params = {
             "token": normal(rng, config.vocab_size, d, std=std, dtype=dtype),
             "position": normal(rng, config.max_len, d, std=std, dtype=dtype),
-            "segment": normal(rng, config.num_segments, d, std=std, dtype=dtype),
             "gamma": np.ones(d, dtype),
             "beta": np.zeros(d, dtype),
         }
+        if config.num_segments:
+            params["segment"] = normal(rng, config.num_segments, d, std=std, dtype=dtype)
         return cls(config, params)
 
     def forward(
@@ -100,7 +103,7 @@ class Embeddings:
         ----------
         ids : integer ndarray of shape (B, T)
         segments : integer ndarray of shape (B, T), optional
-            Default all 0.
+            Default all 0. Without a segment table they are not read.
         rng : numpy.random.Generator, optional
             None means no dropout.
 
@@ -120,13 +123,15 @@ class Embeddings:
             raise InputError(
                 f"ids: got {ids.shape[1]} tokens, expected at most max_len = {config.max_len}"
             )
-        token, token_cache = embedding_forward(ids, p["token"])  # (B, T, D)
-        if segments is None:
-            segments = np.zeros_like(ids)
-        check_shape("segments", segments, ids.shape)
-        check_ids("segments", segments, config.num_segments, "segment table")
-        segment, segment_cache = embedding_forward(segments, p["segment"])
-        x = token + segment
+        x, token_cache = embedding_forward(ids, p["token"])  # (B, T, D)
+        segment_cache = None
+        if config.num_segments:
+            if segments is None:
+                segments = np.zeros_like(ids)
+            check_shape("segments", segments, ids.shape)
+            check_ids("segments", segments, config.num_segments, "segment table")
+            segment, segment_cache = embedding_forward(segments, p["segment"])
+            x += segment
         x += p["position"][: ids.shape[1]]
         normed, norm_cache = layernorm_forward(x, p["gamma"], p["beta"], eps=config.layer_norm_eps)
         y, dropout_cache = dropout_forward(normed, config.dropout, rng)
@@ -137,16 +142,12 @@ class Embeddings:
 
     def backward(self, dy: FloatArray, cache: EmbeddingsCache) -> tuple[None, Params]:
         """Undo `forward`: from dy of shape (B, T, D) to ``grads``; ids have no gradient."""
+        g: Params = {}
         dnormed = dropout_backward(dy, cache.dropout)
-        dx, dgamma, dbeta = layernorm_backward(dnormed, cache.norm)
-        dposition = np.zeros_like(cache.position)
-        dposition[: dx.shape[1]] = dx.sum(axis=0)
-        dsegment = embedding_backward(dx, cache.segment)
-        dtoken = embedding_backward(dx, cache.token)
-        return None, {
-            "token": dtoken,
-            "position": dposition,
-            "segment": dsegment,
-            "gamma": dgamma,
-            "beta": dbeta,
-        }
+        dx, g["gamma"], g["beta"] = layernorm_backward(dnormed, cache.norm)
+        g["position"] = np.zeros_like(cache.position)
+        g["position"][: dx.shape[1]] = dx.sum(axis=0)
+        if cache.segment is not None:
+            g["segment"] = embedding_backward(dx, cache.segment)
+        g["token"] = embedding_backward(dx, cache.token)
+        return None, g

@@ -89,6 +89,8 @@ def read_config(fields: Mapping[str, Any], kind: type[Model]) -> EncoderConfig:
     ours_to_theirs = {field.ours: field.theirs for field in family.fields}
     values = {field.ours: _value(fields, field) for field in family.fields}
     values["max_len"] -= unread_positions(fields)
+    if values.get("num_segments") == 0:
+        raise InputError(f"{ours_to_theirs['num_segments']}: got 0, expected at least 1")
     if values["num_layers"] > MOST_LAYERS:
         raise InputError(
             f"{ours_to_theirs['num_layers']}: got {values['num_layers']}, expected at most "
@@ -114,7 +116,12 @@ def read_config(fields: Mapping[str, Any], kind: type[Model]) -> EncoderConfig:
 def unread_positions(fields: Mapping[str, Any]) -> int:
     """Return how many rows of the position table stand before the first token's."""
     padding = read_family(fields).padding
-    return 0 if padding is None else int(_value(fields, padding)) + 1
+    if padding is None:
+        return 0
+    first = int(_value(fields, padding)) + 1
+    if first < 1:
+        raise InputError(f"{padding.theirs}: got {first - 1}, expected at least 0")
+    return first
 
 
 def read_labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
