@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from npformer.train.evaluate import predict_logits, score
 
     model = from_pretrained(args.model, SequenceClassifier)
-    tokenizer = load_tokenizer(args.model)
+    tokenizer = load_tokenizer(args.model, vocab_size=model.config.vocab_size)
     if args.data is None:
         task = generate_reviews(labelled=2, unlabelled=0, seed=args.seed)
     else:

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from npformer.train.evaluate import predict_logits
 
     model = from_pretrained(args.model, SequenceClassifier)
-    tokenizer = load_tokenizer(args.model)
+    tokenizer = load_tokenizer(args.model, vocab_size=model.config.vocab_size)
     pairs = [text.split("\t") for text in args.texts]
     if len({len(pair) for pair in pairs}) != 1 or len(pairs[0]) > 2:
         raise InputError("TEXT: got texts and pairs, expected all single or all with one tab")

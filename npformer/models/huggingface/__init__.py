@@ -4,6 +4,7 @@ config.json speaks of the sizes, model.safetensors holds the arrays, and one tab
 models (`npformer.models.huggingface.bert`, ...) says what they are called there.
 """
 
+from npformer.models.huggingface.find import find_model
 from npformer.models.huggingface.pretrained import (
     from_pretrained,
     load_labels,
@@ -13,6 +14,7 @@ from npformer.models.huggingface.pretrained import (
 )
 
 __all__ = [
+    "find_model",
     "from_pretrained",
     "load_labels",
     "read_projections",
