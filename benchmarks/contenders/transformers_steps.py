@@ -14,7 +14,7 @@ from benchmarks.case import Case, Step, Values
 from benchmarks.contenders.inputs import make_model
 from benchmarks.contenders.torch_steps import padded, training_step
 from npformer.models import SequenceClassifier
-from npformer.models.huggingface_names import array_names, is_transposed
+from npformer.models.huggingface.names import array_names, is_transposed
 
 
 def make(case: Case) -> Step:

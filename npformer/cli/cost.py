@@ -53,7 +53,7 @@ def _workload(text: str, args: argparse.Namespace) -> "Workload":
     from npformer.models.config import PRESETS, preset, size
     from npformer.models.cost import Workload
     from npformer.models.encoder import Encoder
-    from npformer.models.huggingface_config import read_config
+    from npformer.models.huggingface.config import read_config, read_kind
 
     batch = {"batch_size": args.batch_size, "seq_len": args.seq_len}
     if text in PRESETS:
@@ -63,8 +63,9 @@ def _workload(text: str, args: argparse.Namespace) -> "Workload":
         return Workload(kind=Encoder, config=config, pooler=True, **batch)
     path = _config_file(text)
     try:
-        kind, config = read_config(_fields(path))
-        return Workload(kind=kind, config=config, **batch)
+        fields = _fields(path)
+        kind = read_kind(fields, None)
+        return Workload(kind=kind, config=read_config(fields, kind), **batch)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

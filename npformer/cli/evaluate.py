@@ -27,11 +27,11 @@ def run(args: argparse.Namespace) -> int:
     from npformer.data.reviews import generate_reviews
     from npformer.data.tokenizer import encode_examples, load_tokenizer, special_ids
     from npformer.models.heads import SequenceClassifier
-    from npformer.models.huggingface import load_labels, load_pretrained
+    from npformer.models.huggingface import from_pretrained, load_labels
     from npformer.train.evaluate import predict_logits, score
 
-    model = load_pretrained(args.model, SequenceClassifier)
-    tokenizer = load_tokenizer(args.model)
+    model = from_pretrained(args.model, SequenceClassifier)
+    tokenizer = load_tokenizer(args.model, vocab_size=model.config.vocab_size)
     if args.data is None:
         task = generate_reviews(labelled=2, unlabelled=0, seed=args.seed)
     else:

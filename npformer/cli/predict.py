@@ -22,12 +22,12 @@ def run(args: argparse.Namespace) -> int:
     from npformer.checks import InputError
     from npformer.data.tokenizer import encode_examples, load_tokenizer, special_ids
     from npformer.models.heads import SequenceClassifier
-    from npformer.models.huggingface import load_labels, load_pretrained
+    from npformer.models.huggingface import from_pretrained, load_labels
     from npformer.ops.softmax import softmax_forward
     from npformer.train.evaluate import predict_logits
 
-    model = load_pretrained(args.model, SequenceClassifier)
-    tokenizer = load_tokenizer(args.model)
+    model = from_pretrained(args.model, SequenceClassifier)
+    tokenizer = load_tokenizer(args.model, vocab_size=model.config.vocab_size)
     pairs = [text.split("\t") for text in args.texts]
     if len({len(pair) for pair in pairs}) != 1 or len(pairs[0]) > 2:
         raise InputError("TEXT: got texts and pairs, expected all single or all with one tab")

@@ -13,6 +13,7 @@ import numpy as np
 
 from npformer.checks import InputError
 from npformer.data.batches import Encoded
+from npformer.data.placeholders import check_downloaded
 from npformer.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -68,16 +69,23 @@ def train_wordpiece(texts: Iterable[str], vocab_size: int, *, lowercase: bool = 
     return _wordpiece(draft.get_vocab(), lowercase)
 
 
-def load_tokenizer(path: str | Path) -> Tokenizer:
+def load_tokenizer(path: str | Path, *, vocab_size: int | None = None) -> Tokenizer:
     """Read a ``tokenizer.json``, a ``vocab.txt`` (one piece a line), or a folder that holds one.
 
     The truncation and the padding that a ``tokenizer.json`` may carry are switched off: they would
     cut or fill sentences unseen.
 
+    Parameters
+    ----------
+    path : path
+    vocab_size : int, optional
+        The rows of the model's table, which must have one for every piece.
+
     Raises
     ------
     InputError
-        If there is no such file, or it cannot be read as what its name says.
+        If there is no such file, it cannot be read as what its name says, or it has pieces that
+        the model does not have.
     """
     from tokenizers import Tokenizer
 
@@ -89,6 +97,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         path = path / names[0]
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected a tokenizer.json or a vocab.txt")
+    check_downloaded(path)
     if path.suffix == ".json":
         try:
             tokenizer = Tokenizer.from_file(str(path))
@@ -98,7 +107,8 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         tokenizer.no_padding()
     else:
         try:
-            pieces = path.read_text(encoding="utf-8").splitlines()
+            # Not splitlines, which also cuts at characters that a vocabulary may hold.
+            pieces = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
         except UnicodeDecodeError as error:
             raise InputError(f"{path}: got bytes that are not UTF-8, expected UTF-8") from error
         vocab = {piece.rstrip(): i for i, piece in enumerate(pieces)}
@@ -109,6 +119,12 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         words = set(vocab) - set(SPECIAL_TOKENS)
         tokenizer = _wordpiece(vocab, all(w == w.lower() or w.startswith("[") for w in words))
     special_ids(tokenizer)  # refuses a vocabulary without them
+    last = max(tokenizer.get_vocab().values())
+    if vocab_size is not None and last >= vocab_size:
+        raise InputError(
+            f"{path}: got a piece of id {last}, expected ids below the model's vocab_size = "
+            f"{vocab_size}"
+        )
     return tokenizer
 
 

@@ -6,7 +6,7 @@ from npformer.distill.job import INIT, Job
 from npformer.distill.settings import SCRATCH_RATES
 from npformer.models.config import EncoderConfig
 from npformer.models.heads import SequenceClassifier
-from npformer.models.huggingface import load_pretrained
+from npformer.models.huggingface import from_pretrained
 from npformer.train.objective import SupervisedObjective
 from npformer.train.phase import run_phase
 
@@ -34,10 +34,10 @@ def scratch(job: Job, student: EncoderConfig) -> SequenceClassifier:
         )
         scores = [_scratch_at(job, student, rate, steps) for rate in rates]
         best = rates[scores.index(max(scores))]
-        model = load_pretrained(job.folder(f"scratch-{best:g}"), SequenceClassifier)
+        model = from_pretrained(job.folder(f"scratch-{best:g}"), SequenceClassifier)
         info = {"learning_rate": best, "steps": steps}
         job.run.finish("scratch", info, lambda: job.keep(model, "scratch"))
-    return load_pretrained(job.folder("scratch"), SequenceClassifier)
+    return from_pretrained(job.folder("scratch"), SequenceClassifier)
 
 
 def _scratch_at(job: Job, student: EncoderConfig, rate: float, steps: int) -> float:

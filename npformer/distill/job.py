@@ -25,7 +25,7 @@ from npformer.models.config import ClassifierConfig, EncoderConfig
 from npformer.models.folder import write_folder
 from npformer.models.heads import SequenceClassifier
 from npformer.models.huggingface import write_model
-from npformer.models.huggingface_config import Model
+from npformer.models.huggingface.family import Model
 from npformer.train.evaluate import predict_logits, score
 from npformer.train.phase import Evaluate, Phase
 from npformer.train.run import Run, write_text

@@ -16,7 +16,7 @@ from npformer.layers.init import initializer_range
 from npformer.models.config import EncoderConfig, size
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
-from npformer.models.huggingface import load_pretrained
+from npformer.models.huggingface import from_pretrained
 from npformer.train.phase import run_phase
 from npformer.types import Params
 
@@ -111,7 +111,7 @@ def general(job: Job, pretrained: Pretrained) -> Encoder:
         job.say(f"general: intermediate layers on {len(job.unlabelled):,} texts, {steps:,} steps")
         info = _distil_layers(job, "general", student, teacher, projections, steps, batches)
         job.run.finish("general", info, lambda: job.keep(student, "general", projections))
-    return load_pretrained(job.folder("general"), Encoder)
+    return from_pretrained(job.folder("general"), Encoder)
 
 
 def intermediate(
@@ -132,7 +132,7 @@ def intermediate(
             job.batches("intermediate", texts, steps),
         )
         job.run.finish("intermediate", info, lambda: job.keep(student, "intermediate"))
-    return load_pretrained(job.folder("intermediate"), Encoder)
+    return from_pretrained(job.folder("intermediate"), Encoder)
 
 
 def prediction(
@@ -158,7 +158,7 @@ def prediction(
             job.evaluator(model),
         )
         job.run.finish("prediction", info, lambda: job.keep(model, "student"))
-    return load_pretrained(job.folder("student"), SequenceClassifier)
+    return from_pretrained(job.folder("student"), SequenceClassifier)
 
 
 def _distil_layers(

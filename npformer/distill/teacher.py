@@ -12,7 +12,7 @@ from npformer.distill.job import INIT, MASK, Job
 from npformer.models.config import EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
-from npformer.models.huggingface import load_labels, load_pretrained
+from npformer.models.huggingface import from_pretrained, load_labels
 from npformer.models.masked_lm import MaskedLM
 from npformer.train.objective import MaskedLMObjective, SupervisedObjective
 from npformer.train.phase import run_phase
@@ -44,7 +44,7 @@ def given_teachers(job: Job) -> Given:
                 "expected the folder of a fine-tuned model"
             )
         return Given(None, None)
-    model = load_pretrained(first)
+    model = from_pretrained(first)
     if isinstance(model, MaskedLM | Encoder):
         if general is not None:
             raise InputError(
@@ -57,9 +57,9 @@ def given_teachers(job: Job) -> Given:
             f"--teacher: got {first}, a fine-tuned model, expected --general-teacher DIR beside "
             "it: general distillation learns from the weights before fine-tuning"
         )
-    finetuned = load_pretrained(first, SequenceClassifier)
+    finetuned = from_pretrained(first, SequenceClassifier)
     _check_labels(job, finetuned, load_labels(first))
-    pretrained = load_pretrained(general)
+    pretrained = from_pretrained(general)
     if not isinstance(pretrained, MaskedLM | Encoder):
         raise InputError(
             f"--general-teacher: got {general}, a fine-tuned model, expected the weights before "
@@ -99,7 +99,7 @@ def pretrain(job: Job) -> MaskedLM:
             batches,
         )
         job.run.finish("pretrain", info, lambda: job.keep(model, "pretrain"))
-    return load_pretrained(job.folder("pretrain"), MaskedLM)
+    return from_pretrained(job.folder("pretrain"), MaskedLM)
 
 
 def finetune(job: Job, pretrained: Pretrained) -> SequenceClassifier:
@@ -119,7 +119,7 @@ def finetune(job: Job, pretrained: Pretrained) -> SequenceClassifier:
             job.evaluator(model),
         )
         job.run.finish("finetune", info, lambda: job.keep(model, "teacher"))
-    return load_pretrained(job.folder("teacher"), SequenceClassifier)
+    return from_pretrained(job.folder("teacher"), SequenceClassifier)
 
 
 def _check_labels(job: Job, model: SequenceClassifier, labels: tuple[str, ...]) -> None:

@@ -27,13 +27,15 @@ class EmbeddingsConfig(PositionsConfig, NormConfig):
     """Sizes of `Embeddings`."""
 
     vocab_size: int
-    num_segments: int = 2
+    num_segments: int = 2  # 0: no segment table
     positions: str = "learned"
     dropout: float = 0.0
     initializer_range: float = 0.02  # standard deviation of the initial tables
 
     def __post_init__(self) -> None:
-        check_sizes(vocab_size=self.vocab_size, num_segments=self.num_segments)
+        check_sizes(vocab_size=self.vocab_size)
+        if self.num_segments != 0 or isinstance(self.num_segments, bool):
+            check_sizes(num_segments=self.num_segments)
         check_fraction("dropout", self.dropout)
         check_positive("initializer_range", self.initializer_range)
         super().__post_init__()
@@ -43,7 +45,7 @@ class EmbeddingsCache(NamedTuple):
     """What `Embeddings.backward` needs."""
 
     token: EmbeddingCache
-    segment: EmbeddingCache
+    segment: EmbeddingCache | None
     position: PositionsCache
     norm: NormCache
     dropout: DropoutCache
@@ -80,9 +82,10 @@ class Embeddings:
         params = {
             "token": normal(rng, config.vocab_size, d, std=std, dtype=dtype),
             **positions_params(config, rng, std=std, dtype=dtype),
-            "segment": normal(rng, config.num_segments, d, std=std, dtype=dtype),
-            **Norm.init(config, dtype).params,
         }
+        if config.num_segments:
+            params["segment"] = normal(rng, config.num_segments, d, std=std, dtype=dtype)
+        params |= Norm.init(config, dtype).params
         return cls(config, params)
 
     @property
@@ -124,12 +127,14 @@ class Embeddings:
                 f"ids: got {ids.shape[1]} tokens, expected at most max_len = {config.max_len}"
             )
         x, token_cache = embedding_forward(ids, p["token"])  # (B, T, D)
-        if segments is None:
-            segments = np.zeros_like(ids)
-        check_shape("segments", segments, ids.shape)
-        check_ids("segments", segments, config.num_segments, "segment table")
-        segment, segment_cache = embedding_forward(segments, p["segment"])  # (B, T, D)
-        x += segment
+        segment_cache = None
+        if config.num_segments:
+            if segments is None:
+                segments = np.zeros_like(ids)
+            check_shape("segments", segments, ids.shape)
+            check_ids("segments", segments, config.num_segments, "segment table")
+            segment, segment_cache = embedding_forward(segments, p["segment"])  # (B, T, D)
+            x += segment
         x, position_cache = positions_forward(config, p, x)
         normed, norm_cache = self._norm.forward(x)
         y, dropout_cache = dropout_forward(normed, config.dropout, rng)
@@ -143,6 +148,8 @@ class Embeddings:
         dnormed = dropout_backward(dy, cache.dropout)
         dx, norm_grads = self._norm.backward(dnormed, cache.norm)
         dx, position_grads = positions_backward(dx, cache.position)
-        dsegment = embedding_backward(dx, cache.segment)
-        dtoken = embedding_backward(dx, cache.token)
-        return None, {"token": dtoken, **position_grads, "segment": dsegment, **norm_grads}
+        g: Params = {**position_grads, **norm_grads}
+        if cache.segment is not None:
+            g["segment"] = embedding_backward(dx, cache.segment)
+        g["token"] = embedding_backward(dx, cache.token)
+        return None, g

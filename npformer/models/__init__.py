@@ -17,6 +17,12 @@ from npformer.models.heads import (
     TokenClassifier,
     TokenClassifierCache,
 )
+from npformer.models.huggingface import (
+    find_model,
+    from_pretrained,
+    read_projections,
+    save_pretrained,
+)
 from npformer.models.masked_lm import MaskedLM, MaskedLMCache
 from npformer.models.output import ModelOutput, add_outputs, output_arrays
 from npformer.models.seq2seq import Seq2Seq, Seq2SeqCache, Seq2SeqConfig, Seq2SeqOutput, shift_right
@@ -48,10 +54,14 @@ __all__ = [
     "beam_search",
     "decode_step",
     "filtered_probs",
+    "find_model",
+    "from_pretrained",
     "greedy_search",
     "output_arrays",
     "preset",
+    "read_projections",
     "sample",
+    "save_pretrained",
     "shift_right",
     "start_decoding",
 ]

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from npformer.checks import InputError
+from npformer.checks import InputError, check_fraction
 from npformer.layers.block import BlockConfig
 from npformer.layers.config import check_sizes
 from npformer.layers.embeddings import EmbeddingsConfig
@@ -27,10 +27,14 @@ class ClassifierConfig(EncoderConfig):
 
     num_classes: int
     problem: str = "classification"  # or "regression", with one class
-    relu_before_classifier: bool = False  # TinyBERT's released code has one there
+    tanh_pooler: bool = True  # DistilBERT's has none
+    relu_before_classifier: bool = False  # TinyBERT's released code and DistilBERT have one there
+    classifier_dropout: float | None = None  # None: as everywhere else
 
     def __post_init__(self) -> None:
         check_sizes(num_classes=self.num_classes)
+        if self.classifier_dropout is not None:
+            check_fraction("classifier_dropout", self.classifier_dropout)
         if self.problem not in ("classification", "regression"):
             raise InputError(
                 f"problem: got {self.problem!r}, expected 'classification' or 'regression'"
@@ -40,6 +44,11 @@ class ClassifierConfig(EncoderConfig):
                 f"num_classes: got {self.num_classes}, expected 1, the number of a regression"
             )
         super().__post_init__()
+
+    @property
+    def head_dropout(self) -> float:
+        """The share of what enters the classifier that is dropped in training."""
+        return self.dropout if self.classifier_dropout is None else self.classifier_dropout
 
 
 # The blog post's sizes are BERT-base's. TinyBERT: Jiao et al. 2020, section 4.1.

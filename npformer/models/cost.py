@@ -19,8 +19,10 @@ from npformer.layers.config import check_sizes
 from npformer.models.config import ClassifierConfig, EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier, TokenClassifier
-from npformer.models.huggingface_config import UNSAID, Model
-from npformer.models.huggingface_names import HEAD_ARRAYS, array_names, shape_of
+from npformer.models.huggingface.bert import BERT
+from npformer.models.huggingface.config import check_sayable
+from npformer.models.huggingface.family import Model
+from npformer.models.huggingface.names import array_names, shape_of
 from npformer.models.masked_lm import MaskedLM
 
 # The parts of a model, and the names of their arrays.
@@ -86,12 +88,7 @@ class Workload:
             )
         if self.pooler and self.kind is not Encoder:
             raise InputError(f"pooler: got True, expected False for a {self.kind.__name__}")
-        for name, (value, reason) in UNSAID.items():
-            if getattr(self.config, name) != value:
-                raise InputError(
-                    f"{name}: got {getattr(self.config, name)!r}, expected {value!r}, because the "
-                    f"costs are those of Hugging Face's BERT, which has {reason}"
-                )
+        check_sayable(self.kind, self.config, BERT)
 
     @property
     def tokens(self) -> int:
@@ -113,7 +110,7 @@ def count_parameters(work: Workload) -> dict[str, int]:
     """Return the numbers in the arrays of each part; the names are those of `PARTS`, in order."""
     rows = array_names(work.kind, work.config)
     if work.pooler:
-        rows += [r for r in HEAD_ARRAYS[SequenceClassifier] if r.ours.startswith("pooler.")]
+        rows += [r for r in BERT.heads[SequenceClassifier] if r.ours.startswith("pooler.")]
     counts = dict.fromkeys(PARTS, 0)
     for row in rows:
         name = row.ours.removeprefix("encoder.")

@@ -7,7 +7,7 @@ bytes of float32, of the whole batch.
 from dataclasses import replace
 from typing import NamedTuple
 
-from npformer.layers.attention import BLOCKWISE_FROM
+from npformer.layers.relative_attention import BLOCKWISE_FROM
 from npformer.models.config import ClassifierConfig
 from npformer.models.cost import PARTS, Workload, count_parameters, of_layers
 from npformer.models.heads import SequenceClassifier, TokenClassifier

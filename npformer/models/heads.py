@@ -28,7 +28,7 @@ class SequenceClassifierCache(NamedTuple):
 
     encoder: EncoderCache
     pooler: LinearCache
-    tanh: TanhCache
+    tanh: TanhCache | None
     relu: ReluCache | None
     dropout: DropoutCache
     classifier: LinearCache
@@ -47,7 +47,7 @@ class SequenceClassifier:
     ----------
     config : ClassifierConfig
         With ``relu_before_classifier`` a relu follows the tanh, as in TinyBERT's released
-        code.
+        code; without ``tanh_pooler`` it stands in its place, as in DistilBERT.
     params : dict
         ``encoder.*``, ``pooler.w`` (D, D), ``pooler.b`` (D,), ``classifier.w`` (D, C),
         ``classifier.b`` (C,).
@@ -109,11 +109,12 @@ class SequenceClassifier:
         )
         cls_state = last_hidden(output)[:, 0]  # (B, D)
         pooled, pooler_cache = linear_forward(cls_state, p["pooler.w"], p["pooler.b"])
-        x, tanh_cache = tanh_forward(pooled)
-        relu_cache = None
+        x, tanh_cache, relu_cache = pooled, None, None
+        if self.config.tanh_pooler:
+            x, tanh_cache = tanh_forward(x)
         if self.config.relu_before_classifier:
             x, relu_cache = relu_forward(x)
-        dropped, dropout_cache = dropout_forward(x, self.config.dropout, rngs[1])
+        dropped, dropout_cache = dropout_forward(x, self.config.head_dropout, rngs[1])
         logits, classifier_cache = linear_forward(
             dropped, p["classifier.w"], p["classifier.b"]
         )  # (B, C)
@@ -134,8 +135,9 @@ class SequenceClassifier:
         dx = dropout_backward(ddropped, cache.dropout)
         if cache.relu is not None:
             dx = relu_backward(dx, cache.relu)
-        dpooled = tanh_backward(dx, cache.tanh)
-        dcls, g["pooler.w"], g["pooler.b"] = linear_backward(dpooled, cache.pooler)
+        if cache.tanh is not None:
+            dx = tanh_backward(dx, cache.tanh)
+        dcls, g["pooler.w"], g["pooler.b"] = linear_backward(dx, cache.pooler)
         dlast = np.zeros_like(cache.encoder.last)
         dlast[:, 0] = dcls
         dencoder = add_outputs(doutput._replace(logits=None), self._at_last(dlast))
@@ -208,7 +210,9 @@ class TokenClassifier:
         output, encoder_cache = self.encoder.forward(
             ids, keep, segments, rng=rngs[0], output_scores=output_scores, recompute=recompute
         )
-        dropped, dropout_cache = dropout_forward(last_hidden(output), self.config.dropout, rngs[1])
+        dropped, dropout_cache = dropout_forward(
+            last_hidden(output), self.config.head_dropout, rngs[1]
+        )
         logits, classifier_cache = linear_forward(
             dropped, p["classifier.w"], p["classifier.b"]
         )  # (B, T, C)

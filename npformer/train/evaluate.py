@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npformer.checks import InputError
-from npformer.data.batches import Encoded, collate
+from npformer.data.batches import Batch, Encoded, collate
 from npformer.models.heads import SequenceClassifier
 from npformer.train.metrics import accuracy, f1, matthews, pearson, spearman
 from npformer.train.parallel import one_blas_thread
@@ -48,25 +48,66 @@ def predict_logits(
     InputError
         If one is not finite: the weights are not, or training has diverged.
     """
-    order = np.argsort(encoded.lengths, kind="stable")
-    chunks = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
-    def run(indices: IntArray) -> FloatArray:
-        batch = collate(encoded, indices, pad_id)
-        with np.errstate(over="ignore", invalid="ignore"):  # refused below, with a reason
-            # Without a backward there is nothing to keep.
-            output, _ = model.forward(batch.ids, batch.keep, batch.segments, recompute=True)
+    def run(batch: Batch) -> FloatArray:
+        # Without a backward there is nothing to keep.
+        output, _ = model.forward(batch.ids, batch.keep, batch.segments, recompute=True)
         assert output.logits is not None
         return output.logits
 
-    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
-        parts = list(pool.map(run, chunks))
-    logits = np.empty((len(encoded), model.config.num_classes), parts[0].dtype)
-    for indices, part in zip(chunks, parts, strict=True):
-        logits[indices] = part
+    logits = run_batches(run, encoded, pad_id, batch_size=batch_size, threads=threads)
     if not np.isfinite(logits).all():
         raise InputError("logits: got NaN or infinity, expected a model of finite weights")
     return logits
+
+
+def run_batches(
+    run: Callable[[Batch], FloatArray],
+    encoded: Encoded,
+    pad_id: int,
+    *,
+    batch_size: int,
+    threads: int,
+    name: str | None = None,
+) -> FloatArray:
+    """Return the rows that ``run`` gives of every example, in the order of the examples.
+
+    Parameters
+    ----------
+    run : callable
+        From a batch to an ndarray with a row for each of its examples.
+    encoded : Encoded
+        At least one example.
+    pad_id, batch_size, threads
+        As in `predict_logits`.
+    name : str, optional
+        With it a progress bar is shown.
+
+    Returns
+    -------
+    rows : ndarray of shape (N, ...)
+    """
+    from tqdm import tqdm
+
+    order = np.argsort(encoded.lengths, kind="stable")
+    chunks = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+    def run_chunk(indices: IntArray) -> FloatArray:
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the rows
+            return run(collate(encoded, indices, pad_id))
+
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+        bar = tqdm(
+            pool.map(run_chunk, chunks),
+            total=len(chunks),
+            desc=name,
+            disable=None if name else True,
+        )
+        parts = list(bar)
+    rows = np.empty((len(encoded), *parts[0].shape[1:]), parts[0].dtype)
+    for indices, part in zip(chunks, parts, strict=True):
+        rows[indices] = part
+    return rows
 
 
 def score(logits: FloatArray, labels: Any, problem: str) -> dict[str, float]:

@@ -20,10 +20,15 @@ from npformer.train.checkpoint import MetricsLog, TrainerState, load_state, nami
 
 def write_text(path: Path, text: str) -> None:
     """Write ``path`` as a whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``path`` as a whole or not at all."""
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     try:
         with naming(path):
-            temporary.write_text(text, "utf-8")
+            temporary.write_bytes(content)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

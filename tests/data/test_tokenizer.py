@@ -138,3 +138,13 @@ def test_nothing_to_learn_from_and_no_room(tokenizer):
         train_wordpiece([" ", ""], 50)
     with pytest.raises(InputError, match="max_len: got 3"):
         encode_examples(tokenizer, ["a"], ["b"], max_len=3)
+
+
+def test_a_vocabulary_with_separators_inside(tmp_path):
+    """One piece a line, and a line ends at a line feed alone."""
+    pieces = [*SPECIAL_TOKENS, "a\u2028b", "c"]
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces) + "\n", "utf-8")
+    tokenizer = load_tokenizer(tmp_path, vocab_size=7)
+    assert tokenizer.token_to_id("c") == 6
+    with pytest.raises(InputError, match=r"got a piece of id 6, expected ids below .* = 6"):
+        load_tokenizer(tmp_path, vocab_size=6)

@@ -9,7 +9,7 @@ import tiny_task
 from npformer.distill import baseline, student, teacher, tinybert
 from npformer.distill.settings import PHASES, Settings
 from npformer.models import Encoder, MaskedLM, SequenceClassifier
-from npformer.models.huggingface import load_pretrained
+from npformer.models.huggingface import from_pretrained
 from npformer.train.run import Run
 from npformer.types import part
 
@@ -148,7 +148,7 @@ def test_the_next_phase_reads_what_is_in_the_folder(ran):
         ("phases/intermediate", "intermediate", Encoder),
         ("student", "prediction", SequenceClassifier),
     ):
-        assert same(load_pretrained(ran.folder / name, kind).params, ran.phases[phase].end)
+        assert same(from_pretrained(ran.folder / name, kind).params, ran.phases[phase].end)
 
 
 def test_scratch_owes_the_student_nothing(ran):
@@ -162,7 +162,7 @@ def test_scratch_owes_the_student_nothing(ran):
         assert {p.shape for p in one.start.values()} == {
             p.shape for p in ran.prediction.start.values()
         }
-    kept = load_pretrained(ran.folder / "scratch", SequenceClassifier).params
+    kept = from_pretrained(ran.folder / "scratch", SequenceClassifier).params
     assert [same(kept, one.end) for one in runs].count(True) == 1
 
 

@@ -9,7 +9,7 @@ from models.small import MODELS, SIZES, make
 
 from npformer.checks import InputError
 from npformer.models import ClassifierConfig, Encoder, EncoderConfig, SequenceClassifier, preset
-from npformer.models.huggingface_names import parameter_shapes
+from npformer.models.huggingface.names import parameter_shapes
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,8 @@ from npformer.models.huggingface_names import parameter_shapes
         ({"vocab_size": -1}, "vocab_size: got -1"),
         ({"d_ff": "10"}, "d_ff: got '10'"),
         ({"max_len": 0}, "max_len: got 0"),
-        ({"num_segments": 0}, "num_segments: got 0"),
+        ({"num_segments": -1}, "num_segments: got -1"),
+        ({"num_segments": False}, "num_segments: got False"),
         ({"dropout": -0.1}, "dropout: got -0.1"),
         ({"dropout": math.nan}, "dropout: got nan"),
         ({"dropout": 1.0}, "dropout: got 1.0"),

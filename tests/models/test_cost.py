@@ -14,7 +14,7 @@ from npformer import AdamW, ops
 from npformer.checks import InputError
 from npformer.distill.build import init_projections
 from npformer.distill.recipes import find_recipe
-from npformer.layers import attention
+from npformer.layers import relative_attention
 from npformer.models import (
     ClassifierConfig,
     Encoder,
@@ -371,7 +371,7 @@ def test_gradients_and_the_state_of_adam():
 
 
 def test_attention_goes_block_by_block_from_the_same_length_on():
-    side = math.isqrt(attention.BLOCKWISE_FROM)
+    side = math.isqrt(relative_attention.BLOCKWISE_FROM)
     config = replace(preset("bert-base"), max_len=2 * side)
     whole, blocks = (
         count_kept(Workload(kind=Encoder, config=config, seq_len=n))["layers: scores and mix"]
@@ -402,13 +402,13 @@ def test_no_array_is_made():
         ({"kind": MaskedLM}, "pooler: got True, expected False for a MaskedLM"),
         (
             {"config": replace(preset("bert-base"), norm_first=True)},
-            "norm_first: got True, expected False, because the costs are those of Hugging Face's "
-            "BERT, which has no pre-LN",
+            "norm_first: got True, expected False, because the config.json of bert has no word "
+            "for it",
         ),
         (
             {"config": replace(preset("bert-base"), relative="rotary")},
-            "relative: got 'rotary', expected 'none', because the costs are those of Hugging "
-            "Face's BERT, which has absolute positions only",
+            "relative: got 'rotary', expected 'none', because the config.json of bert has no word "
+            "for it",
         ),
     ],
 )

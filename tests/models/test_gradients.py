@@ -38,6 +38,23 @@ def test_a_relu_before_the_classifier():
     assert check_model(model, inputs(), {"output_scores": True}).ok
 
 
+def test_the_head_of_distilbert():
+    """A relu in the place of the tanh, a dropout of its own, no segments."""
+    model = make(
+        "sequence",
+        tanh_pooler=False,
+        relu_before_classifier=True,
+        num_segments=0,
+        num_layers=1,
+        dropout=0.2,
+        classifier_dropout=0.4,
+    )
+    report = check_model(model, inputs(), {"output_scores": True}, make_rng=make_rng)
+    assert set(report.errors) == set(model.params)
+    assert not any("segment" in name for name in report.errors)
+    assert report.error <= 1e-6
+
+
 def test_masked_lm_positions():
     # Also one that is asked for twice.
     kwargs = {"positions": np.array([8, 0, 2, 8, 21])}

@@ -16,7 +16,7 @@ from models import frozen
 from safetensors.numpy import load_file
 
 from npformer.models.huggingface import save_pretrained
-from npformer.models.huggingface_names import array_names, is_transposed
+from npformer.models.huggingface.names import array_names, is_transposed
 
 THEIRS: dict[str, Any] = {
     "sequence": transformers.BertForSequenceClassification,

@@ -10,8 +10,8 @@ from safetensors.numpy import load_file
 
 from npformer import ops
 from npformer.models import Encoder, ModelOutput
-from npformer.models.huggingface import load_pretrained, save_pretrained
-from npformer.models.huggingface_names import array_names, is_transposed
+from npformer.models.huggingface import from_pretrained, save_pretrained
+from npformer.models.huggingface.names import array_names, is_transposed
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -257,7 +257,7 @@ def test_we_read_a_folder_of_transformers(kind, tmp_path):
     # With the pooler that a BertModel has by default, and that our encoder has no use for.
     theirs = THEIRS[kind](config).eval()
     theirs.save_pretrained(tmp_path / "m")
-    model = load_pretrained(tmp_path / "m", MODELS[kind], dtype=np.float64)
+    model = from_pretrained(tmp_path / "m", MODELS[kind], dtype=np.float64)
     assert model.config.dropout == 0.3
     ids, keep, segments = batch()
     output, _ = model.forward(ids, keep, segments)
@@ -269,7 +269,7 @@ def test_we_read_a_folder_of_transformers(kind, tmp_path):
         close(output.logits, expected.logits, keep)
     elif kind == "masked_lm":
         close(output.logits.reshape(*ids.shape, -1), expected.logits, keep)
-    encoder = load_pretrained(tmp_path / "m", Encoder, dtype=np.float64)
+    encoder = from_pretrained(tmp_path / "m", Encoder, dtype=np.float64)
     hidden = encoder.forward(ids, keep, segments)[0].hidden
     np.testing.assert_array_equal(hidden[-1], output.hidden[-1])
 

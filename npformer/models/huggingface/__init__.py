@@ -1,0 +1,23 @@
+"""Reading and writing folders as Hugging Face's transformers has them.
+
+config.json speaks of the sizes, model.safetensors holds the arrays, and one table a family of
+models (`npformer.models.huggingface.bert`, ...) says what they are called there.
+"""
+
+from npformer.models.huggingface.find import find_model
+from npformer.models.huggingface.pretrained import (
+    from_pretrained,
+    load_labels,
+    read_projections,
+    save_pretrained,
+    write_model,
+)
+
+__all__ = [
+    "find_model",
+    "from_pretrained",
+    "load_labels",
+    "read_projections",
+    "save_pretrained",
+    "write_model",
+]

@@ -1,0 +1,206 @@
+"""config.json of a folder: every field is read, known not to matter, or refused."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from npformer.checks import InputError
+from npformer.models.config import ClassifierConfig, EncoderConfig
+from npformer.models.encoder import Encoder
+from npformer.models.heads import SequenceClassifier, TokenClassifier
+from npformer.models.huggingface.families import FAMILIES, written_family
+from npformer.models.huggingface.family import REQUIRED, Family, Field, Model
+from npformer.models.masked_lm import MaskedLM
+
+PROBLEMS = {"classification": "single_label_classification", "regression": "regression"}
+RELU = "npformer_relu_before_classifier"  # ours: transformers ignores it
+LABEL_FIELDS = ("id2label", "label2id", "num_labels", "problem_type", RELU)
+ACTIVATION_NAMES = {"swish": "silu", "gelu_python": "gelu"}  # other words for the same
+# More would be a slip or an attack, and their names alone would fill the memory.
+MOST_CLASSES, MOST_LAYERS = 1_000_000, 10_000
+
+
+def write_config(model: Model, labels: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the fields of config.json; ``labels`` names the classes."""
+    config, kind, family = model.config, type(model), written_family(model.config)
+    check_sayable(kind, config, family)
+    architecture = next(name for name, k in family.architectures.items() if k is kind)
+    fields: dict[str, Any] = {"architectures": [architecture], "model_type": family.model_type}
+    for field in family.fields:
+        fields[field.theirs] = field.kind(getattr(config, field.ours))
+    if isinstance(config, ClassifierConfig) and not isinstance(model, Encoder | MaskedLM):
+        if labels is None:
+            labels = [f"LABEL_{c}" for c in range(config.num_classes)]
+        if len(set(labels)) != config.num_classes or len(labels) != config.num_classes:
+            raise InputError(f"labels: got {list(labels)}, expected {config.num_classes} names")
+        fields["id2label"] = {str(c): name for c, name in enumerate(labels)}
+        fields["label2id"] = {name: c for c, name in enumerate(labels)}
+        fields["problem_type"] = PROBLEMS[config.problem]
+        own = family.classifier_dropout.get(kind)
+        if own is not None:
+            p_drop = config.classifier_dropout
+            if p_drop is not None or own.default is not None:
+                fields[own.theirs] = float(config.dropout if p_drop is None else p_drop)
+        if config.relu_before_classifier and "relu_before_classifier" not in family.constants:
+            fields[RELU] = True
+    elif labels is not None:
+        raise InputError(f"labels: got {list(labels)}, expected None for a {kind.__name__}")
+    return fields
+
+
+def read_family(fields: Mapping[str, Any]) -> Family:
+    """Return the family that ``model_type`` names; old folders without one are BERT's."""
+    name = fields.get("model_type", "bert")
+    family = FAMILIES.get(name) if isinstance(name, str) else None
+    if family is None:
+        raise InputError(f"model_type: got {name!r}, expected one of {', '.join(FAMILIES)}")
+    return family
+
+
+def read_kind(fields: Mapping[str, Any], head: type[Model] | None) -> type[Model]:
+    """Return the model to read: ``head``, which config.json must allow, or the one it names."""
+    known = read_family(fields).architectures
+    names = fields.get("architectures")
+    if names is None and head is not None:
+        return head
+    if not isinstance(names, list) or len(names) != 1:
+        hint = " (or a call that says which model to read)" if names is None else ""
+        raise InputError(f"architectures: got {names!r}, expected one name in a list{hint}")
+    kind = known.get(str(names[0]))
+    if kind is None:
+        raise InputError(f"architectures: got {names[0]!r}, expected one of {', '.join(known)}")
+    if head not in (None, kind, Encoder):
+        assert head is not None
+        raise InputError(f"architectures: got a {kind.__name__}, expected a {head.__name__}")
+    return head or kind
+
+
+def read_config(fields: Mapping[str, Any], kind: type[Model]) -> EncoderConfig:
+    """Return the configuration of the model that config.json describes.
+
+    Raises
+    ------
+    InputError
+        Naming the field and its value.
+    """
+    family = read_family(fields)
+    _check_others(fields, family, kind)
+    ours_to_theirs = {field.ours: field.theirs for field in family.fields}
+    values = {field.ours: _value(fields, field) for field in family.fields}
+    values["max_len"] -= unread_positions(fields)
+    if values.get("num_segments") == 0:
+        raise InputError(f"{ours_to_theirs['num_segments']}: got 0, expected at least 1")
+    if values["num_layers"] > MOST_LAYERS:
+        raise InputError(
+            f"{ours_to_theirs['num_layers']}: got {values['num_layers']}, expected at most "
+            f"{MOST_LAYERS}"
+        )
+    is_classifier = kind in (SequenceClassifier, TokenClassifier)
+    if is_classifier:
+        values |= _classifier_values(fields, kind)
+        own = family.classifier_dropout.get(kind)
+        if own is not None:
+            p_drop = _value(fields, own)
+            values["classifier_dropout"] = None if p_drop == values["dropout"] else p_drop
+    config = ClassifierConfig if is_classifier else EncoderConfig
+    known = {field.name for field in dataclasses.fields(config)}
+    values |= {name: value for name, value in family.constants.items() if name in known}
+    try:
+        return config.from_dict(values)
+    except InputError as error:
+        text = re.sub(r"\w+", lambda m: ours_to_theirs.get(m[0], m[0]), str(error))
+        raise InputError(text) from None
+
+
+def unread_positions(fields: Mapping[str, Any]) -> int:
+    """Return how many rows of the position table stand before the first token's."""
+    padding = read_family(fields).padding
+    if padding is None:
+        return 0
+    first = int(_value(fields, padding)) + 1
+    if first < 1:
+        raise InputError(f"{padding.theirs}: got {first - 1}, expected at least 0")
+    return first
+
+
+def read_labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the classes, in order; without names transformers means two classes."""
+    named = fields.get("id2label")
+    if named is None:
+        number = fields.get("num_labels", 2)
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise InputError(f"num_labels: got {number!r}, expected a whole number of at least 1")
+        if number > MOST_CLASSES:
+            raise InputError(f"num_labels: got {number}, expected at most {MOST_CLASSES}")
+        return tuple(f"LABEL_{c}" for c in range(number))
+    if not isinstance(named, dict) or set(named) != {str(c) for c in range(len(named))}:
+        raise InputError(f"id2label: got {named!r}, expected a name for each of 0, 1, ...")
+    if fields.get("num_labels", len(named)) != len(named):
+        raise InputError(f"num_labels: got {fields['num_labels']}, expected {len(named)}")
+    return tuple(str(named[str(c)]) for c in range(len(named)))
+
+
+def check_sayable(kind: type[Model], config: EncoderConfig, family: Family) -> None:
+    """Refuse what config.json has no word for, and transformers would compute otherwise."""
+    classifier = kind in (SequenceClassifier, TokenClassifier)
+    said = {field.ours for field in family.fields}
+    said |= {"num_classes", "problem", "relu_before_classifier"}
+    if kind in family.classifier_dropout:
+        said.add("classifier_dropout")
+    said -= family.constants.keys()
+    for field in dataclasses.fields(ClassifierConfig if classifier else EncoderConfig):
+        expected = family.constants.get(field.name, field.default)
+        value = getattr(config, field.name)
+        if field.name not in said and value != expected:
+            raise InputError(
+                f"{field.name}: got {value!r}, expected {expected!r}, because the config.json of "
+                f"{family.model_type} has no word for it"
+            )
+
+
+def _value(fields: Mapping[str, Any], field: Field) -> Any:
+    value = fields.get(field.theirs, field.default)
+    if value is None and field.default is None:
+        return None
+    if value is None or value is REQUIRED:
+        raise InputError(f"{field.theirs}: got nothing, expected {field.kind.__name__}")
+    number = isinstance(value, int) and not isinstance(value, bool)
+    if not (isinstance(value, field.kind) or (field.kind is float and number)) or (
+        isinstance(value, bool)
+    ):
+        raise InputError(f"{field.theirs}: got {value!r}, expected {field.kind.__name__}")
+    return ACTIVATION_NAMES.get(value, value) if field.ours == "activation" else value
+
+
+def _check_others(fields: Mapping[str, Any], family: Family, kind: type[Model]) -> None:
+    read = {field.theirs for field in (*family.fields, *family.classifier_dropout.values())}
+    read |= {"architectures", "model_type", *LABEL_FIELDS}
+    read |= set() if family.padding is None else {family.padding.theirs}
+    fixed = {**family.fixed, **family.fixed_for.get(kind, {})}
+    for name, value in fields.items():
+        if name in fixed:
+            if value != fixed[name] or isinstance(value, bool) != isinstance(fixed[name], bool):
+                raise InputError(f"{name}: got {value!r}, expected {fixed[name]!r}")
+        elif name not in read and name not in family.neutral:
+            raise InputError(f"{name}: got {value!r}, expected no such field")
+
+
+def _classifier_values(fields: Mapping[str, Any], kind: type[Model]) -> dict[str, Any]:
+    classes = len(read_labels(fields))
+    problem = fields.get("problem_type")
+    if problem is None:
+        # What transformers does: one column of a sequence classifier is a regression.
+        regression = kind is SequenceClassifier and classes == 1
+        problem = PROBLEMS["regression" if regression else "classification"]
+    ours = {theirs: name for name, theirs in PROBLEMS.items()}
+    if problem not in ours:
+        raise InputError(f"problem_type: got {problem!r}, expected one of {', '.join(ours)}")
+    relu = fields.get(RELU, False)
+    if not isinstance(relu, bool):
+        raise InputError(f"{RELU}: got {relu!r}, expected true or false")
+    return {
+        "num_classes": classes,
+        "problem": ours[problem],
+        "relu_before_classifier": relu,
+    }
