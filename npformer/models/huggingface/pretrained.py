@@ -54,7 +54,8 @@ def save_pretrained(
 ) -> None:
     """Write a model as a folder that transformers reads with nothing missing or unexpected.
 
-    The arrays keep their type. An `Encoder` is a BertModel without its pooler.
+    The arrays keep their type. An `Encoder` is a BertModel without its pooler, with
+    ``embedding_size`` an AlbertModel, without segments a DistilBertModel.
 
     Parameters
     ----------
