@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from npformer.cli.cases import SIZES
 from npformer.distill.terms import HiddenTerm, PredictionTerm
 from npformer.distill.terms import scores as scores_term
 from npformer.layers import attention as attention_layer
@@ -191,7 +192,11 @@ def head_norm_as_wide_as_the_model(right):
     def backward(dy, cache):
         dx, dgamma, dbeta = right(dy, cache)
         without_means = dy * cache.gamma * cache.rstd
-        return without_means + (dx - without_means) * 7 / 18, dgamma, dbeta
+        return (
+            without_means + (dx - without_means) * cache.xhat.shape[-1] / SIZES["D"],
+            dgamma,
+            dbeta,
+        )
 
     return backward
 
