@@ -199,7 +199,7 @@ def test_generation_gives_the_tokens_of_transformers(theirs, num_beams, tmp_path
     begin = S if isinstance(ours, CausalLM) else 1
     for ids, row in zip(found, expected[:, begin:].tolist(), strict=True):
         assert list(ids) == row[: len(ids)]
-        assert not any(row[len(ids) :])
+        assert {*row[len(ids) :]} <= {0, 2}
 
 
 @pytest.mark.parametrize(
