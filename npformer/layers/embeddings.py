@@ -83,12 +83,10 @@ class Embeddings:
         params = {
             "token": normal(rng, config.vocab_size, d, std=std, dtype=dtype),
             "position": normal(rng, config.max_len, d, std=std, dtype=dtype),
-            "gamma": np.ones(d, dtype),
-            "beta": np.zeros(d, dtype),
         }
         if config.num_segments:
             params["segment"] = normal(rng, config.num_segments, d, std=std, dtype=dtype)
-        return cls(config, params)
+        return cls(config, params | {"gamma": np.ones(d, dtype), "beta": np.zeros(d, dtype)})
 
     def forward(
         self,
