@@ -303,9 +303,9 @@ def _check_names(
 
 
 def _converted(a: FloatArray, row: ArrayName, folder: Path, dtype: DTypeLike) -> FloatArray:
-    """Return a fresh array in row order, which an optimizer may write to."""
+    """Return an array just read as one in row order, which an optimizer may write to."""
     with np.errstate(over="ignore"):  # refused below, with a reason
-        converted: FloatArray = a.astype(dtype, order="C")
+        converted: FloatArray = a.astype(dtype, order="C", copy=False)
     if not np.isfinite(converted).all():
         what = "NaN" if np.isnan(a).any() else f"infinity (in {converted.dtype})"
         raise InputError(f"{folder}: got {what} in {row.theirs}, expected finite weights")
