@@ -7,6 +7,7 @@ import pytest
 from npformer.models.huggingface.config import LABEL_FIELDS
 from npformer.models.huggingface.families import FAMILIES
 from npformer.models.huggingface.family import REQUIRED
+from npformer.models.huggingface.generators import GENERATORS
 
 PAGE = Path(__file__).parent.parent / "docs" / "checkpoints.md"
 
@@ -77,7 +78,17 @@ def neutral() -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("make", [families, fields, fixed, neutral])
+def generators() -> str:
+    lines = ["| `model_type` | `architectures` | Here | Always |", "|---|---|---|---|"]
+    for name, family in GENERATORS.items():
+        always = ", ".join(f"`{n}` {shown(value)}" for n, value in family.constants.items())
+        lines.append(
+            row([f"`{name}`", f"`{family.architecture}`", f"`{family.kind.__name__}`", always])
+        )
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("make", [families, fields, fixed, neutral, generators])
 def test_tables(make):
     page = PAGE.read_text(encoding="utf-8")
     _, found, rest = page.partition(f"<!-- {make.__name__} -->\n\n")
