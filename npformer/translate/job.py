@@ -205,6 +205,11 @@ def distil(
     added.
     """
     original, tokenizer = load_seq2seq(teacher), load_vocabulary(teacher / "tokenizer.json")
+    if settings.max_len > original.config.max_len:
+        raise InputError(
+            f"max_len: got {settings.max_len}, expected at most the teacher's "
+            f"{original.config.max_len}"
+        )
     if not (run.folder / "tokenizer.json").exists():
         write_text(run.folder / "tokenizer.json", tokenizer.to_str(pretty=True))
     job = prepare(run, settings, say)
