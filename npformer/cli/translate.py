@@ -69,7 +69,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     use.add_argument("texts", nargs="+", metavar="TEXT")
     use.add_argument("--beams", type=int, default=1, metavar="N", help="default 1: greedy")
     use.add_argument("--allow-unknown", action="store_true", help="read unknown characters as one")
-    use.add_argument("--attention", type=Path, metavar="PNG", help="draw the alignment of the first TEXT")
+    use.add_argument(
+        "--attention", type=Path, metavar="PNG", help="draw the alignment of the first TEXT"
+    )
     use.add_argument("--json", action="store_true", help="print JSON")
     use.set_defaults(run=run_texts)
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from translate import tiny_pairs
 
 from npformer.cli import main
 from npformer.data.vocabulary import load_vocabulary
+from translate import tiny_pairs
 
 OPTIONS = "--size 1x8x2 --batch-size 16 --steps 2 --max-len 16".split()
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from translate import tiny_pairs
 
 from npformer.cli import main
+from translate import tiny_pairs
 
 OPTIONS = "--size 1x8x2 --batch-size 16 --steps 8 --dropout 0.1 --max-len 16".split()
 # In a process of its own, which dies in the n-th call of a function of the package.
