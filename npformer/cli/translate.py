@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         description="Sequence-level distillation (Kim and Rush 2016), from scratch beside it.",
     )
     distil.add_argument("--teacher", type=Path, metavar="DIR", help="the folder of its run")
-    _add_run(distil)
+    _add_run(distil, without=("vocab", "vocab_size"))  # the vocabulary is the teacher's
     distil.set_defaults(run=run_distill)
     use = parts.add_parser(
         "run", help="translate texts", description="Translate texts with a trained model."
@@ -76,12 +76,13 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     use.set_defaults(run=run_texts)
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
+def _add_run(parser: argparse.ArgumentParser, without: Collection[str] = ()) -> None:
     for name, (kind, metavar, text) in OPTIONS.items():
         option = "--" + name.replace("_", "-")
-        parser.add_argument(
-            option, type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS
-        )
+        if name not in without:
+            parser.add_argument(
+                option, type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS
+            )
     parser.add_argument("--out", type=Path, metavar="DIR", help="default runs/<date-time>")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")

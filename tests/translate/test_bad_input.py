@@ -144,6 +144,15 @@ def test_a_folder_in_use_is_left_alone(model: Path, capsys: pytest.CaptureFixtur
     assert {path: path.stat().st_mtime_ns for path in model.rglob("*")} == before
 
 
+def test_the_vocabulary_of_a_student_is_its_teachers(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["translate", "distill", "--teacher", str(model), "--vocab", "bpe"])
+    assert stopped.value.code == 2
+    assert "unrecognized arguments: --vocab bpe" in capsys.readouterr().err
+
+
 def test_resume_needs_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "expected the folder of a run" in refused(capsys, "train", "--resume", "--out", tmp_path)
     assert "got no --out" in refused(capsys, "train", "--resume")
