@@ -198,6 +198,11 @@ def distil(
     translations instead of the right ones. The same student from scratch, on the right ones,
     with as many updates, stands beside it.
 
+    Raises
+    ------
+    InputError
+        If the data cannot be used, or not by the teacher.
+
     References
     ----------
     Kim and Rush 2016, "Sequence-level knowledge distillation", section 3.2. Deviations: the
@@ -219,18 +224,7 @@ def distil(
                 f"data: got a source with {' '.join(unknown)!r}, expected texts of the teacher's "
                 f"vocabulary ({source[:40]!r})"
             )
-    path = run.folder / "translations.tsv"
-    if run.finished("translate") is None:
-        say(f"translate: the teacher translates {len(job.train):,} sources")
-        sources = job.task.train.sources
-        longest = min(job.longest, settings.max_len - 1)  # a target has an end besides
-        beams = max(settings.beams, 2)
-        found = translate(original, tokenizer, sources, beams=beams, max_new=longest)
-        # A translation may be empty, which is no text to learn: the right one stands in for it.
-        found = [a.strip() or b for a, b in zip(found, job.task.train.targets, strict=True)]
-        lines = ["source\ttarget", *(f"{a}\t{b}" for a, b in zip(sources, found, strict=True))]
-        run.finish("translate", {}, lambda: write_text(path, "\n".join(lines) + "\n"))
-    translated = read_pairs(path)
+    translated = translate_train(job, original)
     pairs = encode_pairs(tokenizer, translated, max_len=settings.max_len, name="translation")
     student = train_model(job, "student", pairs)
     scratch = train_model(job, "scratch")
@@ -243,3 +237,19 @@ def distil(
         results[name] = {"parameters": size, **measure(job, model)}
     write_json(run.folder / "results.json", results)
     return results
+
+
+def translate_train(job: Job, teacher: Seq2Seq) -> Pairs:
+    """Return the sources of train with the teacher's translations, made once and then read."""
+    path = job.run.folder / "translations.tsv"
+    if job.run.finished("translate") is None:
+        sources, targets = job.task.train
+        job.say(f"translate: the teacher translates {len(sources):,} sources")
+        longest = min(job.longest, job.settings.max_len - 1)  # a target has an end besides
+        beams = max(job.settings.beams, 2)
+        found = translate(teacher, job.tokenizer, sources, beams=beams, max_new=longest)
+        # A translation may be empty, which is no text to learn: the right one stands in for it.
+        rows = [(a, b.strip() or c) for a, b, c in zip(sources, found, targets, strict=True)]
+        text = "".join(f"{a}\t{b}\n" for a, b in [("source", "target"), *rows])
+        job.run.finish("translate", {}, lambda: write_text(path, text))
+    return read_pairs(path)
