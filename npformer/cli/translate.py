@@ -11,7 +11,7 @@ from typing import Any
 from npformer.checks import InputError
 from npformer.data.vocabulary import KINDS
 from npformer.layers.attention_config import ATTENTIONS, RELATIVE
-from npformer.layers.token_embeddings import POSITIONS
+from npformer.layers.positions import POSITIONS
 from npformer.translate.settings import SCHEDULES
 
 # Options that are settings of the run, by the name of the setting.
