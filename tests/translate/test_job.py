@@ -13,7 +13,7 @@ from npformer.cli import main
 from npformer.data.pairs import EncodedPairs
 from npformer.data.vocabulary import KINDS
 from npformer.layers.attention_config import ATTENTIONS, RELATIVE
-from npformer.layers.token_embeddings import POSITIONS
+from npformer.layers.positions import POSITIONS
 from npformer.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from npformer.models.seq2seq_folder import load_seq2seq
 from npformer.train.objective import TranslationObjective, add_results
