@@ -42,6 +42,7 @@ from npformer.models.huggingface import save_pretrained
 from npformer.ops import layernorm, linear
 
 every_kind = pytest.mark.parametrize("kind", MODELS)
+tables = pytest.mark.parametrize("embedding_size", [None, 7], ids=["bert", "albert"])
 B, T = 4, 7  # of `inputs`
 
 
@@ -135,14 +136,16 @@ def test_what_the_paper_prints_follows_no_one_rule():
 # --- against real models ---------------------------------------------------------------------
 
 
+@tables
 @every_kind
-def test_parameters_are_those_of_the_arrays(kind):
-    model = make(kind)
+def test_parameters_are_those_of_the_arrays(kind, embedding_size):
+    model = make(kind, embedding_size=embedding_size)
     counts = count_parameters(workload(model))
     assert list(counts) == list(PARTS)
     assert sum(counts.values()) == sum(p.size for p in model.params.values())
     expected = {
         "embeddings: ": "embeddings.",
+        "embeddings: projection": "embeddings.projection.",
         "layers: ": "layers.",
         "layers: projections": ".attention.",
         "layers: feed-forward": ".feedforward.",
@@ -176,17 +179,19 @@ def products(step, model):
     return counts.flops // 2
 
 
+@tables
 @every_kind
-def test_multiply_adds_are_those_of_a_forward(kind, formulas_only):
-    model = make(kind, dtype=np.float32)
+def test_multiply_adds_are_those_of_a_forward(kind, embedding_size, formulas_only):
+    model = make(kind, dtype=np.float32, embedding_size=embedding_size)
     counts = count_multiply_adds(workload(model))
     assert products(lambda m: m.forward(*inputs()), model) == sum(counts.values())
 
 
+@tables
 @every_kind
 @pytest.mark.parametrize("recompute", [False, True])
-def test_a_training_step_has_three_times_as_many(kind, recompute, formulas_only):
-    model = make(kind, dtype=np.float32)
+def test_a_training_step_has_three_times_as_many(kind, recompute, embedding_size, formulas_only):
+    model = make(kind, dtype=np.float32, embedding_size=embedding_size)
 
     def step(model):
         output, cache = model.forward(*inputs(), recompute=recompute)
@@ -207,6 +212,27 @@ def test_multiply_adds_of_each_part_of_a_layer():
     }
 
 
+def test_a_factorised_table():
+    """The numbers of docs/cost.md, added up by hand."""
+    config = replace(preset("bert-base"), **size("3x128x4x512"), embedding_size=64)
+    work = Workload(kind=Encoder, config=config, pooler=True)
+    counts = count_parameters(work)
+    assert counts["embeddings: token"] == 30522 * 64 == 1_953_408
+    assert counts["embeddings: norm"] == 2 * 64
+    assert counts["embeddings: projection"] == 64 * 128 + 128
+    layer = 4 * (128 * 128 + 128) + (128 * 512 + 512) + (512 * 128 + 128) + 2 * 2 * 128
+    rest = (512 + 2) * 64 + 2 * 64 + 64 * 128 + 128 + 3 * layer + 128 * 128 + 128
+    assert sum(counts.values()) == 1_953_408 + rest == 2_606_080
+    whole = replace(work, config=replace(config, embedding_size=None))
+    assert sum(count_parameters(whole).values()) == 4_584_192
+    assert count_multiply_adds(work)["embeddings: projection"] == 128 * 64 * 128
+    assert count_multiply_adds(whole)["embeddings: projection"] == 0
+    assert layer_flops(work) == layer_flops(whole)
+    masked = count_multiply_adds(replace(work, kind=MaskedLM, pooler=False))
+    assert masked["head: transform"] == 128 * 128 * 64
+    assert masked["head: output"] == 128 * 64 * 30522
+
+
 def test_bytes_on_disk_are_the_parameters_and_the_header(tmp_path):
     model = make("sequence", dtype=np.float32)
     save_pretrained(model, tmp_path / "model")
@@ -225,6 +251,8 @@ KEPT = [
     ("encoder", {"activation": "relu", "dropout": 0.1}, 3, 50),
     ("encoder", {"activation": "silu"}, 3, 50),
     ("encoder", {"attention_dropout": 0.1}, 2, 1030),  # block by block
+    ("encoder", {"embedding_size": 23}, 3, 50),
+    ("encoder", {"embedding_size": 23, "dropout": 0.1}, 3, 50),
     ("sequence", {}, 3, 50),
     ("sequence", {"dropout": 0.1, "attention_dropout": 0.1}, 3, 50),
     ("sequence", {"relu_before_classifier": True}, 3, 50),
@@ -233,6 +261,7 @@ KEPT = [
     ("token", {"dropout": 0.1, "attention_dropout": 0.1}, 3, 50),
     ("masked_lm", {}, 3, 50),
     ("masked_lm", {"activation": "relu", "dropout": 0.1, "attention_dropout": 0.1}, 3, 50),
+    ("masked_lm", {"embedding_size": 23, "dropout": 0.1}, 3, 50),
 ]
 every_case = pytest.mark.parametrize(("kind", "options", "batch_size", "seq_len"), KEPT)
 
@@ -324,6 +353,8 @@ LARGER = [
     ("sequence", {"relu_before_classifier": True}, 16, 60, 301),
     ("token", {}, 16, 60, 301),
     ("masked_lm", {}, 3, 60, 8000),  # the logits are
+    ("masked_lm", {"embedding_size": 23}, 3, 60, 8000),
+    ("encoder", {"embedding_size": 23}, 16, 60, 301),
 ]
 
 
@@ -404,6 +435,11 @@ def test_no_array_is_made():
             {"config": replace(preset("bert-base"), norm_first=True)},
             "norm_first: got True, expected False, because the config.json of bert has no word "
             "for it",
+        ),
+        (
+            {"config": replace(preset("bert-base"), embedding_size=64, num_segments=0)},
+            "num_segments: got 0, expected at least 1, because every albert has a table of "
+            "segments",
         ),
         (
             {"config": replace(preset("bert-base"), relative="rotary")},
