@@ -353,7 +353,7 @@ LARGER = [
     ("sequence", {"relu_before_classifier": True}, 16, 60, 301),
     ("token", {}, 16, 60, 301),
     ("masked_lm", {}, 3, 60, 8000),  # the logits are
-    ("masked_lm", {"embedding_size": 23}, 3, 60, 8000),
+    ("masked_lm", {"embedding_size": 5}, 3, 60, 1800),
     ("encoder", {"embedding_size": 23}, 16, 60, 301),
 ]
 
