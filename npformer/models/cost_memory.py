@@ -16,8 +16,8 @@ from npformer.models.masked_lm import MaskedLM
 FLOAT = 4  # bytes of a float32
 INT = 8  # bytes of an id
 
-# Bytes that an activation keeps for each entry: x and Phi(x); x and sigmoid(x); whether x > 0.
-ACTIVATION_KEEPS = {"gelu": 2 * FLOAT, "silu": 2 * FLOAT, "relu": 1}
+# Bytes that an activation keeps for each entry: x and Phi(x), tanh(u) or sigmoid(x); whether x > 0.
+ACTIVATION_KEEPS = {"gelu": 2 * FLOAT, "gelu_tanh": 2 * FLOAT, "silu": 2 * FLOAT, "relu": 1}
 
 
 class Memory(NamedTuple):

@@ -15,6 +15,7 @@ from npformer.checks import InputError
 from npformer.distill.build import init_projections
 from npformer.distill.recipes import find_recipe
 from npformer.layers import relative_attention
+from npformer.layers.feedforward import ACTIVATIONS
 from npformer.models import (
     ClassifierConfig,
     Encoder,
@@ -37,7 +38,7 @@ from npformer.models.cost import (
     projection_parameters,
     published_speed_up,
 )
-from npformer.models.cost_memory import count_kept, count_memory
+from npformer.models.cost_memory import ACTIVATION_KEEPS, count_kept, count_memory
 from npformer.models.huggingface import save_pretrained
 from npformer.ops import layernorm, linear
 
@@ -250,6 +251,7 @@ KEPT = [
     ("encoder", {"attention_dropout": 0.1}, 3, 50),
     ("encoder", {"activation": "relu", "dropout": 0.1}, 3, 50),
     ("encoder", {"activation": "silu"}, 3, 50),
+    ("encoder", {"activation": "gelu_tanh"}, 3, 50),
     ("encoder", {"attention_dropout": 0.1}, 2, 1030),  # block by block
     ("encoder", {"embedding_size": 23}, 3, 50),
     ("encoder", {"embedding_size": 23, "dropout": 0.1}, 3, 50),
@@ -347,6 +349,7 @@ def traced(call):
 LARGER = [
     ("encoder", {"dropout": 0.1, "attention_dropout": 0.1}, 16, 60, 301),
     ("encoder", {"activation": "relu"}, 16, 60, 301),
+    ("encoder", {"activation": "gelu_tanh"}, 16, 60, 301),
     ("encoder", {"activation": "relu", "d_ff": 400}, 16, 60, 301),  # what relu lets go of
     ("encoder", {}, 1, 500, 301),  # the probabilities are the largest arrays
     ("encoder", {}, 1, 1030, 301),
@@ -399,6 +402,10 @@ def test_gradients_and_the_state_of_adam():
     assert memory.gradients == sum(g.nbytes for g in grads.values())
     state = AdamW().init(model.params)
     assert memory.optimizer == sum(a.nbytes for a in state.to_arrays().values())
+
+
+def test_every_activation_is_counted():
+    assert ACTIVATION_KEEPS.keys() == ACTIVATIONS.keys()
 
 
 def test_attention_goes_block_by_block_from_the_same_length_on():
