@@ -33,6 +33,7 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "labelled": (int, "N", "how many labelled examples to use"),
     "unlabelled": (int, "N", "how many unlabelled reviews to generate"),
     "recipe": (str, "NAME", "corrected, paper or released"),
+    "mapping": (str, "NAME", "which teacher layers teach: uniform (default), top or bottom"),
     "seed": (int, "S", "the first seed"),
     "batch_size": (int, "B", "sequences a step"),
     "vocab_size": (int, "V", "word pieces at most"),
@@ -61,7 +62,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         (
             "steps",
             int,
-            f"updates of a phase: {', '.join(TRAINED)}",
+            f"updates of a phase: {', '.join(TRAINED)} (general, intermediate: 0 leaves it out)",
         ),
         ("epochs", float, "passes of a phase over its data, such as finetune=3"),
         ("rates", float, "peak learning rate of a phase, such as finetune=3e-4"),
