@@ -121,7 +121,7 @@ def _finished(
                 spec = waiting.popleft()
                 running[executor.submit(execute, spec)] = spec
             done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
+            for future in [each for each in running if each in done]:
                 spec = running.pop(future)
                 yield spec, _result(spec, future)
                 if spec.row is None:
