@@ -156,8 +156,10 @@ def test_which_sentences_each_row_reads(serial):
     for row in ROWS:
         plain = row.name in ("augmentation", "prediction")
         assert results(serial, row, 0)["sentences"] == (23 if plain else augmented["sentences"])
-        copied = (serial.folder / row.folder / "seed-0" / "augmented.jsonl").exists()
-        assert copied == (row.name != "augmentation")
+        folder = serial.folder / row.folder / "seed-0"
+        # Those of the teacher's run, not made again.
+        copied = "from" in json.loads((folder / "progress.json").read_text()).get("augment", {})
+        assert copied == (folder / "augmented.jsonl").exists() == (row.name != "augmentation")
 
 
 def test_a_seeds_teacher_is_trained_once(serial):
