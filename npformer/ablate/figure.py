@@ -29,7 +29,7 @@ def save_figure(found: Mapping[str, Any], path: Path) -> Path:
         plot_ours(table, left)
         plot_paper(table, right)
         left.set_title(f"{TABLES[name].title} (table {TABLES[name].number})", loc="left", size=10)
-    axes[0, 1].set_title("the paper, one run", loc="left", size=10)
+    axes[0, 1].set_title("the paper", loc="left", size=10)
     seeds = len(found["seeds"])
     axes[-1, 0].set_xlabel(f"{found['measure']} minus full method, points ({seeds} seeds, 95 %)")
     axes[-1, 1].set_xlabel("dev average minus full method, points")
@@ -70,5 +70,6 @@ def _frame(ax: "Axes", rows: list[dict[str, Any]]) -> "Axes":
     ax.axvline(0.0, color="0.4", linewidth=0.8)
     ax.set_yticks(range(len(rows)), [row["label"] for row in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.locator_params(axis="x", nbins=6)
     ax.grid(axis="x", alpha=0.3)
     return ax
