@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "labelled": (int, "N", "how many labelled examples to use"),
     "unlabelled": (int, "N", "how many unlabelled reviews to generate"),
     "recipe": (str, "NAME", "corrected, paper or released"),
+    "mapping": (str, "NAME", "which teacher layers teach: uniform (default), top or bottom"),
     "seed": (int, "S", "the first seed"),
     "batch_size": (int, "B", "sequences a step"),
     "vocab_size": (int, "V", "word pieces at most"),
@@ -53,15 +54,28 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
             "the same student from scratch, and compare. Without --data, on embedded reviews."
         ),
     )
+    add_settings(parser)
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="seeds, each in DIR/seed-S, with a verdict"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default runs/<date-time>")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.set_defaults(run=run)
+
+
+def add_settings(parser: argparse.ArgumentParser, *, omit: Collection[str] = ()) -> None:
+    """Add an option for each setting of a run."""
     for name, (kind, metavar, text) in OPTIONS.items():
-        parser.add_argument(
-            _option(name), type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS
-        )
+        if name not in omit:
+            parser.add_argument(
+                _option(name), type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS
+            )
     for name, kind, text in (
         (
             "steps",
             int,
-            f"updates of a phase: {', '.join(TRAINED)}",
+            f"updates of a phase: {', '.join(TRAINED)} (general, intermediate: 0 leaves it out)",
         ),
         ("epochs", float, "passes of a phase over its data, such as finetune=3"),
         ("rates", float, "peak learning rate of a phase, such as finetune=3e-4"),
@@ -76,13 +90,16 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
             help=text,
             default=argparse.SUPPRESS,
         )
-    parser.add_argument(
-        "--seeds", type=int, metavar="N", help="seeds, each in DIR/seed-S, with a verdict"
-    )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default runs/<date-time>")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
-    parser.set_defaults(run=run)
+
+
+def given_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that were asked for, by name; the others are not in it."""
+    given = {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)}
+    return given | {
+        name: dict(getattr(args, name))
+        for name in ("steps", "epochs", "rates", "weights")
+        if hasattr(args, name)
+    }
 
 
 def run(args: argparse.Namespace) -> int:
@@ -95,12 +112,7 @@ def run(args: argparse.Namespace) -> int:
     from npformer.train.run import Run, read_settings
 
     keep_freed_memory()
-    given = {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)}
-    given |= {
-        name: dict(getattr(args, name))
-        for name in ("steps", "epochs", "rates", "weights")
-        if hasattr(args, name)
-    }
+    given = given_settings(args)
     if args.seeds is not None:
         given["seeds"] = args.seeds
     if given.get("seeds", 1) < 1:
@@ -110,12 +122,7 @@ def run(args: argparse.Namespace) -> int:
         if args.out is None:
             raise InputError("--resume: got no --out, expected the folder of the run to go on with")
         saved = {"seeds": 1, **read_settings(folder)}  # a seed's own folder has no number of seeds
-        for name, value in given.items():
-            if name not in saved or saved[name] != value:
-                raise InputError(
-                    f"{_option(name)}: got {value}, expected what the run was started with, "
-                    f"{saved.get(name)} (--resume needs no other options)"
-                )
+        check_same(given, saved)
     else:
         saved = {"seeds": 1, **given}
     seeds = saved.pop("seeds")
@@ -152,6 +159,16 @@ def run(args: argparse.Namespace) -> int:
         print(verdict_line(results))
     print(f"{time.perf_counter() - started:.0f} s; everything is in {folder}")
     return 0
+
+
+def check_same(given: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run with other settings than it was started with."""
+    for name, value in given.items():
+        if name not in saved or saved[name] != value:
+            raise InputError(
+                f"{_option(name)}: got {value}, expected what the run was started with, "
+                f"{saved.get(name)} (--resume needs no other options)"
+            )
 
 
 def _option(name: str) -> str:

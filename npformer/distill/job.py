@@ -57,7 +57,8 @@ class Job:
     @property
     def recipe(self) -> Recipe:
         """The flags of TinyBERT's variants."""
-        return find_recipe(self.settings.recipe)
+        recipe, mapping = find_recipe(self.settings.recipe), self.settings.mapping
+        return recipe if mapping is None else replace(recipe, mapping=mapping)
 
     @property
     def special(self) -> SpecialIds:

@@ -44,6 +44,8 @@ EPOCHS: dict[str, dict[str, float]] = {
 # Without --steps or --epochs, a phase of the task makes at least so many updates.
 LEAST_STEPS = 500
 TASK_PHASES = ("finetune", "intermediate", "prediction")
+# Phases that a run may leave out, by 0 steps.
+OPTIONAL = ("general", "intermediate")
 # Where a folder's defaults differ from those of the reviews, which stand in `Settings`.
 FOLDER = {
     "teacher": "4x128x4",
@@ -86,8 +88,9 @@ class Settings(Config):
     labelled: int | None = None  # how many examples; None: `LABELLED_REVIEWS`, or all there are
     unlabelled: int = 20_000  # reviews only: a folder's texts are what they are
     recipe: str = "corrected"
+    mapping: str | None = None  # which teacher layers; None: as the recipe has it
     seed: int = 0
-    steps: dict[str, int] = field(default_factory=dict)  # of a phase
+    steps: dict[str, int] = field(default_factory=dict)  # of a phase; some may be left out by 0
     epochs: dict[str, float] = field(default_factory=dict)  # of a phase without steps
     rates: dict[str, float] = field(default_factory=dict)  # peak learning rate of a phase
     weights: dict[str, float] = field(default_factory=dict)  # of a term; 0 leaves it out
@@ -109,6 +112,8 @@ class Settings(Config):
         for option, amounts in (("steps", self.steps), ("epochs", self.epochs)):
             for phase, amount in amounts.items():
                 _check_phase(option, phase)
+                if (option, amount) == ("steps", 0) and phase in OPTIONAL:
+                    continue
                 check_positive(f"--{option} {phase}", amount)
         if "scratch" in self.epochs:
             raise InputError(
