@@ -8,9 +8,19 @@ import sys
 from collections.abc import Sequence
 
 from npformer.checks import InputError
-from npformer.cli import cost, distill, embed, evaluate, finetune, gradcheck, predict, translate
+from npformer.cli import (
+    cost,
+    distill,
+    embed,
+    evaluate,
+    finetune,
+    gradcheck,
+    mlm_head,
+    predict,
+    translate,
+)
 
-COMMANDS = (distill, finetune, predict, evaluate, embed, translate, cost, gradcheck)
+COMMANDS = (distill, finetune, mlm_head, predict, evaluate, embed, translate, cost, gradcheck)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

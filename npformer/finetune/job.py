@@ -136,7 +136,7 @@ def finetune(run: Run, settings: Settings, say: Callable[[str], None]) -> dict[s
         "dev_examples": len(job.dev),
         "cut": job.cut,
         "parameters": parameters,
-        **info,
+        **{name: info[name] for name in ("dev", "steps", "seconds")},
     }
     write_json(run.folder / "results.json", results)
     say(f"figure: {save_figure(run.folder, job.task.measure)}")
