@@ -34,7 +34,7 @@ def test_groups_of_heads(heads):
         where = pairs.expand_as(x)
         expected = expected + torch.nn.functional.mse_loss(x[where], groups[where])
     (1.7 * expected).backward()
-    assert abs(value - float(expected)) < 1e-12
+    assert abs(value - expected.item()) < 1e-12
     for ours, leaf in zip(dstudent.scores, leaves, strict=True):
         assert np.abs(ours).max() > 0
         np.testing.assert_allclose(ours, leaf.grad.numpy(), rtol=0, atol=1e-12)

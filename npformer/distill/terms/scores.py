@@ -156,11 +156,9 @@ def check_heads(student: int, teacher: int, heads: str) -> None:
             "heads (--student LxDxH)"
         )
     if heads == "equal" and student != teacher:
-        grouping = (
-            "" if teacher % student else "compare with means of groups (--heads group_mean), "
-        )
+        groups = "compare with means of groups (--heads group_mean), "
         raise InputError(
-            f"{got}, expected as many to compare scores head by head: {grouping}give the student "
-            f"{teacher} (--student LxDx{teacher}), or leave the attention term out "
-            "(--weight attention=0)"
+            f"{got}, expected as many to compare scores head by head: "
+            f"{'' if teacher % student else groups}give the student {teacher} "
+            f"(--student LxDx{teacher}), or leave the attention term out (--weight attention=0)"
         )
