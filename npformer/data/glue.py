@@ -117,6 +117,28 @@ def load_folder(folder: str | Path) -> Task:
     )
 
 
+def read_texts(path: str | Path) -> list[str]:
+    """Return the texts of a file: each line of a ``.txt``, each text column of a table's lines.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.txt`` or ``.tsv``, plain or ``.gz``. A table is as in `load_folder`.
+
+    Raises
+    ------
+    InputError
+        If the name ends otherwise, or the file cannot be read.
+    """
+    path = Path(path)
+    kind = Path(path.name.removesuffix(".gz")).suffix
+    if kind == ".tsv":
+        return [text for row in _read_table(path).rows for text in row.texts]
+    if kind != ".txt":
+        raise InputError(f"{path}: expected a name that ends in .txt, .tsv, .txt.gz or .tsv.gz")
+    return [text.strip() for _, text in read_lines(path) if text.strip()]
+
+
 def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """Yield the lines of a UTF-8 file, plain or ``.gz``, each with its number from 1.
 
@@ -235,5 +257,4 @@ def _number(text: str) -> float | None:
 def _read_unlabelled(folder: Path) -> list[str]:
     if not any((folder / f"unlabelled.txt{end}").exists() for end in ("", ".gz")):
         return []
-    lines = read_lines(find_table(folder, "unlabelled.txt"))
-    return [text.strip() for _, text in lines if text.strip()]
+    return read_texts(find_table(folder, "unlabelled.txt"))
