@@ -233,7 +233,9 @@ def _heat_map(
     families, (names_k, names_q) = _readable(tokens_k, tokens_q)
     # parse_math: a token may be a dollar sign.
     style: dict[str, Any] = {"fontsize": size, "family": families, "parse_math": False}
-    ax.set_xticks(range(len(names_k)), names_k, rotation=90, **style)
+    ax.set_xticks(range(len(names_k)), names_k, **style)
+    for label in ax.get_xticklabels():  # a single character stands upright
+        label.set_rotation(90 if len(label.get_text()) > 1 else 0)
     ax.set_yticks(range(len(names_q)), names_q, **style)
     ax.set_xlabel("key: asked")
     ax.set_ylabel("query: asks")
@@ -250,7 +252,7 @@ def _readable(*lists: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     for name in families:
         known.update(font_manager.get_font(installed[name]).get_charmap())
     readable = [
-        ["".join(c if ord(c) in known else f"{ord(c):X}" for c in token) for token in tokens]
+        ["".join(c if ord(c) in known else f"U+{ord(c):X}" for c in token) for token in tokens]
         for tokens in lists
     ]
     return families, readable

@@ -7,12 +7,13 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import compare
+from benchmarks import compare, positions
 from benchmarks.arguments import Parser, fractions, names_of, new_file, positive
 from benchmarks.case import Case, flops
 from benchmarks.child import ROOT, Child, ChildError, child_environment
@@ -25,6 +26,7 @@ from benchmarks.measure import Disagreement, measure
 from benchmarks.memory import peak_memory
 from benchmarks.others import busy_seconds, cores_of_others
 from benchmarks.plan import peak_case, plan
+from benchmarks.positions import accuracy, last_follower, places_back, train, verdict
 from benchmarks.profiling import PACKAGE, own_seconds
 from benchmarks.report import case_table
 from benchmarks.results import (
@@ -421,6 +423,69 @@ def test_the_table_and_the_figure_of_a_sweep(tmp_path: Path):
     assert lines[-3].split() == ["exponent", "1.00", "1.00"]
     assert lines[-2].split() == ["of", "the", "operations", "1.00"]
     assert save_figure(sweep, series, tmp_path).read_bytes().startswith(b"\x89PNG")
+
+
+# Positions
+
+
+def test_the_tasks_of_positions_ask_for_what_they_say():
+    ids, labels = places_back(np.random.default_rng(0), 3, 20, back=2)
+    again, followers = last_follower(np.random.default_rng(0), 3, 20)
+    np.testing.assert_array_equal(ids, again)
+    for b, t in np.ndindex(ids.shape):
+        assert labels[b, t] == (ids[b, t - 2] if t >= 2 else -100)
+        before = [s for s in range(t) if ids[b, s] == ids[b, t]]
+        assert followers[b, t] == (ids[b, before[-1] + 1] if before else -100)
+
+
+def test_a_seed_that_fails_is_in_the_verdict():
+    good, mixed, bad = [0.99, 0.95, 1.0], [0.99, 0.94, 1.0], [0.3, 0.94, 0.1]
+    assert verdict([good, good, good]) == "up to 128"
+    assert verdict([good, bad, good]) == "up to 32"  # what comes after a failure is luck
+    assert verdict([good, mixed, bad]) == "up to 32; 2 of 3 at 64"
+    assert verdict([mixed, good, good]) == "not learnt; 2 of 3 at 32"
+    assert verdict([bad, bad, bad]) == "not learnt"
+
+
+def test_positions_are_what_the_task_needs():
+    task = partial(places_back, back=2)
+    found = {
+        name: accuracy(task, train(task, name, seed=0, steps=180), 32, seed=0)
+        for name in ("rotary", "none")
+    }
+    assert found["rotary"] > 0.95
+    assert found["none"] < 0.3
+
+
+def test_a_tiny_run_of_positions(tmp_path, capsys):
+    figure = tmp_path / "positions.png"
+    line = f"--seeds 2 --steps 2 --back 3 --encodings none,t5-near --figure {figure}"
+    assert positions.main(line.split()) == 0
+    blocks = capsys.readouterr().out.strip().split("\n\n")
+    assert [block.split(";")[0] for block in blocks] == [
+        "back: the token 3 back",
+        "follower: what followed it last time",
+    ]
+    for block in blocks:
+        lines = [row.split() for row in block.splitlines()[1:]]
+        assert [row[0] for row in lines] == ["encoding", "none", "t5-near"]
+        assert lines[1][-2:] == ["not", "learnt"]
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_encoding_of_positions_is_a_model_of_its_own():
+    task = partial(places_back, back=2)
+    ids = np.random.default_rng(0).integers(0, 11, (2, 32))
+    logits = [train(task, name, seed=0, steps=0).forward(ids)[0] for name in positions.ENCODINGS]
+    for i, a in enumerate(logits):
+        assert all(not np.array_equal(a, b) for b in logits[:i])
+
+
+@pytest.mark.parametrize("option", ["--seeds 0", "--steps x", "--encodings xl", "--figure /no/x"])
+def test_bad_arguments_of_positions(option, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        positions.main(option.split())
+    assert f"argument {option.split()[0]}: got '{option.split()[1]}'" in capsys.readouterr().err
 
 
 # The peers compute what we do: three steps of training, and a prediction, all with padding

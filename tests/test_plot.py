@@ -92,6 +92,16 @@ def test_attention_shows_the_array_the_right_way_round() -> None:
     assert len(ax.figure.axes) == 2
 
 
+def test_a_character_without_a_font_is_its_code() -> None:
+    """Never a box: which fonts are there is chance, and no font has this one."""
+    ax = plot_attention(np.eye(2, dtype=np.float32), ["\U0010abcd", "年"], ["a", "▁b"])
+    draw(ax)
+    assert ax.get_yticklabels()[0].get_text() == "U+10ABCD"
+    assert ax.get_yticklabels()[1].get_text() in ("年", "U+5E74")
+    # A character stands upright, a longer name on its side.
+    assert [label.get_rotation() for label in ax.get_xticklabels()] == [0, 90]
+
+
 def test_a_pair_has_one_colour_scale() -> None:
     teacher = np.random.default_rng(1).standard_normal((5, 5))
     student = 3 * teacher

@@ -111,7 +111,7 @@ def _maps() -> list[PairCase]:
     return [
         _case("linear", {"x": "BTI", "w": "IO", "b": "O"}),
         _case("linear/no bias", {"x": "BTI", "w": "IO"}, b=None),
-        *(_case(name, row) for name in ("relu", "gelu", "tanh", "sigmoid", "silu")),
+        *(_case(name, row) for name in ("relu", "gelu", "gelu_tanh", "tanh", "sigmoid", "silu")),
         _case("layernorm", {**row, "gamma": "D", "beta": "D"}),
         _case("layernorm/eps", {**row, "gamma": "D", "beta": "D"}, eps=0.3),
         _case("rmsnorm", {**row, "gamma": "D"}),

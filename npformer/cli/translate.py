@@ -4,28 +4,32 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from npformer.checks import InputError
+from npformer.data.vocabulary import KINDS
+from npformer.layers.attention_config import ATTENTIONS, RELATIVE
+from npformer.layers.positions import POSITIONS
+from npformer.translate.settings import SCHEDULES
 
 # Options that are settings of the run, by the name of the setting.
 OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "data": (str, "DIR", "a folder of pairs: train, dev and perhaps test, .tsv or .tsv.gz"),
     "size": (str, "LxD[xH[xF]]", "layers of each side, width, heads, d_ff"),
-    "vocab": (str, "KIND", "char, bpe or wordpiece"),
+    "vocab": (str, "KIND", ", ".join(KINDS)),
     "vocab_size": (int, "V", "pieces at most"),
     "max_len": (int, "T", "tokens a text at most"),
-    "attention": (str, "NAME", "softmax, or average: the baseline without attention"),
-    "positions": (str, "NAME", "sinusoidal, learned or none"),
-    "relative": (str, "NAME", "none, rotary or alibi"),
+    "attention": (str, "NAME", f"{', '.join(ATTENTIONS)}; average: all source tokens alike"),
+    "positions": (str, "NAME", ", ".join(POSITIONS)),
+    "relative": (str, "NAME", f"of self-attention: {', '.join(RELATIVE)}"),
     "seed": (int, "S", "of everything random"),
     "pairs": (int, "N", "embedded pairs to generate"),
     "epochs": (float, "E", "passes over the pairs"),
     "steps": (int, "N", "updates, instead of epochs"),
     "batch_size": (int, "B", "pairs a step"),
-    "schedule": (str, "NAME", "linear or noam"),
+    "schedule": (str, "NAME", ", ".join(SCHEDULES)),
     "rate": (float, "F", "peak learning rate; with noam the factor of its rate"),
     "warmup": (float, "P", "share of the updates in which the rate rises"),
     "label_smoothing": (float, "P", "share of the target spread over all tokens"),
@@ -56,7 +60,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         description="Sequence-level distillation (Kim and Rush 2016), from scratch beside it.",
     )
     distil.add_argument("--teacher", type=Path, metavar="DIR", help="the folder of its run")
-    _add_run(distil)
+    _add_run(distil, without=("vocab", "vocab_size"))  # the vocabulary is the teacher's
     distil.set_defaults(run=run_distill)
     use = parts.add_parser(
         "run", help="translate texts", description="Translate texts with a trained model."
@@ -65,17 +69,20 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     use.add_argument("texts", nargs="+", metavar="TEXT")
     use.add_argument("--beams", type=int, default=1, metavar="N", help="default 1: greedy")
     use.add_argument("--allow-unknown", action="store_true", help="read unknown characters as one")
-    use.add_argument("--attention", type=Path, metavar="PNG", help="draw the alignment of TEXT")
+    use.add_argument(
+        "--attention", type=Path, metavar="PNG", help="draw the alignment of the first TEXT"
+    )
     use.add_argument("--json", action="store_true", help="print JSON")
     use.set_defaults(run=run_texts)
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
+def _add_run(parser: argparse.ArgumentParser, without: Collection[str] = ()) -> None:
     for name, (kind, metavar, text) in OPTIONS.items():
         option = "--" + name.replace("_", "-")
-        parser.add_argument(
-            option, type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS
-        )
+        if name not in without:
+            parser.add_argument(
+                option, type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS
+            )
     parser.add_argument("--out", type=Path, metavar="DIR", help="default runs/<date-time>")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
@@ -132,18 +139,21 @@ def run_texts(args: argparse.Namespace) -> int:
     model, tokenizer = load_seq2seq(folder), load_vocabulary(folder / "tokenizer.json")
     if args.beams < 1:
         raise InputError(f"--beams: got {args.beams}, expected at least 1")
-    for text in args.texts:
+    if args.attention is not None and args.attention.suffix != ".png":
+        raise InputError(f"--attention: got {args.attention}, expected a path that ends in .png")
+    texts = [text.strip() for text in args.texts]  # as in a folder of pairs
+    for text in texts:
         unknown = unknown_characters(tokenizer, text)
         if unknown and not args.allow_unknown:
             raise InputError(
                 f"TEXT: got {text!r} with {' '.join(unknown)!r}, expected characters of the "
                 "vocabulary (or --allow-unknown)"
             )
-    found = translate(model, tokenizer, args.texts, beams=args.beams)
+    found = translate(model, tokenizer, texts, beams=args.beams)
     if args.attention is not None:
-        save_attention(model, tokenizer, args.texts[0], args.attention, model.config.max_len)
+        save_attention(model, tokenizer, texts[0], args.attention, model.config.max_len)
     if args.json:
-        rows = [{"text": a, "translation": b} for a, b in zip(args.texts, found, strict=True)]
+        rows = [{"text": a, "translation": b} for a, b in zip(texts, found, strict=True)]
         print(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
         print("\n".join(found))

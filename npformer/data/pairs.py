@@ -48,13 +48,20 @@ def load_pairs(folder: str | Path) -> PairTask:
     has_test = any((folder / f"test.tsv{end}").exists() for end in ("", ".gz"))
     return PairTask(
         folder.resolve().name,
-        _read_pairs(find_table(folder, "train.tsv")),
-        _read_pairs(find_table(folder, "dev.tsv")),
-        _read_pairs(find_table(folder, "test.tsv")) if has_test else None,
+        read_pairs(find_table(folder, "train.tsv")),
+        read_pairs(find_table(folder, "dev.tsv")),
+        read_pairs(find_table(folder, "test.tsv")) if has_test else None,
     )
 
 
-def _read_pairs(path: Path) -> Pairs:
+def read_pairs(path: Path) -> Pairs:
+    """Read a table of pairs.
+
+    Raises
+    ------
+    InputError
+        Naming the file, and the line where there is one.
+    """
     pairs = Pairs([], [])
     for number, line in read_lines(path):
         fields = [text.strip() for text in line.split("\t")]

@@ -184,4 +184,6 @@ def unknown_characters(tokenizer: Tokenizer, text: str) -> list[str]:
     encoding = tokenizer.encode(text, add_special_tokens=False)
     spans = [span for i, span in zip(encoding.ids, encoding.offsets, strict=True) if i == unk]
     found = "".join(text[a:b] for a, b in spans)
-    return list(dict.fromkeys(c for c in found if not tokenizer.token_to_id(c)))
+    # Pieces hold a space as the mark "▁".
+    known = (tokenizer.token_to_id(c) or tokenizer.token_to_id(c.replace(" ", "▁")) for c in found)
+    return list(dict.fromkeys(c for c, i in zip(found, known, strict=True) if not i))

@@ -127,8 +127,8 @@ class Job:
     def classifier_config(self, config: EncoderConfig) -> ClassifierConfig:
         """Return the configuration of a classifier of this task on such an encoder."""
         regression = self.task.kind == "regression"
-        return ClassifierConfig(
-            **{name: getattr(config, name) for name in EncoderConfig.__dataclass_fields__},
+        return ClassifierConfig.on(
+            config,
             num_classes=1 if regression else len(self.task.label_names),
             problem=self.task.kind,
             relu_before_classifier=self.recipe.relu_before_classifier,

@@ -20,6 +20,7 @@ Backward = Callable[[FloatArray, Any], FloatArray]
 
 ACTIVATIONS: dict[str, tuple[Forward, Backward]] = {
     "gelu": (activations.gelu_forward, activations.gelu_backward),
+    "gelu_tanh": (activations.gelu_tanh_forward, activations.gelu_tanh_backward),
     "relu": (activations.relu_forward, activations.relu_backward),
     "silu": (activations.silu_forward, activations.silu_backward),
 }

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from npformer.checks import InputError, check_fraction
 from npformer.layers.block import BlockConfig
@@ -44,6 +44,28 @@ class ClassifierConfig(EncoderConfig):
                 f"num_classes: got {self.num_classes}, expected 1, the number of a regression"
             )
         super().__post_init__()
+
+    @classmethod
+    def on(
+        cls,
+        config: EncoderConfig,
+        *,
+        num_classes: int,
+        problem: str = "classification",
+        relu_before_classifier: bool = False,
+    ) -> Self:
+        """Return the configuration of a new classifier on an encoder.
+
+        An encoder without segments is DistilBERT's, and so is its head: a relu, no tanh.
+        """
+        segments = config.num_segments > 0
+        return cls(
+            **{name: getattr(config, name) for name in EncoderConfig.__dataclass_fields__},
+            num_classes=num_classes,
+            problem=problem,
+            tanh_pooler=segments,
+            relu_before_classifier=relu_before_classifier or not segments,
+        )
 
     @property
     def head_dropout(self) -> float:

@@ -77,5 +77,9 @@ def alignment(
     if scores is None:
         raise ValueError("scores were asked for")
     probs, _ = softmax_forward(scores)  # (1, H, T, S)
-    names = [[tokenizer.id_to_token(int(i)) or "" for i in ids[0]] for ids in (source, target)]
+    # A space is drawn as in pieces of words.
+    names = [
+        [(tokenizer.id_to_token(int(i)) or "").replace(" ", "▁") for i in ids[0]]
+        for ids in (source, target)
+    ]
     return probs[0].mean(axis=0), names[0], names[1]

@@ -1,21 +1,23 @@
 """The job: read or make the pairs, train, measure, draw; it can be left and resumed at any step."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npformer.checks import InputError
 from npformer.data.batches import steps_per_epoch
 from npformer.data.conversions import generate_conversions
-from npformer.data.pairs import EncodedPairs, Pairs, PairTask, load_pairs
+from npformer.data.pairs import EncodedPairs, Pairs, PairTask, load_pairs, read_pairs
 from npformer.data.tokenizer import save_tokenizer
 from npformer.data.vocabulary import (
     encode_pairs,
     load_vocabulary,
     sequence_ids,
     train_vocabulary,
+    unknown_characters,
 )
 from npformer.models.folder import write_folder
 from npformer.models.seq2seq import Seq2Seq
@@ -196,42 +198,58 @@ def distil(
     translations instead of the right ones. The same student from scratch, on the right ones,
     with as many updates, stands beside it.
 
+    Raises
+    ------
+    InputError
+        If the data cannot be used, or not by the teacher.
+
     References
     ----------
     Kim and Rush 2016, "Sequence-level knowledge distillation", section 3.2. Deviations: the
-    teacher's beam is that of the settings (the paper has 5); no word-level loss is added.
+    teacher's beam is that of the settings, at least 2 (the paper has 5); no word-level loss is
+    added.
     """
     original, tokenizer = load_seq2seq(teacher), load_vocabulary(teacher / "tokenizer.json")
+    if settings.max_len > original.config.max_len:
+        raise InputError(
+            f"max_len: got {settings.max_len}, expected at most the teacher's "
+            f"{original.config.max_len}"
+        )
     if not (run.folder / "tokenizer.json").exists():
         write_text(run.folder / "tokenizer.json", tokenizer.to_str(pretty=True))
     job = prepare(run, settings, say)
-    path = run.folder / "translations.tsv"
-    if run.finished("translate") is None:
-        say(f"translate: the teacher translates {len(job.train):,} sources")
-        sources = job.task.train.sources
-        found = translate(
-            original, tokenizer, sources, beams=max(settings.beams, 2), max_new=job.longest
-        )
-        # A translation may be empty, and the student cannot learn it as a text; the right one can.
-        found = [a or b for a, b in zip(found, job.task.train.targets, strict=True)]
-        lines = ["source\ttarget", *(f"{a}\t{b}" for a, b in zip(sources, found, strict=True))]
-        run.finish("translate", {}, lambda: write_text(path, "\n".join(lines) + "\n"))
-    translated = [line.split("\t")[1] for line in path.read_text("utf-8").splitlines()[1:]]
-    pairs = encode_pairs(
-        tokenizer,
-        Pairs(job.task.train.sources, translated),
-        max_len=settings.max_len,
-        name="translation",
-    )
+    for source in job.task.train.sources:
+        if unknown := unknown_characters(tokenizer, source):
+            raise InputError(
+                f"data: got a source with {' '.join(unknown)!r}, expected texts of the teacher's "
+                f"vocabulary ({source[:40]!r})"
+            )
+    translated = translate_train(job, original)
+    pairs = encode_pairs(tokenizer, translated, max_len=settings.max_len, name="translation")
     student = train_model(job, "student", pairs)
     scratch = train_model(job, "scratch")
     results: dict[str, Any] = {
         "task": job.task.name,
-        "teacher_targets": exact_match(translated, job.task.train.targets),
+        "teacher_targets": exact_match(translated.targets, job.task.train.targets),
     }
     for name, model in (("teacher", original), ("student", student), ("scratch", scratch)):
-        own = replace(job, tokenizer=tokenizer)
         size = sum(array.size for array in model.params.values())
-        results[name] = {"parameters": size, **measure(own, model)}
+        results[name] = {"parameters": size, **measure(job, model)}
     write_json(run.folder / "results.json", results)
     return results
+
+
+def translate_train(job: Job, teacher: Seq2Seq) -> Pairs:
+    """Return the sources of train with the teacher's translations, made once and then read."""
+    path = job.run.folder / "translations.tsv"
+    if job.run.finished("translate") is None:
+        sources, targets = job.task.train
+        job.say(f"translate: the teacher translates {len(sources):,} sources")
+        longest = min(job.longest, job.settings.max_len - 1)  # a target has an end besides
+        beams = max(job.settings.beams, 2)
+        found = translate(teacher, job.tokenizer, sources, beams=beams, max_new=longest)
+        # A translation may be empty, which is no text to learn: the right one stands in for it.
+        rows = [(a, b.strip() or c) for a, b, c in zip(sources, found, targets, strict=True)]
+        text = "".join(f"{a}\t{b}\n" for a, b in [("source", "target"), *rows])
+        job.run.finish("translate", {}, lambda: write_text(path, text))
+    return read_pairs(path)

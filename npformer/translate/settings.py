@@ -42,7 +42,7 @@ class Settings(Config):
     norm_first: bool = True
     seed: int = 0
     pairs: int = 60_000  # embedded pairs to generate
-    epochs: float = 3.0
+    epochs: float = 2.0
     steps: int | None = None  # instead of epochs
     batch_size: int = 64
     schedule: str = "linear"  # or "noam"

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from fnmatch import fnmatch
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from models.small import make
 from npformer.checks import InputError
 from npformer.models import find_model, from_pretrained, save_pretrained
 
-pytest.importorskip("huggingface_hub")
+huggingface_hub = pytest.importorskip("huggingface_hub")
 
 
 def test_a_folder_comes_first(tmp_path, monkeypatch):
@@ -90,6 +91,26 @@ def test_a_name_of_the_hub(cache, tmp_path):
     assert said.startswith("InputError org/other: got no such folder, expected one, minilm or a")
     assert "`hf download org/other`" in said
     assert "\n" not in said
+
+
+def test_what_is_downloaded(tmp_path, monkeypatch):
+    """First the cache is asked, then the hub; weights that are pickled are left there."""
+    asked = []
+
+    def snapshot_download(name, *, allow_patterns, local_files_only):
+        asked.append(local_files_only)
+        assert name == "org/tiny"
+        assert not any(fnmatch("pytorch_model.bin", pattern) for pattern in allow_patterns)
+        if local_files_only:
+            raise FileNotFoundError("not in the cache\nnor anywhere")
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    with pytest.raises(InputError, match="its weights are not safetensors"):
+        find_model("org/tiny")
+    (tmp_path / "model.safetensors").touch()
+    assert find_model("org/tiny") == tmp_path
+    assert asked == [True, False] * 2
 
 
 def test_a_name_of_the_hub_without_weights(cache, tmp_path):

@@ -91,6 +91,22 @@ def test_other_configurations(tmp_path):
     assert fields["npformer_relu_before_classifier"] is True
 
 
+def test_a_new_classifier_can_be_saved_on_any_encoder(tmp_path):
+    for segments, head in ((6, (True, False)), (0, (False, True))):
+        encoder = make("encoder", num_segments=segments)
+        config = ClassifierConfig.on(encoder.config, num_classes=3)
+        assert (config.tanh_pooler, config.relu_before_classifier) == head
+        rng = np.random.default_rng(0)
+        model = SequenceClassifier.on(config, encoder.params, rng, np.float32)
+        save_pretrained(model, tmp_path / "model")
+        assert from_pretrained(tmp_path / "model").config == config
+        fields = json.loads((tmp_path / "model" / "config.json").read_text())
+        assert fields["model_type"] == ("bert" if segments else "distilbert")
+        wrong = make("sequence", num_segments=segments, tanh_pooler=not head[0])
+        with pytest.raises(InputError, match=f"tanh_pooler: got {not head[0]}, expected {head[0]}"):
+            save_pretrained(wrong, tmp_path / "wrong")
+
+
 def test_the_names_of_the_classes(tmp_path):
     names = ["zero", "une", "двa", "三", "vier"]
     save_pretrained(make("sequence"), tmp_path / "named", labels=names)

@@ -237,11 +237,11 @@ def test_hostile_headers(folder, file, name):
 
 def test_a_huge_header_of_a_huge_file_is_not_read(folder, file):
     with file.open("wb") as sparse:
-        sparse.write(struct.pack("<Q", 2**33))
-        sparse.truncate(2**34)
+        sparse.write(struct.pack("<Q", 2**27))
+        sparse.truncate(2**28)
     tracemalloc.start()
     try:
-        refused(folder, "got 17179869184 bytes that begin with a header of 8589934592")
+        refused(folder, "got 268435456 bytes that begin with a header of 134217728")
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
@@ -249,13 +249,13 @@ def test_a_huge_header_of_a_huge_file_is_not_read(folder, file):
 
 def test_huge_arrays_of_another_shape_are_not_read(folder, file):
     name = "embeddings.word_embeddings.weight"
-    start = pack({name: entry("F32", [2**20, 2**10], 0, 2**32)})
+    start = pack({name: entry("F32", [2**16, 2**10], 0, 2**28)})
     with file.open("wb") as sparse:
         sparse.write(start)
-        sparse.truncate(len(start) + 2**32)
+        sparse.truncate(len(start) + 2**28)
     tracemalloc.start()
     try:
-        refused(folder, f"mis-shaped {name} (1048576, 1024) instead of (29, 12)")
+        refused(folder, f"mis-shaped {name} (65536, 1024) instead of (29, 12)")
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()

@@ -89,6 +89,19 @@ def gelu_density_not_normalised(dy, cache):
     return dy * (cache.cdf + cache.x * np.exp(-(cache.x**2) / 2))
 
 
+@mutant("gelu_tanh")
+def gelu_tanh_derivative_of_the_exact_one(dy, cache):
+    """Phi + x phi under the approximate forward: the other way round."""
+    return ops.gelu_backward(dy, ops.gelu_forward(cache.x)[1])
+
+
+@mutant("gelu_tanh")
+def gelu_tanh_cube_forgotten(dy, cache):
+    """u' without 3 c x^2."""
+    x, t = cache
+    return 0.5 * dy * (1 + t + x * (1 - t * t) * math.sqrt(2 / math.pi))
+
+
 @mutant("tanh")
 def tanh_square_missing(dy, cache):
     """1 - y instead of 1 - y^2."""

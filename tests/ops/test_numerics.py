@@ -77,7 +77,14 @@ def test_log_softmax_keeps_the_smallest_probabilities():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     ("name", "high", "slope_high"),
-    [("gelu", 1e20, 1), ("relu", 1e20, 1), ("silu", 1e20, 1), ("sigmoid", 1, 0), ("tanh", 1, 0)],
+    [
+        ("gelu", 1e20, 1),
+        ("gelu_tanh", 1e20, 1),
+        ("relu", 1e20, 1),
+        ("silu", 1e20, 1),
+        ("sigmoid", 1, 0),
+        ("tanh", 1, 0),
+    ],
 )
 def test_activations_saturate(dtype, name, high, slope_high):
     forward, backward = getattr(ops, f"{name}_forward"), getattr(ops, f"{name}_backward")

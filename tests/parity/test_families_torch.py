@@ -162,6 +162,17 @@ def test_gradients(config_name, kind, tmp_path):
         np.testing.assert_allclose(grads[row.ours], g, rtol=0, atol=1e-9, err_msg=row.ours)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_and_shards(dtype, tmp_path):
+    theirs = make("distilbert", "sequence").to(getattr(torch, dtype))
+    theirs.save_pretrained(tmp_path / "m", max_shard_size="2KB")
+    assert len(list((tmp_path / "m").glob("model-*.safetensors"))) > 2
+    assert (tmp_path / "m" / "model.safetensors.index.json").is_file()
+    model = from_pretrained(tmp_path / "m", dtype=np.float64)
+    ids, keep = batch(0)
+    agree("sequence", model.forward(ids, keep)[0], call(theirs.double(), ids, keep), keep)
+
+
 def test_left_padding(tmp_path):
     """DistilBERT's positions count padding, as BERT's; RoBERTa's begin at the first token."""
     for name, same in (("distilbert", True), ("roberta", False)):

@@ -84,6 +84,38 @@ def test_activations(name):
     compare(pair(name), lambda x: (theirs(x),), [3 * normal(4, B, T, D)])
 
 
+def test_gelu_by_a_tanh():
+    theirs = lambda x: (fn.gelu(x, approximate="tanh"),)  # noqa: E731
+    compare(pair("gelu_tanh"), theirs, [3 * normal(4, B, T, D)])
+
+
+def test_gate():
+    """SwiGLU: the gate is silu of its map."""
+    x, w, v = normal(47, B, T, I), normal(48, I, O), normal(49, I, O)
+
+    def ours(x, w, v):
+        h, h_cache = ops.linear_forward(x, w)
+        a, a_cache = ops.silu_forward(h)
+        u, u_cache = ops.linear_forward(x, v)
+        y, y_cache = ops.gate_forward(a, u)
+
+        def back(dy):
+            da, du = ops.gate_backward(dy, y_cache)
+            dx_u, dv, _ = ops.linear_backward(du, u_cache)
+            dx_h, dw, _ = ops.linear_backward(ops.silu_backward(da, a_cache), h_cache)
+            return dx_h + dx_u, dw, dv
+
+        return [y], back
+
+    compare(ours, lambda x, w, v: (fn.silu(x @ w) * (x @ v),), [x, w, v])
+
+
+def test_repeat_heads():
+    x = normal(50, B, H, S, K)
+    theirs = lambda x: (x.repeat_interleave(3, dim=1),)  # noqa: E731
+    compare(pair("repeat_heads", num_heads=3 * H), theirs, [x])
+
+
 @pytest.mark.parametrize("axis", [-1, 0, 1])
 def test_softmax(axis):
     x = 3 * normal(5, B, T, S)

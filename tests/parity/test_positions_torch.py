@@ -217,3 +217,25 @@ def test_shaw_attention_against_autograd(offset):
     ours = ops.shaw_attention_backward(dctx, dscores, cache)
     for own, theirs in zip(ours, grads, strict=True):
         close(own, theirs)
+
+
+# DeBERTa
+
+
+@pytest.mark.parametrize("offset", [0, 3])
+def test_disentangled_bias_against_autograd(offset):
+    """He et al. 2021, equation 4, by gathering whole vectors; test_deberta_torch has the model."""
+    q, k = normal(40, B, H, T, K), normal(41, B, H, S, K)
+    q_r, k_r = normal(42, H, 4, K), normal(43, H, 4, K)
+    dbias = normal(44, B, H, T, S)
+    leaves = [torch.tensor(a, requires_grad=True) for a in (q, k, q_r, k_r)]
+    distance = np.arange(offset, offset + T)[:, None] - np.arange(S)
+    row = torch.tensor(np.clip(distance + 2, 0, 3))
+    asked = torch.einsum("bhtd,htsd->bhts", leaves[0], leaves[3][:, row])
+    answered = torch.einsum("bhsd,htsd->bhts", leaves[1], leaves[2][:, row])
+    expected = 0.7 * (asked + answered)
+    grads = torch.autograd.grad(expected, leaves, torch.tensor(dbias))
+    bias, cache = ops.disentangled_bias_forward(q, k, q_r, k_r, offset=offset, scale=0.7)
+    close(bias, expected)
+    for ours, theirs in zip(ops.disentangled_bias_backward(dbias, cache), grads, strict=True):
+        close(ours, theirs)

@@ -118,10 +118,10 @@ def test_json_is_written_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
     write_json(path, {"a": 1})
     before = path.read_bytes()
 
-    def fail(self, text, encoding):
+    def fail(self, content):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module.Path, "write_text", fail)
+    monkeypatch.setattr(module.Path, "write_bytes", fail)
     with pytest.raises(OSError, match="No space") as caught:
         write_json(path, {"a": 2})
     assert caught.value.filename == str(path)

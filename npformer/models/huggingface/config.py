@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from npformer.checks import InputError
@@ -16,7 +16,14 @@ from npformer.models.masked_lm import MaskedLM
 PROBLEMS = {"classification": "single_label_classification", "regression": "regression"}
 RELU = "npformer_relu_before_classifier"  # ours: transformers ignores it
 LABEL_FIELDS = ("id2label", "label2id", "num_labels", "problem_type", RELU)
-ACTIVATION_NAMES = {"swish": "silu", "gelu_python": "gelu"}  # other words for the same
+# Other words for ours, and the word that we write.
+ACTIVATION_NAMES = {
+    "swish": "silu",
+    "gelu_python": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+}
+THEIR_ACTIVATIONS = {"gelu_tanh": "gelu_new"}
 # More would be a slip or an attack, and their names alone would fill the memory.
 MOST_CLASSES, MOST_LAYERS = 1_000_000, 10_000
 
@@ -28,7 +35,8 @@ def write_config(model: Model, labels: Sequence[str] | None = None) -> dict[str,
     architecture = next(name for name, k in family.architectures.items() if k is kind)
     fields: dict[str, Any] = {"architectures": [architecture], "model_type": family.model_type}
     for field in family.fields:
-        fields[field.theirs] = field.kind(getattr(config, field.ours))
+        value = field.kind(getattr(config, field.ours))
+        fields[field.theirs] = THEIR_ACTIVATIONS.get(value, value)
     if isinstance(config, ClassifierConfig) and not isinstance(model, Encoder | MaskedLM):
         if labels is None:
             labels = [f"LABEL_{c}" for c in range(config.num_classes)]
@@ -87,7 +95,7 @@ def read_config(fields: Mapping[str, Any], kind: type[Model]) -> EncoderConfig:
     family = read_family(fields)
     _check_others(fields, family, kind)
     ours_to_theirs = {field.ours: field.theirs for field in family.fields}
-    values = {field.ours: _value(fields, field) for field in family.fields}
+    values = {field.ours: read_value(fields, field) for field in family.fields}
     values["max_len"] -= unread_positions(fields)
     if values.get("num_segments") == 0:
         raise InputError(f"{ours_to_theirs['num_segments']}: got 0, expected at least 1")
@@ -101,7 +109,7 @@ def read_config(fields: Mapping[str, Any], kind: type[Model]) -> EncoderConfig:
         values |= _classifier_values(fields, kind)
         own = family.classifier_dropout.get(kind)
         if own is not None:
-            p_drop = _value(fields, own)
+            p_drop = read_value(fields, own)
             values["classifier_dropout"] = None if p_drop == values["dropout"] else p_drop
     config = ClassifierConfig if is_classifier else EncoderConfig
     known = {field.name for field in dataclasses.fields(config)}
@@ -118,7 +126,7 @@ def unread_positions(fields: Mapping[str, Any]) -> int:
     padding = read_family(fields).padding
     if padding is None:
         return 0
-    first = int(_value(fields, padding)) + 1
+    first = int(read_value(fields, padding)) + 1
     if first < 1:
         raise InputError(f"{padding.theirs}: got {first - 1}, expected at least 0")
     return first
@@ -159,7 +167,8 @@ def check_sayable(kind: type[Model], config: EncoderConfig, family: Family) -> N
             )
 
 
-def _value(fields: Mapping[str, Any], field: Field) -> Any:
+def read_value(fields: Mapping[str, Any], field: Field) -> Any:
+    """Return the value of a field, or its default, if it is of the right type."""
     value = fields.get(field.theirs, field.default)
     if value is None and field.default is None:
         return None
@@ -167,7 +176,7 @@ def _value(fields: Mapping[str, Any], field: Field) -> Any:
         raise InputError(f"{field.theirs}: got nothing, expected {field.kind.__name__}")
     number = isinstance(value, int) and not isinstance(value, bool)
     if not (isinstance(value, field.kind) or (field.kind is float and number)) or (
-        isinstance(value, bool)
+        isinstance(value, bool) and field.kind is not bool
     ):
         raise InputError(f"{field.theirs}: got {value!r}, expected {field.kind.__name__}")
     return ACTIVATION_NAMES.get(value, value) if field.ours == "activation" else value
@@ -177,12 +186,21 @@ def _check_others(fields: Mapping[str, Any], family: Family, kind: type[Model]) 
     read = {field.theirs for field in (*family.fields, *family.classifier_dropout.values())}
     read |= {"architectures", "model_type", *LABEL_FIELDS}
     read |= set() if family.padding is None else {family.padding.theirs}
-    fixed = {**family.fixed, **family.fixed_for.get(kind, {})}
+    check_fields(fields, read, {**family.fixed, **family.fixed_for.get(kind, {})}, family.neutral)
+
+
+def check_fields(
+    fields: Mapping[str, Any],
+    read: Collection[str],
+    fixed: Mapping[str, Any],
+    neutral: Collection[str],
+) -> None:
+    """Refuse a field that is not read, not neutral and not what it must be."""
     for name, value in fields.items():
         if name in fixed:
             if value != fixed[name] or isinstance(value, bool) != isinstance(fixed[name], bool):
                 raise InputError(f"{name}: got {value!r}, expected {fixed[name]!r}")
-        elif name not in read and name not in family.neutral:
+        elif name not in read and name not in neutral:
             raise InputError(f"{name}: got {value!r}, expected no such field")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npformer.checks import InputError
+from npformer.models.causal_lm import CausalLM
 from npformer.models.config import EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.folder import find_folder, write_folder
@@ -27,6 +28,8 @@ from npformer.models.huggingface.config import (
     write_config,
 )
 from npformer.models.huggingface.family import ArrayName, Family, Model
+from npformer.models.huggingface.generator import Generating, read_generator, write_generator
+from npformer.models.huggingface.generators import GENERATORS, written_generator
 from npformer.models.huggingface.names import (
     PROJECTION,
     array_names,
@@ -38,27 +41,29 @@ from npformer.models.huggingface.names import (
 )
 from npformer.models.huggingface.weights import (
     ARRAYS_FILE,
+    CONFIG_FILE,
     read_json,
     refuse_pickles,
     stored_arrays,
 )
 from npformer.models.masked_lm import MaskedLM
+from npformer.models.seq2seq import Seq2Seq
 from npformer.types import FloatArray, Params
 
-M = TypeVar("M", Encoder, SequenceClassifier, TokenClassifier, MaskedLM)
-CONFIG_FILE = "config.json"
+M = TypeVar("M", Encoder, SequenceClassifier, TokenClassifier, MaskedLM, CausalLM, Seq2Seq)
 
 
 def save_pretrained(
-    model: Model, directory: str | os.PathLike[str], *, labels: list[str] | None = None
+    model: Model | Generating, directory: str | os.PathLike[str], *, labels: list[str] | None = None
 ) -> None:
     """Write a model as a folder that transformers reads with nothing missing or unexpected.
 
-    The arrays keep their type. An `Encoder` is a BertModel without its pooler.
+    The arrays keep their type. An `Encoder` is a BertModel without its pooler, a `CausalLM` a
+    GPT-2, a `Seq2Seq` a T5 if its positions are, else a Marian.
 
     Parameters
     ----------
-    model : Encoder, SequenceClassifier, TokenClassifier or MaskedLM
+    model : Encoder, SequenceClassifier, TokenClassifier, MaskedLM, CausalLM or Seq2Seq
     directory : path
         As in `npformer.models.folder.write_folder`: never half there.
     labels : list of str, optional
@@ -72,10 +77,17 @@ def save_pretrained(
     write_folder(directory, lambda folder: write_model(model, folder, labels=labels))
 
 
-def write_model(model: Model, folder: Path, *, labels: list[str] | None = None) -> None:
+def write_model(
+    model: Model | Generating, folder: Path, *, labels: list[str] | None = None
+) -> None:
     """Write the two files into a folder that exists, for a `write_folder` that adds others."""
     from safetensors.numpy import save
 
+    if isinstance(model, CausalLM | Seq2Seq):
+        if labels is not None:
+            raise InputError(f"labels: got {labels}, expected None for a {type(model).__name__}")
+        write_generator(model, folder, written_generator(model))
+        return
     arrays: Params = {}
     dtypes = {a.dtype for a in model.params.values()}
     if len(dtypes) != 1 or not dtypes <= {np.dtype(np.float32), np.dtype(np.float64)}:
@@ -98,7 +110,7 @@ def write_model(model: Model, folder: Path, *, labels: list[str] | None = None) 
 @overload
 def from_pretrained(
     directory: str | os.PathLike[str], head: None = None, *, dtype: DTypeLike = np.float32
-) -> Model: ...
+) -> Model | Generating: ...
 
 
 @overload
@@ -119,15 +131,15 @@ def from_pretrained(
     ----------
     directory : path
     head : class, optional
-        What it must hold: `Encoder`, `SequenceClassifier`, `TokenClassifier` or `MaskedLM`. The
-        encoder of any of them can be had by `Encoder`. Default: whatever config.json's
-        ``architectures`` says.
+        What it must hold: `Encoder`, `SequenceClassifier`, `TokenClassifier` or `MaskedLM`, the
+        encoder of any of which can be had by `Encoder`; `CausalLM` (GPT-2) or `Seq2Seq` (T5,
+        Marian). Default: whatever config.json says.
     dtype : dtype
         Of the arrays, whatever the stored ones are: float16, bfloat16, float32 or float64.
 
     Returns
     -------
-    model : Encoder, SequenceClassifier, TokenClassifier or MaskedLM
+    model : Encoder, SequenceClassifier, TokenClassifier, MaskedLM, CausalLM or Seq2Seq
 
     Warns
     -----
@@ -143,6 +155,20 @@ def from_pretrained(
     if not np.issubdtype(dtype, np.floating):
         raise InputError(f"dtype: got {np.dtype(dtype)}, expected a floating-point type")
     folder, fields = _open_folder(directory)
+    generator = GENERATORS.get(str(fields.get("model_type")))
+    if generator is not None:
+        if head not in (None, generator.kind):
+            raise InputError(
+                f"{folder / CONFIG_FILE}: model_type: got {generator.model_type!r}, expected a "
+                f"{head.__name__}"
+            )
+        return read_generator(folder, fields, generator, dtype)
+    if head in (CausalLM, Seq2Seq):
+        expected = [name for name, g in GENERATORS.items() if g.kind is head]
+        raise InputError(
+            f"{folder / CONFIG_FILE}: model_type: got {fields.get('model_type')!r}, expected "
+            f"{' or '.join(expected)}"
+        )
     try:
         family, kind = read_family(fields), read_kind(fields, head)
         config, skip = read_config(fields, kind), unread_positions(fields)
@@ -277,9 +303,9 @@ def _check_names(
 
 
 def _converted(a: FloatArray, row: ArrayName, folder: Path, dtype: DTypeLike) -> FloatArray:
-    """Return a fresh array in row order, which an optimizer may write to."""
+    """Return an array just read as one in row order, which an optimizer may write to."""
     with np.errstate(over="ignore"):  # refused below, with a reason
-        converted: FloatArray = a.astype(dtype, order="C")
+        converted: FloatArray = a.astype(dtype, order="C", copy=False)
     if not np.isfinite(converted).all():
         what = "NaN" if np.isnan(a).any() else f"infinity (in {converted.dtype})"
         raise InputError(f"{folder}: got {what} in {row.theirs}, expected finite weights")

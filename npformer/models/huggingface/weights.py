@@ -8,6 +8,7 @@ from npformer.checks import InputError
 from npformer.data.placeholders import check_downloaded
 from npformer.models.huggingface.arrays import StoredArray, read_header
 
+CONFIG_FILE = "config.json"
 ARRAYS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 # Reading a pickle runs the code in it; the others are no format of NumPy's.
