@@ -221,11 +221,11 @@ def find_given(option: str, name: str) -> Path:
     InputError
         If there is none.
     """
-    size = ", or a size such as 4x128x4" if option == "teacher" else ""
+    size = "a size such as 4x128x4, or the name of " if option == "teacher" else ""
     try:
         return find_model(name)
     except InputError as error:
-        raise InputError(f"--{option}: {error}{size}") from None
+        raise InputError(f"--{option}: got {name}, expected {size}a model ({error})") from None
 
 
 def load_task(settings: Settings) -> Task:

@@ -223,7 +223,9 @@ def test_given_teachers_are_read_and_not_trained(ran, tmp_path):
 def test_a_pretrained_teacher_is_fine_tuned(ran, tmp_path):
     phases = {}
     task = tiny_task.write_task(tmp_path / "task")
-    distil(tmp_path / "run", task, phases, teacher=str(ran.folder / "phases" / "pretrain"))
+    teacher = str(ran.folder / "phases" / "pretrain")
+    # A checkpoint is fine-tuned at a smaller rate by default, as if it came from much text.
+    distil(tmp_path / "run", task, phases, teacher=teacher, rates={"finetune": 5e-4})
     assert "pretrain" not in phases
     assert same(phases["finetune"].end, ran.finetune.end)
     assert same(phases["prediction"].end, ran.prediction.end)
