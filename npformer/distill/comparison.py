@@ -19,7 +19,7 @@ from npformer.train.parallel import blas_name, blas_threads
 from npformer.types import IntArray, Params
 
 # Dev sentences that are timed, one by one and in batches.
-TIMED = 320
+TIMED = 128
 BATCH = 32
 TITLES = {
     "teacher": "teacher",

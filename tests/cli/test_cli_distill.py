@@ -65,7 +65,7 @@ def test_the_reviews_with_figures(tmp_path, capsys):
         ]
     assert "parameters" in lines[0]
     assert "MFLOP" in lines[6]
-    assert "of 320 of dev at their own lengths; 2 threads, openblas" in lines[11]
+    assert "of 128 of dev at their own lengths; 2 threads, openblas" in lines[11]
     assert "naive Bayes" in lines[12]
     assert str(out) in lines[-1]
     for name in ("loss-per-term", "accuracy", "attention"):
