@@ -49,7 +49,7 @@ EPOCHS: dict[str, dict[str, float]] = {
     "checkpoint": {
         "general": 1,
         "finetune": 1.5,
-        "intermediate": 2,
+        "intermediate": 1,
         "prediction": 1,
     },
 }
@@ -80,7 +80,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 QUICK: dict[str, Any] = {
     "epochs": {"general": 0.0, "intermediate": 1.0, "prediction": 1.0},
     "copies": 1,
-    "long_copies": 2,
+    "long_copies": 1,
     "baselines": [],
 }
 RATES: dict[str, dict[str, float]] = {

@@ -164,7 +164,7 @@ def test_killed_in_each_phase_and_resumed(general, there, tmp_path, monkeypatch)
 
 
 def test_another_model_as_augmenter(there, tmp_path, quiet):
-    said, _ = go(tmp_path / "run", there, augmenter=str(there.augmenter))
+    go(tmp_path / "run", there, augmenter=str(there.augmenter))
     rows = [
         json.loads(line) for line in (tmp_path / "run" / "augmented.jsonl").read_text().splitlines()
     ]
@@ -220,7 +220,7 @@ def test_models_that_read_other_pieces_are_refused(there, tmp_path):
     data = shutil.copytree(there.task, tmp_path / "task")
     dev = (data / "dev.tsv").read_text()
     (data / "dev.tsv").write_text(dev.replace("the", "The"))
-    with pytest.raises(InputError, match="--augmenter: got .*cased, whose tokenizer"):
+    with pytest.raises(InputError, match=r"--augmenter: got .*cased, whose tokenizer"):
         go(tmp_path / "run", there, data=str(data), augmenter=str(tmp_path / "cased"))
 
 
@@ -236,7 +236,7 @@ def test_weights_that_are_not_finite_are_refused(there, tmp_path):
     model.params["classifier.b"][0] = np.nan
     save_pretrained(model, tmp_path / "broken", labels=["0", "1"])
     shutil.copy(there.teacher / "tokenizer.json", tmp_path / "broken")
-    with pytest.raises(InputError, match="got NaN in classifier.bias"):
+    with pytest.raises(InputError, match=r"got NaN in classifier\.bias"):
         go(tmp_path / "run", there, teacher=str(tmp_path / "broken"))
 
 
