@@ -8,13 +8,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tiny_task
+from safetensors.numpy import load_file
 from test_resume import Killed, Moments, made, without_comparison
 
 from npformer.checks import InputError
 from npformer.cli import main
 from npformer.data.glue import load_folder, read_texts
-from npformer.data.tokenizer import save_tokenizer, train_wordpiece
-from npformer.distill import tinybert
+from npformer.data.tokenizer import (
+    encode_examples,
+    load_tokenizer,
+    save_tokenizer,
+    train_wordpiece,
+)
+from npformer.distill import baseline, tinybert
 from npformer.distill.settings import Settings, quick
 from npformer.distill.tables import principal_directions
 from npformer.models import ClassifierConfig, Encoder, MaskedLM, SequenceClassifier
@@ -131,6 +137,40 @@ def test_the_student_starts_from_the_teachers_words(there, tmp_path, quiet):
     np.testing.assert_array_equal(first["embeddings.token"], expected)
 
 
+def test_soft_labels_only_starts_as_the_student_did(there, tmp_path, quiet, monkeypatch):
+    starts = []
+    real = baseline.distil_predictions
+
+    def watched(job, phase, student, teacher, texts):
+        starts.append({name: p.copy() for name, p in student.params.items()})
+        return real(job, phase, student, teacher, texts)
+
+    monkeypatch.setattr(baseline, "distil_predictions", watched)
+    go(tmp_path / "run", there)
+    first = from_pretrained(tmp_path / "run" / "phases" / "general", Encoder).params
+    (start,) = starts
+    assert start.keys() == first.keys()
+    for name, p in first.items():
+        np.testing.assert_array_equal(start[name], p)
+
+
+def test_copies_by_neighbours_are_of_their_sources(there, tmp_path, quiet):
+    go(tmp_path / "run", there, baselines=[])
+    arrays = load_file(tmp_path / "run" / "augmented.safetensors")
+    train = load_folder(there.task).train
+    encoded, _ = encode_examples(load_tokenizer(there.teacher), train.first, max_len=16)
+    sources = arrays["sources"]
+    ends = np.cumsum(encoded.lengths[sources])
+    assert ends[-1] == len(arrays["ids"])
+    for ids, source in zip(np.split(arrays["ids"], ends)[:-1], sources, strict=True):
+        same = ids == encoded.ids[source]
+        assert same[[0, -1]].all()
+        assert not same.all()
+    counts = np.bincount(sources, minlength=23)
+    assert counts[encoded.lengths >= 9].max() == 3
+    assert counts[encoded.lengths < 9].max() == 1
+
+
 def test_general_distillation_of_the_teacher_before_fine_tuning(there, tmp_path, quiet):
     steps = {"general": 3, **STEPS}
     said, _ = go(tmp_path / "run", there, general_teacher=str(there.general), steps=steps)
@@ -210,13 +250,17 @@ def test_unlabelled_files_beside_the_tasks_own_text(there, tmp_path, quiet):
 def test_models_that_read_other_pieces_are_refused(there, tmp_path):
     other = train_wordpiece(["quite another text of other words"], 40)
     cased = train_wordpiece(load_folder(there.task).train.first, 80, lowercase=False)
-    for name, tokenizer in (("other", other), ("cased", cased)):
+    more = load_tokenizer(there.augmenter)  # gives the same pieces, but knows one more
+    more.add_tokens(["zebra"])
+    for name, tokenizer in (("other", other), ("cased", cased), ("more", more)):
         shutil.copytree(there.augmenter, tmp_path / name)
         save_tokenizer(tokenizer, tmp_path / name)
     for option in ("augmenter", "general_teacher"):
         with pytest.raises(InputError, match="whose tokenizer gives other pieces or numbers"):
             go(tmp_path / "run", there, **{option: str(tmp_path / "other")})
         shutil.rmtree(tmp_path / "run")
+    with pytest.raises(InputError, match=r"--augmenter: got .*more, whose tokenizer"):
+        go(tmp_path / "more-run", there, augmenter=str(tmp_path / "more"))
     data = shutil.copytree(there.task, tmp_path / "task")
     dev = (data / "dev.tsv").read_text()
     (data / "dev.tsv").write_text(dev.replace("the", "The"))
