@@ -14,13 +14,19 @@ import numpy as np
 from npformer.ablate.rows import FULL, Row, settings_of
 from npformer.checks import InputError
 from npformer.distill.augmentation import augmented_texts
-from npformer.distill.comparison import AT_CHANCE
 from npformer.distill.job import Job, prepare
 from npformer.distill.mapping import layer_mapping
 from npformer.distill.objective import DISTILL_PHASES
 from npformer.distill.settings import Settings
 from npformer.distill.student import check_fit, general, intermediate, prediction, student_config
-from npformer.distill.teacher import Given, finetune, given_teachers, pretrain, teacher_configs
+from npformer.distill.teacher import (
+    AT_CHANCE,
+    Given,
+    finetune,
+    given_models,
+    pretrain,
+    teacher_configs,
+)
 from npformer.models.heads import SequenceClassifier
 from npformer.models.masked_lm import MaskedLM
 from npformer.train.checkpoint import remove_stale
@@ -84,11 +90,11 @@ def execute(spec: Spec) -> dict[str, Any]:
 
 def _teacher(job: Job, rows: Sequence[Row]) -> dict[str, Any]:
     """Train what is not given and augment the sentences; all rows of the seed read both."""
-    given = given_teachers(job)
+    given = given_models(job)
     _check_rows(job, given, rows)
     pretrained = given.pretrained or pretrain(job)
     teacher = given.finetuned or finetune(job, pretrained)
-    texts = augmented_texts(job, pretrained)
+    texts = augmented_texts(job, pretrained, teacher, given.augmenter)
     amounts = {"general": job.unlabelled, "intermediate": texts, "prediction": texts}
     dev = _dev(job, teacher)
     return {
@@ -103,12 +109,12 @@ def _teacher(job: Job, rows: Sequence[Row]) -> dict[str, Any]:
 
 def _student(job: Job, spec: Spec) -> dict[str, Any]:
     """Distil as a row has it."""
-    pretrained, teacher = given_teachers(job)
+    pretrained, teacher, augmenter = given_models(job)
     if spec.row is None or pretrained is None or teacher is None:
         raise ValueError("expected a row and its two teachers")
-    _copy_augmented(job, spec.teacher.folder / "augmented.jsonl")
+    _copy_augmented(job, spec.teacher.folder)
     student = general(job, pretrained)
-    texts = augmented_texts(job, pretrained)
+    texts = augmented_texts(job, pretrained, teacher, augmenter)
     student = intermediate(job, student, teacher, texts)
     # Without the prediction term the paper learns from the labels of the original examples.
     last = job.train if "prediction" in spec.row.terms else texts
@@ -139,17 +145,21 @@ def _settings(spec: Spec, row: Row) -> Settings:
         settings,
         general_teacher=pretrained or settings.general_teacher or settings.teacher,
         teacher=finetuned or settings.teacher,
+        # A folder as teacher has other defaults.
+        rates={phase: settings.rate_of(phase) for phase in DISTILL_PHASES},
     )
     return settings_of(row, settings, steps)
 
 
 def _copy_augmented(job: Job, made: Path) -> None:
     """Take over the augmented sentences that were made with the teacher."""
-    if job.settings.copies == 0 or not made.exists() or job.run.finished("augment") is not None:
+    files = [path for path in made.glob("augmented.*") if job.settings.copies != 0]
+    if not files or job.run.finished("augment") is not None:
         return
 
     def copy() -> None:
-        shutil.copyfile(made, job.run.folder / made.name)
+        for path in files:
+            shutil.copyfile(path, job.run.folder / path.name)
 
     job.run.finish("augment", {"from": str(made)}, copy)
 
@@ -182,8 +192,9 @@ def _check_rows(job: Job, given: Given, rows: Sequence[Row]) -> None:
 
 
 def _augments(job: Job, given: Given) -> bool:
+    guesses = job.settings.augmenter == "teacher"
     has_head = given.pretrained is None or isinstance(given.pretrained, MaskedLM)
-    return has_head and job.settings.copies_of(len(job.train)) > 0
+    return (has_head or not guesses) and job.settings.copies_of(len(job.train)) > 0
 
 
 def _dev(job: Job, model: SequenceClassifier) -> dict[str, float]:

@@ -11,37 +11,96 @@ from typing import Any
 from npformer.checks import InputError
 from npformer.distill.settings import TRAINED
 
+
+def _baselines(text: str) -> list[str]:
+    return [] if text == "none" else text.split(",")
+
+
 # Options that are settings of the run, by the name of the setting.
-OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
-    "data": (
-        str,
-        "DIR",
-        "a GLUE-style folder: train and dev as .tsv or .tsv.gz",
-    ),
-    "teacher": (
-        str,
-        "LxD[xH[xF]]|DIR",
-        "size of the teacher, or its folder; H defaults to D // 64, F to 4D; "
-        "default 4x96x4, with --data 4x128x4",
-    ),
-    "general_teacher": (str, "DIR", "weights before fine-tuning, if --teacher is a fine-tuned one"),
-    "student": (
-        str,
-        "LxD[xH[xF]]",
-        "size of the student; H defaults to the teacher's, F to 4D; default 2x64, with --data 2x96",
-    ),
-    "labelled": (int, "N", "how many labelled examples to use"),
-    "unlabelled": (int, "N", "how many unlabelled reviews to generate"),
-    "recipe": (str, "NAME", "corrected, paper or released"),
-    "mapping": (str, "NAME", "which teacher layers teach: uniform (default), top or bottom"),
-    "seed": (int, "S", "the first seed"),
-    "batch_size": (int, "B", "sequences a step"),
-    "vocab_size": (int, "V", "word pieces at most"),
-    "max_len": (int, "T", "pieces a sequence at most"),
-    "dropout": (float, "P", "dropout of the student, and of a teacher trained here"),
-    "copies": (int, "N", "augmented sentences for each labelled one (N_a)"),
-    "shards": (int, "N", "threads that share a batch (--recipe released: one)"),
+Option = tuple[Callable[[str], Any], str, str]
+OPTIONS: dict[str, dict[str, Option]] = {
+    "data": {
+        "data": (str, "DIR", "a GLUE-style folder: train and dev as .tsv or .tsv.gz"),
+        "labelled": (int, "N", "how many labelled examples to use"),
+        "unlabelled": (
+            str,
+            "FILE",
+            "more unlabelled text, beside the folder's unlabelled.txt or the task's own: the lines "
+            "of a .txt, the text columns of a .tsv, or .gz of these",
+        ),
+        "reviews": (int, "N", "without --data: how many unlabelled reviews to generate"),
+        "max_len": (int, "T", "pieces a sequence at most"),
+        "vocab_size": (int, "V", "word pieces at most, of a teacher trained here"),
+    },
+    "models": {
+        "teacher": (
+            str,
+            "LxD[xH[xF]]|MODEL",
+            "size of a teacher to train, H defaults to D // 64, F to 4D; or a model that is there: "
+            "a folder, minilm, or a name on the hub; default 4x96x4, with --data 4x128x4",
+        ),
+        "general_teacher": (
+            str,
+            "MODEL",
+            "the weights before fine-tuning, if --teacher is a fine-tuned model",
+        ),
+        "student": (
+            str,
+            "LxD[xH[xF]]",
+            "size of the student; H defaults to the teacher's, F to 4D; default 2x64, with --data "
+            "2x96, with a model as teacher 3x128x4",
+        ),
+        "heads": (
+            str,
+            "NAME",
+            "what a student's head is compared with: equal, the teacher's of that number, or "
+            "group_mean, a group of the teacher's",
+        ),
+        "init_table": (
+            str,
+            "NAME",
+            "the student's first word table: drawn, or pca of the teacher's",
+        ),
+        "dropout": (float, "P", "dropout of the student, and of a teacher trained here"),
+    },
+    "augmentation": {
+        "augmenter": (
+            str,
+            "NAME|MODEL",
+            "who exchanges words: teacher, its masked-LM head, if it has one; neighbours, those in "
+            "its word table; none; or another masked LM with the teacher's tokenizer",
+        ),
+        "copies": (int, "N", "augmented sentences for each labelled one (N_a)"),
+        "long_copies": (int, "N", "so many more for each long one"),
+        "long_pieces": (int, "L", "long is what has at least so many pieces"),
+    },
+    "training": {
+        "recipe": (str, "NAME", "corrected, paper or released"),
+        "mapping": (str, "NAME", "which teacher layers teach: uniform (default), top or bottom"),
+        "seed": (int, "S", "the first seed"),
+        "batch_size": (int, "B", "sequences a step"),
+        "baselines": (
+            _baselines,
+            "NAMES",
+            "what the student is compared with: scratch (the labels alone), soft (the teacher's "
+            "predictions alone), scratch,soft or none; each is trained too",
+        ),
+        "shards": (int, "N", "threads that share a batch (--recipe released: one)"),
+    },
 }
+AMOUNTS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "steps": (
+        int,
+        f"updates of a phase: {', '.join(TRAINED)} (general, intermediate: 0 leaves it out)",
+    ),
+    "epochs": (
+        float,
+        "passes of a phase over its data, such as finetune=3; general=0 leaves that phase out",
+    ),
+    "rates": (float, "peak learning rate of a phase, such as finetune=3e-4"),
+    "weights": (float, "weight of a loss term, such as attention=0 to leave it out"),
+}
+SETTINGS = [*(name for group in OPTIONS.values() for name in group), *AMOUNTS]
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -50,69 +109,76 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "distill",
         help="train a teacher, distil a TinyBERT student, compare them honestly",
         description=(
-            "Pretrain and fine-tune a teacher, distil a student in TinyBERT's three phases, train "
-            "the same student from scratch, and compare. Without --data, on embedded reviews."
+            "Pretrain and fine-tune a teacher, or take one that is there; distil a student in "
+            "TinyBERT's three phases; train the same student without distillation; compare. "
+            "Without --data, on embedded reviews."
         ),
     )
-    add_settings(parser)
-    parser.add_argument(
+    group = add_settings(parser)
+    group.add_argument(
+        "--quick",
+        action="store_true",
+        help="with a model as teacher: fewer copies and passes, no general distillation and no "
+        "baselines, unless these are asked for",
+    )
+    group = parser.add_argument_group("the run")
+    group.add_argument(
         "--seeds", type=int, metavar="N", help="seeds, each in DIR/seed-S, with a verdict"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default runs/<date-time>")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    group.add_argument("--out", type=Path, metavar="DIR", help="default runs/<date-time>")
+    group.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    group.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.set_defaults(run=run)
 
 
-def add_settings(parser: argparse.ArgumentParser, *, omit: Collection[str] = ()) -> None:
-    """Add an option for each setting of a run."""
-    for name, (kind, metavar, text) in OPTIONS.items():
-        if name not in omit:
-            parser.add_argument(
-                _option(name), type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS
-            )
-    for name, kind, text in (
-        (
-            "steps",
-            int,
-            f"updates of a phase: {', '.join(TRAINED)} (general, intermediate: 0 leaves it out)",
-        ),
-        ("epochs", float, "passes of a phase over its data, such as finetune=3"),
-        ("rates", float, "peak learning rate of a phase, such as finetune=3e-4"),
-        ("weights", float, "weight of a loss term, such as attention=0 to leave it out"),
-    ):
-        parser.add_argument(
+def add_settings(
+    parser: argparse.ArgumentParser, *, omit: Collection[str] = ()
+) -> "argparse._ArgumentGroup":
+    """Add an option for each setting of a run; return the group of those that say how it trains."""
+    for title, options in OPTIONS.items():
+        group = parser.add_argument_group(title)
+        for name, (kind, metavar, text) in options.items():
+            if name not in omit:
+                group.add_argument(
+                    _option(name),
+                    type=kind,
+                    nargs="+" if name == "unlabelled" else None,
+                    metavar=metavar,
+                    help=text,
+                    default=argparse.SUPPRESS,
+                )
+    for name, (amount, text) in AMOUNTS.items():
+        group.add_argument(
             _option(name),
             dest=name,
-            type=_amount(kind),
+            type=_amount(amount),
             action="append",
             metavar="NAME=N",
             help=text,
             default=argparse.SUPPRESS,
         )
+    return group
 
 
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that were asked for, by name; the others are not in it."""
-    given = {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)}
-    return given | {
-        name: dict(getattr(args, name))
-        for name in ("steps", "epochs", "rates", "weights")
-        if hasattr(args, name)
-    }
+    given = {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}
+    return given | {name: dict(given[name]) for name in AMOUNTS if name in given}
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from npformer.distill.comparison import table
-    from npformer.distill.seeds import distil_seeds, verdict_line
-    from npformer.distill.settings import Settings
+    from npformer.distill.seeds import distil_seeds, verdict_lines
+    from npformer.distill.settings import Settings, quick
     from npformer.distill.tinybert import distil
     from npformer.train.malloc import keep_freed_memory
     from npformer.train.run import Run, read_settings
 
     keep_freed_memory()
     given = given_settings(args)
+    if args.quick:
+        given = quick(given)
     if args.seeds is not None:
         given["seeds"] = args.seeds
     if given.get("seeds", 1) < 1:
@@ -156,7 +222,7 @@ def run(args: argparse.Namespace) -> int:
     for one in results["seeds"] if seeds > 1 else [results]:
         print("\n".join(table(one, one["measure"])))
     if seeds > 1:
-        print(verdict_line(results))
+        print("\n".join(verdict_lines(results)))
     print(f"{time.perf_counter() - started:.0f} s; everything is in {folder}")
     return 0
 

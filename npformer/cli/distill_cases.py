@@ -73,6 +73,7 @@ class Distillation:
         above = replace(
             config,
             d_model=TEACHER.d_model,
+            num_heads=config.num_heads * (2 if recipe.heads == "group_mean" else 1),
             num_layers=TEACHER.num_layers,
             d_ff=TEACHER.d_ff,
         )
@@ -118,6 +119,7 @@ def _layer_terms() -> list[ModelCase]:
         ModelOutput(scores=(low, high)),
         ModelOutput(scores=tuple(rng.standard_normal((4, 3, 3, 5, 5)))),
     )
+    many_heads = ModelOutput(scores=tuple(rng.standard_normal((4, 3, 6, 5, 5))))
     w, v = rng.standard_normal((2, SMALLER.d_model, TEACHER.d_model))
     b = rng.standard_normal(TEACHER.d_model)
     embedding = EmbeddingTerm("embedding", {"embedding.w": w})
@@ -146,6 +148,12 @@ def _layer_terms() -> list[ModelCase]:
             ModelOutput(scores=(low, None)),
             scores[1],
         ),
+        _term(
+            "attention/groups of heads",
+            AttentionScoresTerm(layers, heads="group_mean"),
+            scores[0],
+            many_heads,
+        ),
         _term("attention/queries", AttentionScoresTerm(layers, mask_queries=False), *scores),
         _term("attention/released", released, *scores),
     ]
@@ -171,12 +179,14 @@ def _logit_terms() -> list[ModelCase]:
 def _losses() -> list[ModelCase]:
     corrected, released = RECIPES["corrected"], RECIPES["released"]
     explicit = replace(corrected, projection="per_level", projection_bias=True, mapping=(3, 3))
+    grouped = replace(corrected, heads="group_mean")
     to_label = replace(corrected, regression_target="label")
     regressor = replace(SMALLER, num_classes=1, problem="regression")
     numbers = BATCH._replace(labels=NUMBERS)
     return [
         _loss("general distillation", corrected, "general"),
         _loss("general distillation/explicit", explicit, "general"),
+        _loss("general distillation/groups of heads", grouped, "general"),
         _loss("task distillation/layers, released", released, "intermediate"),
         _loss("task distillation/prediction", corrected, "prediction"),
         _loss("task distillation/prediction, released", released, "prediction"),

@@ -1,9 +1,12 @@
-"""The fair baseline: the student's architecture, trained without a teacher."""
+"""The fair baselines: the student's architecture without the teacher, or without its layers."""
 
 from dataclasses import replace
 
+from npformer.data.batches import Encoded
 from npformer.distill.job import INIT, Job
 from npformer.distill.settings import SCRATCH_RATES
+from npformer.distill.student import distil_predictions, new_student
+from npformer.distill.teacher import Pretrained, encoder_of
 from npformer.models.config import EncoderConfig
 from npformer.models.heads import SequenceClassifier
 from npformer.models.huggingface import from_pretrained
@@ -18,16 +21,15 @@ def student_updates(job: Job) -> int:
 
 
 def scratch(job: Job, student: EncoderConfig) -> SequenceClassifier:
-    """Train the student's architecture on the labels alone.
+    """Train the student's architecture on the labels alone, from drawn weights.
 
     The same labelled examples, as many updates as the student had in all its phases together,
-    and the best of three learning rates, chosen on dev: that favours the baseline.
+    and the best of several learning rates, chosen on dev: that favours the baseline.
     """
     if job.run.finished("scratch") is None:
         steps = job.settings.steps.get("scratch") or student_updates(job)
-        rates = (
-            (job.settings.rates["scratch"],) if "scratch" in job.settings.rates else SCRATCH_RATES
-        )
+        given = job.settings.rates.get("scratch")
+        rates = SCRATCH_RATES[job.settings.kind] if given is None else (given,)
         job.say(
             f"scratch: the student's size on {len(job.train):,} labelled examples, "
             f"{steps:,} steps at each of {len(rates)} learning rates"
@@ -38,6 +40,26 @@ def scratch(job: Job, student: EncoderConfig) -> SequenceClassifier:
         info = {"learning_rate": best, "steps": steps}
         job.run.finish("scratch", info, lambda: job.keep(model, "scratch"))
     return from_pretrained(job.folder("scratch"), SequenceClassifier)
+
+
+def soft(
+    job: Job, pretrained: Pretrained, teacher: SequenceClassifier, texts: Encoded
+) -> SequenceClassifier:
+    """Train a student on the teacher's predictions alone, as Hinton et al. did.
+
+    A student that starts as the other one did, its tables included; the same augmented texts, and
+    as many updates as that one had in all its phases together. What it lacks is the teacher's
+    layers.
+    """
+    if job.run.finished("soft") is None:
+        steps = job.settings.steps.get("soft") or student_updates(job)
+        job.say(f"soft: predictions alone on {len(texts):,} sentences, {steps:,} steps")
+        student = new_student(job, encoder_of(pretrained), job.rng("general", INIT))
+        rate = job.settings.rates.get("soft") or job.settings.rate_of("prediction")
+        phase = replace(job.phase("soft", steps), learning_rate=rate)
+        model, info = distil_predictions(job, phase, student, teacher, texts)
+        job.run.finish("soft", info, lambda: job.keep(model, "soft"))
+    return from_pretrained(job.folder("soft"), SequenceClassifier)
 
 
 def _scratch_at(job: Job, student: EncoderConfig, rate: float, steps: int) -> float:

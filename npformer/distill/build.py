@@ -97,7 +97,7 @@ def build_terms(
     else:
         levels = layer_mapping(recipe.mapping, student.num_layers, teacher.num_layers)
         if weight["attention"]:
-            check_heads(student.num_heads, teacher.num_heads)
+            check_heads(student.num_heads, teacher.num_heads, recipe.heads)
         terms = _intermediate_terms(recipe, levels, projections)
     return {name: (weight[name], term) for name, term in terms.items() if weight[name]}
 
@@ -111,7 +111,10 @@ def _intermediate_terms(
         "embedding": EmbeddingTerm(names[0], _named(projections, names[:1]), padding),
         "hidden": HiddenTerm(levels[1:], names[1:], _named(projections, names[1:]), padding),
         "attention": AttentionScoresTerm(
-            levels[1:], mask_queries=recipe.mask_queries, divide_by_area=recipe.divide_by_area
+            levels[1:],
+            mask_queries=recipe.mask_queries,
+            divide_by_area=recipe.divide_by_area,
+            heads=recipe.heads,
         ),
     }
 

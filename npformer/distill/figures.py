@@ -13,7 +13,11 @@ from npformer.train.checkpoint import naming
 from npformer.types import FloatArray
 
 # Whose accuracy a phase measures.
-MODELS = {"finetune": "teacher (finetune)", "prediction": "student (prediction)"}
+MODELS = {
+    "finetune": "teacher (finetune)",
+    "prediction": "student (prediction)",
+    "soft": "soft labels only",
+}
 TERMS = tuple(WEIGHTS)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from npformer.checks import InputError
 from npformer.data.batches import Batch, Encoded, batch_stream, steps_per_epoch
-from npformer.data.glue import Examples, Task, load_folder
+from npformer.data.glue import Examples, Task, load_folder, read_texts
 from npformer.data.reviews import generate_reviews
 from npformer.data.tokenizer import (
     SpecialIds,
@@ -20,11 +20,11 @@ from npformer.data.tokenizer import (
     train_wordpiece,
 )
 from npformer.distill.recipes import Recipe, find_recipe
-from npformer.distill.settings import LABELLED_REVIEWS, PHASES, Settings
+from npformer.distill.settings import BASELINES, LABELLED_REVIEWS, PHASES, Settings
 from npformer.models.config import ClassifierConfig, EncoderConfig
 from npformer.models.folder import write_folder
 from npformer.models.heads import SequenceClassifier
-from npformer.models.huggingface import write_model
+from npformer.models.huggingface import find_model, write_model
 from npformer.models.huggingface.family import Model
 from npformer.train.evaluate import predict_logits, score
 from npformer.train.phase import Evaluate, Phase
@@ -48,6 +48,7 @@ class Job:
     settings: Settings
     task: Task
     tokenizer: "Tokenizer"
+    teacher_folder: Path | None  # of a teacher that is there already
     train: Encoded
     dev: Encoded
     unlabelled: Encoded
@@ -57,7 +58,8 @@ class Job:
     @property
     def recipe(self) -> Recipe:
         """The flags of TinyBERT's variants."""
-        recipe, mapping = find_recipe(self.settings.recipe), self.settings.mapping
+        recipe = replace(find_recipe(self.settings.recipe), heads=self.settings.heads)
+        mapping = self.settings.mapping
         return recipe if mapping is None else replace(recipe, mapping=mapping)
 
     @property
@@ -111,7 +113,7 @@ class Job:
         return Phase(
             name or phase,
             steps,
-            0.0 if phase == "scratch" else settings.rate_of(phase),
+            0.0 if phase in BASELINES else settings.rate_of(phase),
             recipe.make_optimizer(),
             self.seed(phase, DROPOUT),
             schedule=recipe.intermediate_schedule if phase == "intermediate" else "linear",
@@ -119,7 +121,9 @@ class Job:
             shards=recipe.shards(settings.shards),
             evaluate_every=max(1, steps // 5),
             checkpoint_every=max(1, min(200, steps // 4)),
-            keep_best=recipe.select_best and phase == "prediction",
+            keep_best=(recipe.select_best and phase == "prediction")
+            # Many passes over the labels: what a baseline overfits to must not be held against it.
+            or (settings.kind == "checkpoint" and phase in BASELINES),
         )
 
     def classifier_config(self, config: EncoderConfig) -> ClassifierConfig:
@@ -142,9 +146,10 @@ class Job:
         return evaluate
 
     def folder(self, name: str) -> Path:
-        """Return where a model is kept: the three that stay by name, the others below phases/."""
+        """Return where a model is kept: those that stay by name, the others below phases/."""
         top = self.run.folder
-        return top / name if name in ("teacher", "student", "scratch") else top / "phases" / name
+        stay = ("teacher", "student", *BASELINES)
+        return top / name if name in stay else top / "phases" / name
 
     def keep(self, model: Model, name: str, projections: Params | None = None) -> None:
         """Write a model, with its tokenizer, and what else the next phase reads."""
@@ -180,15 +185,12 @@ def prepare(run: Run, settings: Settings, say: Callable[[str], None]) -> Job:
         If the data cannot be used.
     """
     task = load_task(settings)
-    texts = task.unlabelled or [*task.train.first, *(task.train.second or [])]
+    more = [text for file in settings.unlabelled for text in read_texts(file)]
+    texts = [*(task.unlabelled or [*task.train.first, *(task.train.second or [])]), *more]
     path = run.folder / "tokenizer.json"
-    if settings.teacher_folder is not None:
-        if not settings.teacher_folder.is_dir():
-            raise InputError(
-                f"--teacher: got {settings.teacher}, expected a size such as 4x128x4, or the "
-                "folder of a model"
-            )
-        tokenizer = load_tokenizer(settings.teacher_folder)
+    teacher = None if settings.has_teacher_size else find_given("teacher", settings.teacher)
+    if teacher is not None:
+        tokenizer = load_tokenizer(teacher)
     elif path.exists():
         tokenizer = load_tokenizer(path)
     else:
@@ -202,12 +204,30 @@ def prepare(run: Run, settings: Settings, say: Callable[[str], None]) -> Job:
         )
         encoded.append(part)
         cut += too_long
-    if task.unlabelled:
-        unlabelled, too_long = encode_examples(tokenizer, task.unlabelled, max_len=settings.max_len)
-        cut += too_long
-    else:
-        unlabelled = replace(encoded[0], labels=None)
-    return Job(run, settings, task, tokenizer, encoded[0], encoded[1], unlabelled, cut, say)
+    # Without text of its own the task's examples serve, pairs as pairs.
+    own = Encoded([], []) if task.unlabelled else replace(encoded[0], labels=None)
+    plain, too_long = encode_examples(
+        tokenizer, [*task.unlabelled, *more], max_len=settings.max_len
+    )
+    cut += too_long
+    unlabelled = Encoded(own.ids + plain.ids, own.segments + plain.segments)
+    train, dev = encoded
+    return Job(run, settings, task, tokenizer, teacher, train, dev, unlabelled, cut, say)
+
+
+def find_given(option: str, name: str) -> Path:
+    """Return the folder of a model that an option names.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    size = "a size such as 4x128x4, or the name of " if option == "teacher" else ""
+    try:
+        return find_model(name)
+    except InputError as error:
+        raise InputError(f"--{option}: got {name}, expected {size}a model ({error})") from None
 
 
 def load_task(settings: Settings) -> Task:
@@ -231,9 +251,7 @@ def load_task(settings: Settings) -> Task:
 def _load_task(settings: Settings) -> Task:
     if settings.data is None:
         labelled = settings.labelled or LABELLED_REVIEWS
-        return generate_reviews(
-            labelled=labelled, unlabelled=settings.unlabelled, seed=settings.seed
-        )
+        return generate_reviews(labelled=labelled, unlabelled=settings.reviews, seed=settings.seed)
     task = load_folder(settings.data)
     if settings.labelled is None:
         return task

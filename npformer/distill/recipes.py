@@ -8,10 +8,12 @@ default, follows the paper and mends what is a mistake in either.
 from dataclasses import dataclass
 
 from npformer.checks import InputError, check_positive
+from npformer.distill.terms.scores import HEADS
 from npformer.layers.config import Config
 from npformer.optim import AdamW, BertAdam, Optimizer
 
 CHOICES = {
+    "heads": HEADS,
     "projection": ("separate", "shared", "per_level"),
     "prediction_kind": ("kl", "soft_cross_entropy"),
     "regression_target": ("teacher", "label"),
@@ -34,6 +36,15 @@ class Recipe(Config):
 
     Paper and code: uniform; paper, table 4: better than top and bottom. The code refuses depths
     that do not divide (issues 56 and 166). Corrected: uniform.
+    """
+
+    heads: str = "equal"
+    """What a student's head is compared with: ``equal``, the teacher's head of that number, or
+    ``group_mean``, the mean over a group of the teacher's heads.
+
+    Paper and code: equal numbers of heads; the code fails on others. Corrected: ``equal``, and
+    ``group_mean`` only where it is asked for, as ``npformer distill --heads`` does: it is another
+    loss, though the same one where the numbers are equal.
     """
 
     projection: str = "separate"

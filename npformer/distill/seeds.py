@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from npformer.distill.settings import Settings
@@ -16,7 +17,7 @@ def distil_seeds(
 ) -> dict[str, Any]:
     """Distil once for each seed from ``settings.seed`` on, each in a folder of its own.
 
-    Student and baseline of a seed share its data, so their scores are compared in pairs.
+    Student and baselines of a seed share its data, so their scores are compared in pairs.
 
     Parameters
     ----------
@@ -29,20 +30,23 @@ def distil_seeds(
     Returns
     -------
     dict
-        "seeds", the results of each; "verdict", of the student against the baseline;
+        "seeds", the results of each; "verdicts", of the student against each baseline;
         "retained", the share of the teacher's score, for each seed.
     """
     results = []
     for seed in range(settings.seed, settings.seed + seeds):
         results.append(_one(run.folder / f"seed-{seed}", replace(settings, seed=seed), say))
     measure = results[0]["measure"]
-    verdict = paired_verdict(
-        [r["student"][measure] for r in results], [r["scratch"][measure] for r in results]
-    )
+    verdicts = {
+        name: paired_verdict(
+            [r["student"][measure] for r in results], [r[name][measure] for r in results]
+        )._asdict()
+        for name in settings.baselines
+    }
     summary = {
         "settings": settings.to_dict(),
         "measure": measure,
-        "verdict": verdict._asdict(),
+        "verdicts": verdicts,
         "retained": [r["student"]["retained"] for r in results],
         "seeds": results,
     }
@@ -50,14 +54,20 @@ def distil_seeds(
     return summary
 
 
-def verdict_line(summary: dict[str, Any]) -> str:
-    """Return the verdict in a sentence."""
-    v = summary["verdict"]
-    interval = "" if v["low"] is None else f", 95 % interval {v['low']:+.4f} to {v['high']:+.4f}"
-    return (
-        f"distilled against scratch over {v['seeds']} seeds: {v['verdict']} "
-        f"({summary['measure']} {v['mean_difference']:+.4f}{interval})"
-    )
+def verdict_lines(summary: dict[str, Any]) -> list[str]:
+    """Return the verdicts in a sentence each, and what is retained in the mean."""
+    lines = []
+    for name, v in summary["verdicts"].items():
+        low, high = v["low"], v["high"]
+        interval = "" if low is None else f", 95 % interval {low:+.4f} to {high:+.4f}"
+        lines.append(
+            f"distilled against {name} over {v['seeds']} seeds: {v['verdict']} "
+            f"({summary['measure']} {v['mean_difference']:+.4f}{interval})"
+        )
+    shares = [share for share in summary["retained"] if share is not None]
+    if shares:
+        lines.append(f"retained: {100 * fmean(shares):.1f} %, the mean of {len(shares)} seeds")
+    return lines
 
 
 def _one(folder: Path, settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:

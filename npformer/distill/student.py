@@ -5,19 +5,23 @@ the second. The third needs no projection; they are dropped.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
 
 from npformer.checks import InputError
 from npformer.data.batches import Batch, Encoded
 from npformer.distill.build import build_terms, init_projections
 from npformer.distill.job import INIT, Job
 from npformer.distill.objective import DistillObjective, joint_params, trainable
-from npformer.distill.teacher import Given, Pretrained, masked, teacher_configs
+from npformer.distill.tables import initial_tables
+from npformer.distill.teacher import Given, Pretrained, encoder_of, masked, teacher_configs
 from npformer.layers.init import initializer_range
 from npformer.models.config import EncoderConfig, size
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
 from npformer.models.huggingface import from_pretrained
-from npformer.train.phase import run_phase
+from npformer.train.phase import Phase, run_phase
 from npformer.types import Params
 
 
@@ -91,11 +95,14 @@ def _check_given(job: Job, before: EncoderConfig, after: EncoderConfig) -> None:
 
 
 def general(job: Job, pretrained: Pretrained) -> Encoder:
-    """Distil the *pretrained* teacher's intermediate layers into a new student, on plain text."""
+    """Distil the *pretrained* teacher's intermediate layers into a new student, on plain text.
+
+    With 0 steps the student and its projections are made and nothing is trained.
+    """
     if job.run.finished("general") is None:
-        teacher = pretrained if isinstance(pretrained, Encoder) else pretrained.encoder
+        teacher = encoder_of(pretrained)
         recipe, rng = job.recipe, job.rng("general", INIT)
-        student = Encoder.init(student_config(job, teacher.config), rng)
+        student = new_student(job, teacher, rng)
         projections = init_projections(
             recipe, student.config, teacher.config, rng, weights=job.settings.weights
         )
@@ -108,10 +115,22 @@ def general(job: Job, pretrained: Pretrained) -> Encoder:
                     batch = masked(job, "general", batch, step, p_mask=0.0, least=True)
                 yield batch._replace(labels=None)
 
-        job.say(f"general: intermediate layers on {len(job.unlabelled):,} texts, {steps:,} steps")
-        info = _distil_layers(job, "general", student, teacher, projections, steps, batches)
+        info: dict[str, float] = {"steps": 0}
+        if steps:
+            texts = len(job.unlabelled)
+            job.say(f"general: intermediate layers on {texts:,} texts, {steps:,} steps")
+            info = _distil_layers(job, "general", student, teacher, projections, steps, batches)
+        else:
+            job.say("general: none")
         job.run.finish("general", info, lambda: job.keep(student, "general", projections))
     return from_pretrained(job.folder("general"), Encoder)
+
+
+def new_student(job: Job, teacher: Encoder, rng: np.random.Generator) -> Encoder:
+    """Draw a student; its tables may come from the teacher's (``--init-table``)."""
+    student = Encoder.init(student_config(job, teacher.config), rng)
+    tables = initial_tables(job.settings.init_table, student.params, teacher.params)
+    return replace(student, params=student.params | tables)
 
 
 def intermediate(
@@ -140,25 +159,35 @@ def prediction(
 ) -> SequenceClassifier:
     """Distil the fine-tuned teacher's predictions, on the task's augmented text."""
     if job.run.finished("prediction") is None:
-        config = job.classifier_config(student.config)
-        model = SequenceClassifier.on(config, student.params, job.rng("prediction", INIT))
-        terms = build_terms(
-            job.recipe, "prediction", config, teacher.config, {}, weights=job.settings.weights
-        )
-        objective = DistillObjective(model, teacher, terms, job.recipe.teacher_dropout)
-        joint = joint_params(model.params, {})
         steps = job.steps("prediction", len(texts))
         job.say(f"prediction: {len(texts):,} sentences of the task, {steps:,} steps")
-        info = run_phase(
-            job.run,
-            job.phase("prediction", steps),
-            {name: joint[name] for name in trainable(joint, "prediction")},
-            objective,
-            job.batches("prediction", texts, steps),
-            job.evaluator(model),
+        model, info = distil_predictions(
+            job, job.phase("prediction", steps), student, teacher, texts
         )
         job.run.finish("prediction", info, lambda: job.keep(model, "student"))
     return from_pretrained(job.folder("student"), SequenceClassifier)
+
+
+def distil_predictions(
+    job: Job, phase: Phase, student: Encoder, teacher: SequenceClassifier, texts: Encoded
+) -> tuple[SequenceClassifier, dict[str, float]]:
+    """Put a classifier on a student and train both on the teacher's predictions."""
+    config = job.classifier_config(student.config)
+    model = SequenceClassifier.on(config, student.params, job.rng(phase.name, INIT))
+    terms = build_terms(
+        job.recipe, "prediction", config, teacher.config, {}, weights=job.settings.weights
+    )
+    objective = DistillObjective(model, teacher, terms, job.recipe.teacher_dropout)
+    joint = joint_params(model.params, {})
+    info = run_phase(
+        job.run,
+        phase,
+        {name: joint[name] for name in trainable(joint, "prediction")},
+        objective,
+        job.batches(phase.name, texts, phase.steps),
+        job.evaluator(model),
+    )
+    return model, info
 
 
 def _distil_layers(

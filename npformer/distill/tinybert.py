@@ -7,7 +7,8 @@ r"""TinyBERT in its real order, from plain text to a compared student.
 4. *augment*: more sentences of the task, words replaced by what the masked LM finds likely.
 5. *task distillation, intermediate*: the student imitates the **fine-tuned** teacher's layers.
 6. *task distillation, prediction*: and then its predictions.
-7. *scratch*: the same architecture learns from the labels alone, with as many updates.
+7. *baselines*: the same architecture learns from the labels alone, or from the teacher's
+   predictions alone, with as many updates.
 8. *compare*.
 
 References
@@ -19,13 +20,13 @@ from collections.abc import Callable
 from typing import Any
 
 from npformer.distill.augmentation import augmented_texts
-from npformer.distill.baseline import scratch
+from npformer.distill.baseline import scratch, soft
 from npformer.distill.comparison import compare
 from npformer.distill.figures import save_figures
 from npformer.distill.job import prepare
 from npformer.distill.settings import Settings
 from npformer.distill.student import check_fit, general, intermediate, prediction
-from npformer.distill.teacher import finetune, given_teachers, pretrain
+from npformer.distill.teacher import finetune, given_models, pretrain, warn_at_chance
 from npformer.train.run import Run, write_json
 
 
@@ -53,19 +54,25 @@ def distil(run: Run, settings: Settings, say: Callable[[str], None]) -> dict[str
         After Ctrl-C, once the state is saved.
     """
     job = prepare(run, settings, say)
-    given = given_teachers(job)
+    given = given_models(job)
     check_fit(job, given)
     say(f"run: {run.folder}")
     say(job.summary)
+    if given.finetuned is not None:
+        warn_at_chance(job, job.evaluator(given.finetuned)())
     pretrained = given.pretrained or pretrain(job)
     student = general(job, pretrained)
     teacher = given.finetuned or finetune(job, pretrained)
-    texts = augmented_texts(job, pretrained)
+    texts = augmented_texts(job, pretrained, teacher, given.augmenter)
     student = intermediate(job, student, teacher, texts)
     distilled = prediction(job, student, teacher, texts)
-    alone = scratch(job, student.config)
+    models = {"teacher": teacher, "student": distilled}
+    if "scratch" in settings.baselines:
+        models["scratch"] = scratch(job, student.config)
+    if "soft" in settings.baselines:
+        models["soft"] = soft(job, pretrained, teacher, texts)
     say("compare: on dev")
-    results = compare(job, {"teacher": teacher, "student": distilled, "scratch": alone})
+    results = compare(job, models)
     results = {"settings": settings.to_dict(), "measure": job.primary, **results}
     write_json(run.folder / "results.json", results)
     for path in save_figures(job, teacher, distilled):

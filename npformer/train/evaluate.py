@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from statistics import median
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -171,7 +171,7 @@ def masked_scores(
 def time_calls(
     calls: "Mapping[str, Sequence[Callable[[], object]]]", *, rounds: int = 3
 ) -> dict[str, float]:
-    """Return the milliseconds a call takes, the median over the calls of each name.
+    """Return the milliseconds a call takes, the mean over the calls of each name.
 
     The names take turns, call by call, so that a noisy moment of the machine hits all of
     them; of the ``rounds`` times of one call the shortest counts.
@@ -184,4 +184,4 @@ def time_calls(
                     start = time.perf_counter()
                     items[i]()
                     best[name][i] = min(best[name][i], time.perf_counter() - start)
-    return {name: 1000 * median(times) for name, times in best.items()}
+    return {name: 1000 * fmean(times) for name, times in best.items()}

@@ -16,8 +16,25 @@ RunStep = Callable[[Objective, Any, Sequence[int] | None], StepResult]
 
 def one_blas_thread() -> AbstractContextManager[Any]:
     """Return a context in which the matrix library uses one thread."""
-    limits: AbstractContextManager[Any] = _thread_pools().limit(limits=1, user_api="blas")
+    return blas_threads(1)
+
+
+def blas_threads(threads: int) -> AbstractContextManager[Any]:
+    """Return a context in which the matrix library uses so many threads."""
+    limits: AbstractContextManager[Any] = _thread_pools().limit(limits=threads, user_api="blas")
     return limits
+
+
+def blas_name() -> str:
+    """Return which matrix library NumPy uses, its version and the kernels it chose."""
+    found = {
+        " ".join(
+            str(pool[key]) for key in ("internal_api", "version", "architecture") if key in pool
+        )
+        for pool in _thread_pools().info()
+        if pool["user_api"] == "blas"
+    }
+    return ", ".join(sorted(found)) or "unknown"
 
 
 @cache

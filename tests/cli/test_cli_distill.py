@@ -50,19 +50,23 @@ def ran(tmp_path_factory):
 def test_the_reviews_with_figures(tmp_path, capsys):
     out = tmp_path / "run"
     steps = [f"--steps={phase}=2" for phase in tiny_task.PHASES]
-    sizes = ["--teacher", "2x16x2", "--student", "1x8", "--labelled", 12, "--unlabelled", 30]
+    sizes = ["--teacher", "2x16x2", "--student", "1x8", "--labelled", 12, "--reviews", 30]
     more = ["--batch-size", 6, "--copies", 0, "--rate", "scratch=1e-3", "--recipe", "paper"]
     done = call(capsys, "distill", *sizes, *steps, *more, "--out", out)
     assert done.code == 0
     for said in ("reviews: 12 labelled, 30 unlabelled, 1,000 dev", "pretrain:", "figure:"):
         assert said in done.err
     lines = done.out.splitlines()
-    assert [line.split("  ")[0] for line in lines[2:5]] == [
-        "teacher",
-        "distilled student",
-        "same, from scratch",
-    ]
-    assert "naive Bayes" in lines[5]
+    for start in (2, 8):
+        assert [line.split("  ")[0] for line in lines[start : start + 3]] == [
+            "teacher",
+            "distilled student",
+            "same, from scratch",
+        ]
+    assert "parameters" in lines[0]
+    assert "MFLOP" in lines[6]
+    assert "of 128 of dev at their own lengths; 2 threads, openblas" in lines[11]
+    assert "naive Bayes" in lines[12]
     assert str(out) in lines[-1]
     for name in ("loss-per-term", "accuracy", "attention"):
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -74,8 +78,10 @@ def test_the_reviews_with_figures(tmp_path, capsys):
 
 
 MEASURES = {"accuracy", "f1", "matthews", "calibration_error", "agreement"}
-OTHERS = {"parameters", "megabytes", "ms_per_sentence", "ms_end_to_end"}
-COMPARED = {"retained", "speed_up", "times_smaller"}
+TIMES = {"ms_per_sentence", "ms_in_batches", "ms_end_to_end"}
+OTHERS = {"parameters", "megabytes", "mflops"} | TIMES
+SPEED_UPS = {"speed_up", "speed_up_in_batches", "speed_up_end_to_end"}
+COMPARED = {"retained", "times_smaller"} | SPEED_UPS
 
 
 @pytest.mark.parametrize("kind", ["single", "pair", "strings", "three"])
@@ -83,25 +89,29 @@ def test_results_of_a_classification(kind, ran):
     results = ran(kind).results
     assert set(results) == {
         *("settings", "measure", "teacher", "student", "scratch"),
-        *("commonest_class", "naive_bayes"),
+        *("timing", "commonest_class", "naive_bayes"),
     }
     assert results["measure"] == "accuracy"
     assert set(results["teacher"]) == MEASURES | OTHERS
     for name in ("student", "scratch"):
         row = results[name]
-        assert set(row) == MEASURES | OTHERS | COMPARED
+        training = {"parameters_in_training"} if name == "student" else set()
+        assert set(row) == MEASURES | OTHERS | COMPARED | training
         assert 0 <= row["accuracy"] <= 1
         if row["retained"] is not None:
             assert row["retained"] == row["accuracy"] / results["teacher"]["accuracy"]
         assert row["times_smaller"] == results["teacher"]["parameters"] / row["parameters"] > 1
     assert results["student"]["parameters"] == results["scratch"]["parameters"]
+    # W_e and W_h, each (8, 16), are needed for training only.
+    student = results["student"]
+    assert student["parameters_in_training"] == student["parameters"] + 2 * 8 * 16
     assert results["settings"]["student"] == "1x8x2"
     assert set(results["naive_bayes"]) == {"unigram", "bigram"}
 
 
 def test_results_of_a_regression(ran):
     results = ran("regression").results
-    assert set(results) == {"settings", "measure", "teacher", "student", "scratch"}
+    assert set(results) == {"settings", "measure", "teacher", "student", "scratch", "timing"}
     assert results["measure"] == "pearson"
     assert set(results["teacher"]) == {"pearson", "spearman"} | OTHERS
 
@@ -182,18 +192,19 @@ def test_seeds_and_their_verdict(ran, tmp_path, capsys):
     argv = ["distill", "--data", ran("strings").task, *QUICK, "--copies", 0, "--out", out]
     done = call(capsys, *argv, "--seeds", 2, "--seed", 5)
     assert done.code == 0
-    assert done.out.count("distilled student") == 2
+    assert done.out.count("distilled student") == 2 * 2
     assert "distilled against scratch over 2 seeds: " in done.out
     summary = json.loads((out / "results.json").read_text())
-    assert set(summary) == {"settings", "measure", "verdict", "retained", "seeds"}
-    assert summary["verdict"]["verdict"] in ("better", "not better", "inconclusive")
+    assert set(summary) == {"settings", "measure", "verdicts", "retained", "seeds"}
+    (verdict,) = summary["verdicts"].values()
+    assert verdict["verdict"] in ("better", "not better", "inconclusive")
     assert [one["settings"]["seed"] for one in summary["seeds"]] == [5, 6]
     differences = [r["student"]["accuracy"] - r["scratch"]["accuracy"] for r in summary["seeds"]]
-    assert summary["verdict"]["mean_difference"] == pytest.approx(sum(differences) / 2)
+    assert verdict["mean_difference"] == pytest.approx(sum(differences) / 2)
     before = tiny_task.contents(out / "seed-5" / "student")
     again = call(capsys, "distill", "--out", out, "--resume", "--json")
     assert again.code == 0
-    assert json.loads(again.out)["verdict"] == summary["verdict"]
+    assert json.loads(again.out)["verdicts"] == summary["verdicts"]
     # A seed's own folder is a run too.
     alone = call(capsys, "distill", "--out", out / "seed-5", "--resume", "--json")
     assert (

@@ -27,7 +27,7 @@ from npformer.train.run import Run
 CORRECTED, PAPER, RELEASED = (RECIPES[name] for name in ("corrected", "paper", "released"))
 FLAGS = [f.name for f in fields(Recipe)]
 # On these all three agree; they are in a recipe so that an experiment can be one.
-AGREED = {"mapping", "tau", "candidates_once"}
+AGREED = {"mapping", "heads", "tau", "candidates_once"}
 
 
 def terms_of(recipe, phase="intermediate", **weights):
@@ -36,6 +36,10 @@ def terms_of(recipe, phase="intermediate", **weights):
         recipe, toy.STUDENT, toy.TEACHER, rng, np.float64, weights=weights
     )
     return build_terms(recipe, phase, toy.STUDENT, toy.TEACHER, projections, weights=weights)
+
+
+def terms_projections():
+    return init_projections(CORRECTED, toy.STUDENT, toy.TEACHER, np.random.default_rng(1))
 
 
 def value_of(recipe, name, student, teacher, keep, labels=None):
@@ -75,6 +79,29 @@ def test_flag_mapping_chooses_the_teachers_layers():
     assert layers("bottom") == [1, 2]
     assert layers((4, 1)) == [4, 1]
     assert terms_of(replace(CORRECTED, mapping="top"))["attention"][1].levels == ((1, 3), (2, 4))
+
+
+def test_flag_heads_chooses_what_a_head_is_compared_with():
+    student, teacher, keep = padded()
+    same = replace(CORRECTED, heads="group_mean")
+    # With as many heads on both sides a group has one, and the bits are the same.
+    for one, other in zip(
+        value_of(CORRECTED, "attention", student, teacher, keep)[1].scores,
+        value_of(same, "attention", student, teacher, keep)[1].scores,
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+    several = replace(toy.TEACHER, num_heads=6)
+    with pytest.raises(InputError, match="compare with means of groups \\(--heads group_mean\\)"):
+        build_terms(CORRECTED, "general", toy.STUDENT, several, terms_projections())
+    terms = build_terms(same, "general", toy.STUDENT, several, terms_projections())
+    assert terms["attention"][1].heads == "group_mean"
+    odd = replace(toy.TEACHER, num_heads=4)
+    for recipe, said in ((same, "cannot be grouped evenly, expected a student of 1, 2, 4 heads"),):
+        with pytest.raises(InputError, match=said):
+            build_terms(recipe, "general", toy.STUDENT, odd, terms_projections())
+    with pytest.raises(InputError, match="head by head: give the student 4"):
+        build_terms(CORRECTED, "general", toy.STUDENT, odd, terms_projections())
 
 
 def test_flag_projection_chooses_who_shares():
@@ -431,7 +458,7 @@ def test_every_flag_says_what_paper_and_code_do_and_what_is_corrected():
             assert word in text or (word == "ode:" and "and code" in text), (flag, word)
 
 
-def test_released_differs_from_corrected_in_every_flag_but_three():
+def test_released_differs_from_corrected_in_every_flag_but_four():
     same = {f for f in FLAGS if getattr(CORRECTED, f) == getattr(RELEASED, f)}
     assert same == AGREED
 

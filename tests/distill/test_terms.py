@@ -62,6 +62,26 @@ def test_attention_is_the_mean_over_real_pairs_and_heads_summed_over_layers():
     assert evaluate(toy.TERMS["attention"], student, teacher, batch)[0] == pytest.approx(expected)
 
 
+def test_attention_of_groups_compares_with_their_mean():
+    batch = toy.ragged_batch()
+    student, teacher = toy.outputs(batch)
+    many = np.random.default_rng(8).standard_normal((4, len(batch.ids), 6, 7, 7))
+    expected, pairs = 0.0, sum(n * n for n in toy.LENGTHS)
+    for m, g in toy.LAYERS:
+        for h in range(3):
+            target = (many[g - 1][:, 2 * h] + many[g - 1][:, 2 * h + 1]) / 2
+            for b, n in enumerate(toy.LENGTHS):
+                error = (student.scores[m - 1][b, h] - target[b])[:n, :n]
+                expected += (error**2).sum() / (3 * pairs)
+    term = AttentionScoresTerm(toy.LAYERS, heads="group_mean")
+    teacher = teacher._replace(scores=tuple(many))
+    value, dstudent, _ = evaluate(term, student, teacher, batch)
+    assert value == pytest.approx(expected)
+    assert [d.shape for d in dstudent.scores] == [a.shape for a in student.scores]
+    with pytest.raises(InputError, match="got 3 in the student and 6 in the teacher"):
+        toy.TERMS["attention"].forward(student, teacher, batch.keep)
+
+
 def softmax(z):
     e = np.exp(z)
     return e / e.sum(axis=-1, keepdims=True)

@@ -326,6 +326,12 @@ def scores_term_not_averaged_over_heads(right):
     return lambda dloss, cache: right(dloss, cache) * cache.error.shape[1]
 
 
+@mutant("attention term/groups of heads", scores_term, "mse_backward")
+def scores_term_shared_out_among_the_group(right):
+    """Each student's head gets the gradient of one head of its group of two."""
+    return lambda dloss, cache: right(dloss, cache) / 2
+
+
 @mutant("prediction term/released", PredictionTerm)
 def prediction_not_divided_by_the_classes(right):
     """Forward divides by C, backward does not."""
