@@ -34,6 +34,7 @@ from npformer.types import IntArray
 
 VOCAB, TRAINED, TESTED, LAST = 11, 32, (32, 64, 128), 16
 LEARNT = 0.95  # from this accuracy on a seed passes
+MARKERS = "osD^vPX*<>"
 
 ENCODINGS: dict[str, dict[str, Any]] = {
     "none": {"positions": "none"},
@@ -45,6 +46,7 @@ ENCODINGS: dict[str, dict[str, Any]] = {
     "t5-near": {"positions": "none", "relative": "t5", "num_buckets": 16, "max_distance": 24},
     "alibi": {"positions": "none", "relative": "alibi"},
     "rotary": {"positions": "none", "relative": "rotary"},
+    "deberta": {"positions": "none", "relative": "deberta", "relative_clip": 8},
 }
 
 Task = Callable[[np.random.Generator, int, int], tuple[IntArray, IntArray]]
@@ -155,7 +157,8 @@ def draw(tables: Mapping[str, dict[str, list[list[float]]]], path: Path) -> None
             for encoding, rows in table.items()
         }
         plot_accuracy(curves, ax=ax)
-        for line, rows in zip(ax.get_lines(), table.values(), strict=True):
+        for i, (line, rows) in enumerate(zip(ax.get_lines(), table.values(), strict=True)):
+            line.set(marker=MARKERS[i % len(MARKERS)], markersize=5)  # more lines than colours
             low, high = [min(runs) for runs in rows], [max(runs) for runs in rows]
             ax.fill_between(TESTED, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
         ax.set_xscale("log", base=2)
@@ -164,9 +167,9 @@ def draw(tables: Mapping[str, dict[str, list[list[float]]]], path: Path) -> None
         ax.set_xlabel("tokens of the test")
         ax.set_title(f"{name}: trained on {TRAINED} tokens", size=10)
         ax.label_outer()
-        if ax is not axes[-1]:
-            ax.get_legend().remove()
+        ax.get_legend().remove()
     axes[0].set_ylabel(f"accuracy of the last {LAST} places")
+    axes[-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.savefig(path, dpi=110)
 
 

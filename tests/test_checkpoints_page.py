@@ -46,8 +46,10 @@ def fields() -> str:
                 default = found[0].default
                 more = "" if default is REQUIRED else f", else {shown(default)}"
                 cells.append(f"`{found[0].theirs}`{more}")
-            else:
+            elif name in family.constants:
                 cells.append(f"always {shown(family.constants[name])}")
+            else:
+                cells.append("-")
         lines.append(row(cells))
     return "\n".join(lines)
 
@@ -63,7 +65,9 @@ def fixed() -> str:
                 where = f"`{family.model_type}`, {kind.__name__}"
                 seen.setdefault((name, shown(value)), []).append(where)
     for (name, value), where in seen.items():
-        lines.append(row([f"`{name}`", value, "all" if len(where) == 3 else ", ".join(where)]))
+        lines.append(
+            row([f"`{name}`", value, "all" if len(where) == len(FAMILIES) else ", ".join(where)])
+        )
     return "\n".join(lines)
 
 

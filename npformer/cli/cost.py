@@ -26,6 +26,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         ),
     )
     parser.add_argument("model", metavar="CONFIG|DIR", help=MODELS)
+    parser.add_argument(
+        "--embedding-size",
+        type=int,
+        metavar="E",
+        help="width of the first model's tables, if it is a name or a size; default its own",
+    )
     parser.add_argument("--against", metavar="CONFIG|DIR", help="a larger model to compare with")
     parser.add_argument("--seq-len", type=int, default=128, metavar="T", help="default 128")
     parser.add_argument("--batch-size", type=int, default=1, metavar="B", help="default 1")
@@ -38,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from npformer.cli.cost_report import bill, bill_lines, comparison, comparison_lines
 
     report: dict[str, Any]
-    work = _workload(args.model, args)
+    work = _workload(args.model, args, args.embedding_size)
     if args.against is None:
         report = bill(args.model, work)
         lines = bill_lines(report)
@@ -49,19 +55,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _workload(text: str, args: argparse.Namespace) -> "Workload":
+def _workload(text: str, args: argparse.Namespace, embedding_size: int | None = None) -> "Workload":
     from npformer.models.config import PRESETS, preset, size
     from npformer.models.cost import Workload
     from npformer.models.encoder import Encoder
     from npformer.models.huggingface.config import read_config, read_kind
 
     batch = {"batch_size": args.batch_size, "seq_len": args.seq_len}
-    if text in PRESETS:
-        return Workload(kind=Encoder, config=preset(text), pooler=True, **batch)
-    if re.fullmatch(r"\d+x[\dx]+", text):
-        config = replace(preset("bert-base"), **size(text))
+    if text in PRESETS or re.fullmatch(r"\d+x[\dx]+", text):
+        config = preset(text) if text in PRESETS else replace(preset("bert-base"), **size(text))
+        config = replace(config, embedding_size=embedding_size)
         return Workload(kind=Encoder, config=config, pooler=True, **batch)
     path = _config_file(text)
+    if embedding_size is not None:
+        raise InputError(
+            f"--embedding-size: got {embedding_size}, expected none with {text}, which has its own"
+        )
     try:
         fields = _fields(path)
         kind = read_kind(fields, None)
@@ -93,6 +102,8 @@ def _fields(path: Path) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise InputError(f"got a JSON {type(fields).__name__}, expected an object")
     kind = fields.get("model_type", "bert")
-    if kind != "bert":
-        raise InputError(f"model_type: got {kind!r}, expected 'bert': no other model is counted")
+    if kind not in ("bert", "albert"):
+        raise InputError(
+            f"model_type: got {kind!r}, expected 'bert' or 'albert': no other model is counted"
+        )
     return fields

@@ -120,9 +120,10 @@ def comparison_lines(report: dict[str, Any]) -> list[str]:
 
 def _head(report: dict[str, Any]) -> str:
     config = report["config"]
+    narrow = "" if config["embedding_size"] is None else f"tables {config['embedding_size']}, "
     return (
         f"{report['model']}: {report['kind']} of {config['num_layers']} layers, width "
-        f"{config['d_model']}, {config['num_heads']} heads, d_ff {config['d_ff']}, on "
+        f"{config['d_model']}, {narrow}{config['num_heads']} heads, d_ff {config['d_ff']}, on "
         f"{report['batch_size']} x {report['seq_len']} tokens"
     )
 

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,11 @@ OPTIONS: dict[str, dict[str, Option]] = {
             "size of the student; H defaults to the teacher's, F to 4D; default 2x64, with --data "
             "2x96, with a model as teacher 3x128x4",
         ),
+        "embedding_size": (
+            int,
+            "E",
+            "width of the student's word table, with a projection to D behind it, as in ALBERT",
+        ),
         "heads": (
             str,
             "NAME",
@@ -61,6 +66,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
             "NAME",
             "the student's first word table: drawn, or pca of the teacher's",
         ),
+        "mapping": (str, "NAME", "which teacher layers teach: uniform (default), top or bottom"),
         "dropout": (float, "P", "dropout of the student, and of a teacher trained here"),
     },
     "augmentation": {
@@ -88,15 +94,14 @@ OPTIONS: dict[str, dict[str, Option]] = {
     },
 }
 AMOUNTS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "steps": (int, f"updates of a phase: {', '.join(TRAINED)}"),
-    "epochs": (
-        float,
-        "passes of a phase over its data, such as finetune=3; general=0 leaves that phase out",
+    "steps": (
+        int,
+        f"updates of a phase: {', '.join(TRAINED)} (general, intermediate: 0 leaves it out)",
     ),
+    "epochs": (float, "passes of a phase over its data, such as finetune=3"),
     "rates": (float, "peak learning rate of a phase, such as finetune=3e-4"),
     "weights": (float, "weight of a loss term, such as attention=0 to leave it out"),
 }
-SETTINGS = [*(name for group in OPTIONS.values() for name in group), *AMOUNTS]
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -110,27 +115,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
             "Without --data, on embedded reviews."
         ),
     )
-    for title, options in OPTIONS.items():
-        group = parser.add_argument_group(title)
-        for name, (kind, metavar, text) in options.items():
-            group.add_argument(
-                _option(name),
-                type=kind,
-                nargs="+" if name == "unlabelled" else None,
-                metavar=metavar,
-                help=text,
-                default=argparse.SUPPRESS,
-            )
-    for name, (kind, text) in AMOUNTS.items():
-        group.add_argument(
-            _option(name),
-            dest=name,
-            type=_amount(kind),
-            action="append",
-            metavar="NAME=N",
-            help=text,
-            default=argparse.SUPPRESS,
-        )
+    group = add_settings(parser)
     group.add_argument(
         "--quick",
         action="store_true",
@@ -147,6 +132,42 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.set_defaults(run=run)
 
 
+def add_settings(
+    parser: argparse.ArgumentParser, *, omit: Collection[str] = ()
+) -> "argparse._ArgumentGroup":
+    """Add an option for each setting of a run, in groups, and return the last of these."""
+    for title, options in OPTIONS.items():
+        group = parser.add_argument_group(title)
+        for name, (kind, metavar, text) in options.items():
+            if name not in omit:
+                group.add_argument(
+                    _option(name),
+                    type=kind,
+                    nargs="+" if name == "unlabelled" else None,
+                    metavar=metavar,
+                    help=text,
+                    default=argparse.SUPPRESS,
+                )
+    for name, (kind, text) in AMOUNTS.items():
+        group.add_argument(
+            _option(name),
+            dest=name,
+            type=_amount(kind),
+            action="append",
+            metavar="NAME=N",
+            help=text,
+            default=argparse.SUPPRESS,
+        )
+    return group
+
+
+def given_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that were asked for, by name; the others are not in it."""
+    names = [*(name for group in OPTIONS.values() for name in group), *AMOUNTS]
+    given = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    return given | {name: dict(given[name]) for name in AMOUNTS if name in given}
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from npformer.distill.comparison import table
@@ -157,8 +178,7 @@ def run(args: argparse.Namespace) -> int:
     from npformer.train.run import Run, read_settings
 
     keep_freed_memory()
-    given = {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}
-    given |= {name: dict(given[name]) for name in AMOUNTS if name in given}
+    given = given_settings(args)
     if args.quick:
         given = quick(given)
     if args.seeds is not None:
@@ -170,12 +190,7 @@ def run(args: argparse.Namespace) -> int:
         if args.out is None:
             raise InputError("--resume: got no --out, expected the folder of the run to go on with")
         saved = {"seeds": 1, **read_settings(folder)}  # a seed's own folder has no number of seeds
-        for name, value in given.items():
-            if name not in saved or saved[name] != value:
-                raise InputError(
-                    f"{_option(name)}: got {value}, expected what the run was started with, "
-                    f"{saved.get(name)} (--resume needs no other options)"
-                )
+        check_same(given, saved)
     else:
         saved = {"seeds": 1, **given}
     seeds = saved.pop("seeds")
@@ -212,6 +227,16 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(verdict_lines(results)))
     print(f"{time.perf_counter() - started:.0f} s; everything is in {folder}")
     return 0
+
+
+def check_same(given: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run with other settings than it was started with."""
+    for name, value in given.items():
+        if name not in saved or saved[name] != value:
+            raise InputError(
+                f"{_option(name)}: got {value}, expected what the run was started with, "
+                f"{saved.get(name)} (--resume needs no other options)"
+            )
 
 
 def _option(name: str) -> str:

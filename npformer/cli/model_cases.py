@@ -90,6 +90,8 @@ def model_cases() -> list[ModelCase]:
         _seq2seq("seq2seq/DeBERTa", scores, positions="none", **DEBERTA),
         _causal_lm("causal LM/DeBERTa", positions="none", **DEBERTA),
         _case("encoder/sinusoidal", SequenceClassifier, scores, positions="sinusoidal"),
+        _case("encoder/factorised table", SequenceClassifier, scores, embedding_size=7),
+        _case("masked LM/factorised table", MaskedLM, {**scores, **some}, embedding_size=7),
         _case("encoder/no biases", SequenceClassifier, scores, use_bias=False, norm="rms"),
         _seq2seq("seq2seq/as T5", scores, **AS_T5),
         _seq2seq("seq2seq/as Marian", scores, **AS_MARIAN),

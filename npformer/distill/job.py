@@ -58,7 +58,9 @@ class Job:
     @property
     def recipe(self) -> Recipe:
         """The flags of TinyBERT's variants."""
-        return replace(find_recipe(self.settings.recipe), heads=self.settings.heads)
+        settings, recipe = self.settings, find_recipe(self.settings.recipe)
+        mapping = recipe.mapping if settings.mapping is None else settings.mapping
+        return replace(recipe, mapping=mapping, heads=settings.heads)
 
     @property
     def special(self) -> SpecialIds:

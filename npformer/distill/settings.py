@@ -56,6 +56,8 @@ EPOCHS: dict[str, dict[str, float]] = {
 # Without --steps or --epochs, a phase of the task makes at least so many updates.
 LEAST_STEPS = 500
 TASK_PHASES = ("finetune", "intermediate", "prediction")
+# Phases that a run may leave out, by 0 steps or epochs.
+OPTIONAL = ("general", "intermediate")
 # Where defaults differ from those of the reviews, which stand in `Settings`.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "reviews": {},
@@ -125,14 +127,16 @@ class Settings(Config):
     teacher: str = "4x96x4"  # a size, or a fine-tuned or pretrained model, as `find_model` has it
     general_teacher: str | None = None  # the weights before fine-tuning, as `find_model` has them
     student: str = "2x64"
+    embedding_size: int | None = None  # of the student's word table; None: the student's width
     heads: str = "equal"  # or "group_mean": see `Recipe.heads`
     init_table: str = "drawn"  # or "pca": see `npformer.distill.tables`
     labelled: int | None = None  # how many examples; None: `LABELLED_REVIEWS`, or all there are
     unlabelled: list[str] = field(default_factory=list)  # files of more text, beside the task's
     reviews: int = 20_000  # how many unlabelled reviews, where these are the task
     recipe: str = "corrected"
+    mapping: str | None = None  # which teacher layers; None: as the recipe has it
     seed: int = 0
-    steps: dict[str, int] = field(default_factory=dict)  # of a phase
+    steps: dict[str, int] = field(default_factory=dict)  # of a phase; some may be left out by 0
     epochs: dict[str, float] = field(default_factory=dict)  # of a phase without steps
     rates: dict[str, float] = field(default_factory=dict)  # peak learning rate of a phase
     weights: dict[str, float] = field(default_factory=dict)  # of a term; 0 leaves it out
@@ -163,8 +167,9 @@ class Settings(Config):
         for option, amounts in (("steps", self.steps), ("epochs", self.epochs)):
             for phase, amount in amounts.items():
                 _check_phase(option, phase)
-                if phase != "general" or amount != 0:  # the one that may be left out
-                    check_positive(f"--{option} {phase}", amount)
+                if amount == 0 and phase in OPTIONAL:
+                    continue
+                check_positive(f"--{option} {phase}", amount)
         for name in BASELINES:
             if name in self.epochs:
                 raise InputError(
@@ -177,8 +182,9 @@ class Settings(Config):
         if not isinstance(self.unlabelled, list):
             raise InputError(f"--unlabelled: got {self.unlabelled!r}, expected names of files")
         check_sizes(reviews=self.reviews)
-        if self.labelled is not None:
-            check_sizes(labelled=self.labelled)
+        for name in ("labelled", "embedding_size"):
+            if getattr(self, name) is not None:
+                check_sizes(**{name: getattr(self, name)})
         for option, copies in (("copies", self.copies or 0), ("long-copies", self.long_copies)):
             if copies < 0:
                 raise InputError(f"--{option}: got {copies}, expected 0 or more")

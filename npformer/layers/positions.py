@@ -50,12 +50,12 @@ PositionsCache = SinusoidalCache | FloatArray | None  # (max_len, D) the learned
 
 
 def positions_params(
-    config: PositionsConfig, rng: np.random.Generator, *, std: float, dtype: DTypeLike
+    config: PositionsConfig, width: int, rng: np.random.Generator, *, std: float, dtype: DTypeLike
 ) -> Params:
-    """Draw ``position`` of shape (max_len, D), if positions are learned."""
+    """Draw ``position`` of shape (max_len, width), if positions are learned."""
     if config.positions != "learned":
         return {}
-    return {"position": normal(rng, config.max_len, config.d_model, std=std, dtype=dtype)}
+    return {"position": normal(rng, config.max_len, width, std=std, dtype=dtype)}
 
 
 def positions_forward(

@@ -76,7 +76,7 @@ class TokenEmbeddings:
         d, std = config.d_model, config.d_model**-0.5
         params = {
             "token": normal(rng, config.vocab_size, d, std=std, dtype=dtype),
-            **positions_params(config, rng, std=std, dtype=dtype),
+            **positions_params(config, d, rng, std=std, dtype=dtype),
         }
         return cls(config, params)
 

@@ -19,6 +19,7 @@ from npformer.layers.config import check_sizes
 from npformer.models.config import ClassifierConfig, EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier, TokenClassifier
+from npformer.models.huggingface.albert import ALBERT
 from npformer.models.huggingface.bert import BERT
 from npformer.models.huggingface.config import check_sayable
 from npformer.models.huggingface.family import Model
@@ -31,6 +32,7 @@ PARTS = {
     "embeddings: position": r"embeddings\.position",
     "embeddings: segment": r"embeddings\.segment",
     "embeddings: norm": r"embeddings\.(gamma|beta)",
+    "embeddings: projection": r"embeddings\.projection",  # of narrow tables to the width
     "layers: projections": r"layers\.\d+\.attention\.",
     "layers: scores and mix": r"$",  # products of activations with activations
     "layers: feed-forward": r"layers\.\d+\.feedforward\.",
@@ -88,7 +90,8 @@ class Workload:
             )
         if self.pooler and self.kind is not Encoder:
             raise InputError(f"pooler: got True, expected False for a {self.kind.__name__}")
-        check_sayable(self.kind, self.config, BERT)
+        family = BERT if self.config.embedding_size is None else ALBERT
+        check_sayable(self.kind, self.config, family)
 
     @property
     def tokens(self) -> int:
@@ -129,15 +132,18 @@ def count_multiply_adds(work: Workload) -> dict[str, int]:
         \underbrace{2 N T D}_{\text{scores and mix}} +
         \underbrace{2 N D F}_{\text{feed-forward}}
 
-    Looking up embeddings has none; biases, norms, softmax and activations are no products. A
-    pooler reads one token of a sequence, a masked-LM head is counted at every token.
+    Looking up embeddings has none, the map from narrow tables to the model's width has N E D;
+    biases, norms, softmax and activations are no products. A pooler reads one token of a sequence,
+    a masked-LM head is counted at every token.
 
     Backward has two products for each one of forward, so a training step has three times as many;
     with ``recompute`` those of the layers come a fourth time.
     """
     config, n, classes = work.config, work.tokens, work.num_classes
-    d, f = config.d_model, config.d_ff
+    d, e, f = config.d_model, config.table_width, config.d_ff
     counts = dict.fromkeys(PARTS, 0)
+    if config.embedding_size is not None:
+        counts["embeddings: projection"] = n * e * d
     counts["layers: projections"] = config.num_layers * n * 4 * d * d
     counts["layers: scores and mix"] = config.num_layers * n * 2 * work.seq_len * d
     counts["layers: feed-forward"] = config.num_layers * n * 2 * d * f
@@ -148,8 +154,8 @@ def count_multiply_adds(work: Workload) -> dict[str, int]:
     elif work.kind is TokenClassifier:
         counts["classifier"] = n * d * classes
     elif work.kind is MaskedLM:
-        counts["head: transform"] = n * d * d
-        counts["head: output"] = n * d * config.vocab_size
+        counts["head: transform"] = n * d * e
+        counts["head: output"] = n * e * config.vocab_size
     return counts
 
 

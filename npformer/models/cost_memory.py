@@ -16,8 +16,8 @@ from npformer.models.masked_lm import MaskedLM
 FLOAT = 4  # bytes of a float32
 INT = 8  # bytes of an id
 
-# Bytes that an activation keeps for each entry: x and Phi(x); x and sigmoid(x); whether x > 0.
-ACTIVATION_KEEPS = {"gelu": 2 * FLOAT, "silu": 2 * FLOAT, "relu": 1}
+# Bytes that an activation keeps for each entry: x and Phi(x), tanh(u) or sigmoid(x); whether x > 0.
+ACTIVATION_KEEPS = {"gelu": 2 * FLOAT, "gelu_tanh": 2 * FLOAT, "silu": 2 * FLOAT, "relu": 1}
 
 
 class Memory(NamedTuple):
@@ -68,16 +68,20 @@ def count_kept(work: Workload) -> dict[str, int]:
     """
     config, n, classes = work.config, work.tokens, work.num_classes
     wide = FLOAT * n * config.d_model  # an array (B, T, D)
+    narrow = FLOAT * n * config.table_width  # an array (B, T, E)
     column = FLOAT * n  # an array (B, T, 1)
     pooled = FLOAT * work.batch_size * config.d_model  # an array (B, D)
     mask = wide if config.dropout > 0 else 0
     keeps = ACTIVATION_KEEPS[config.activation]
     norm = 2 * wide + column  # xhat, y, rstd
+    narrow_norm = 2 * narrow + column
 
     kept = dict.fromkeys(PARTS, 0)
     kept["embeddings: token"] = INT * n
     kept["embeddings: segment"] = INT * n
-    kept["embeddings: norm"] = norm + mask
+    kept["embeddings: norm"] = narrow_norm + (narrow if mask else 0)
+    if config.embedding_size is not None:
+        kept["embeddings: projection"] = wide
     kept["layers: projections"] = config.num_layers * 4 * wide  # c q, k, v, the joined context
     kept["layers: scores and mix"] = config.num_layers * _attention_keeps(work)
     kept["layers: feed-forward"] = config.num_layers * (keeps + FLOAT) * n * config.d_ff
@@ -95,7 +99,7 @@ def count_kept(work: Workload) -> dict[str, int]:
         kept["classifier"] = 2 * mask + column * classes
     elif work.kind is MaskedLM:
         # The positions, their states, the activation, the norm; the logits.
-        kept["head: transform"] = INT * n + wide + keeps * n * config.d_model + norm
+        kept["head: transform"] = INT * n + wide + keeps * n * config.table_width + narrow_norm
         kept["head: output"] = column * config.vocab_size
     return kept
 
@@ -120,6 +124,7 @@ def _prediction(work: Workload) -> int:
     work = replace(work, config=config)
     kept = count_kept(work)
     wide = FLOAT * work.tokens * config.d_model
+    narrow = FLOAT * work.tokens * config.table_width
     inner = FLOAT * work.tokens * config.d_ff  # an array (B, T, F)
     scores = _attention_keeps(work)
     activated = kept["layers: feed-forward"] // config.num_layers
@@ -136,4 +141,4 @@ def _prediction(work: Workload) -> int:
     head = sum(kept.values()) - embeddings - of_layers(kept)
     below = embeddings + (config.num_layers - 1) * wide
     # Beside what the head keeps: the last state, and what its activation gave.
-    return below + max(last_layer, 2 * wide + head)
+    return below + max(last_layer, wide + narrow + head)

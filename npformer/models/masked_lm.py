@@ -33,20 +33,22 @@ class MaskedLM:
     r"""An encoder and BERT's masked-LM head, whose output matrix is the token table.
 
     .. math:: \mathrm{logits} = \operatorname{layernorm}\bigl(
-              \operatorname{act}(h_L w_t + b_t)\bigr)\,E^\top + b_d
+              \operatorname{act}(h_L w_t + b_t)\bigr)\,W^\top + b_d
 
-    The table E is used twice, so its gradient is the sum of two.
+    The token table W is used twice, so its gradient is the sum of two. If it is narrower than the
+    model (``embedding_size``), w_t takes the states from width D to its width E, as in ALBERT.
 
     Parameters
     ----------
     config : EncoderConfig
     params : dict
-        ``encoder.*``, ``head.w`` (D, D), ``head.b`` (D,), ``head.gamma``, ``head.beta``
-        (D,), ``head.b_decoder`` (V,).
+        ``encoder.*``, ``head.w`` (D, E), ``head.b`` (E,), ``head.gamma``, ``head.beta``
+        (E,), ``head.b_decoder`` (V,); E is D without ``embedding_size``.
 
     References
     ----------
-    Devlin et al. 2019, "BERT", section 3.1, task 1; the transform is in its released code.
+    Devlin et al. 2019, "BERT", section 3.1, task 1; the transform is in its released code. Lan et
+    al. 2020, "ALBERT", section 3.1, for the narrower table; its head too is in its released code.
     """
 
     config: EncoderConfig
@@ -57,13 +59,13 @@ class MaskedLM:
         cls, config: EncoderConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
     ) -> Self:
         """Draw weights from normal(0, initializer_range); biases start at zero."""
-        d = config.d_model
+        d, e = config.d_model, config.table_width
         params = {
             **prefixed("encoder", Encoder.init(config, rng, dtype).params),
-            "head.w": normal(rng, d, d, std=config.initializer_range, dtype=dtype),
-            "head.b": np.zeros(d, dtype),
-            "head.gamma": np.ones(d, dtype),
-            "head.beta": np.zeros(d, dtype),
+            "head.w": normal(rng, d, e, std=config.initializer_range, dtype=dtype),
+            "head.b": np.zeros(e, dtype),
+            "head.gamma": np.ones(e, dtype),
+            "head.beta": np.zeros(e, dtype),
             "head.b_decoder": np.zeros(config.vocab_size, dtype),
         }
         return cls(config, params)
@@ -108,13 +110,13 @@ class MaskedLM:
             positions = np.arange(ids.size)
         check_ids("positions", positions, ids.size, "batch")
         states = last_hidden(output).reshape(-1, self.config.d_model)[positions]  # (P, D)
-        t, transform_cache = linear_forward(states, p["head.w"], p["head.b"])
+        t, transform_cache = linear_forward(states, p["head.w"], p["head.b"])  # (P, E)
         activate, _ = ACTIVATIONS[self.config.activation]
         a, activation_cache = activate(t)
         n, norm_cache = layernorm_forward(
             a, p["head.gamma"], p["head.beta"], eps=self.config.layer_norm_eps
         )
-        table = p["encoder.embeddings.token"]  # (V, D)
+        table = p["encoder.embeddings.token"]  # (V, E)
         logits, decoder_cache = linear_forward(n, table.T, p["head.b_decoder"])  # (P, V)
         return output._replace(logits=logits), MaskedLMCache(
             encoder_cache, positions, transform_cache, activation_cache, norm_cache, decoder_cache
@@ -127,11 +129,11 @@ class MaskedLM:
         if dlogits is None:
             shape = len(cache.positions), self.config.vocab_size
             dlogits = np.zeros(shape, cache.encoder.last.dtype)
-        dn, dtable, g["head.b_decoder"] = linear_backward(dlogits, cache.decoder)  # (P, D)
+        dn, dtable, g["head.b_decoder"] = linear_backward(dlogits, cache.decoder)  # (P, E)
         da, g["head.gamma"], g["head.beta"] = layernorm_backward(dn, cache.norm)
         _, undo_activate = ACTIVATIONS[self.config.activation]
         dt = undo_activate(da, cache.activation)
-        dstates, g["head.w"], g["head.b"] = linear_backward(dt, cache.transform)
+        dstates, g["head.w"], g["head.b"] = linear_backward(dt, cache.transform)  # (P, D)
         dlast = np.zeros_like(cache.encoder.last)
         # A position given twice gets both gradients.
         np.add.at(dlast.reshape(-1, self.config.d_model), cache.positions, dstates)

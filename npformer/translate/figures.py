@@ -56,6 +56,7 @@ def save_attention(
     figure = Figure((width, height), layout="constrained")
     FigureCanvasAgg(figure)
     ax = plot_attention(weights, asking, asked, ax=figure.subplots())
+    ax.images[0].set_clim(0.0, 1.0)  # one scale, so that figures compare
     ax.set_title("Cross-attention, last layer, mean over heads", fontsize=9)
     ax.set_xlabel("source")
     ax.set_ylabel("target")

@@ -96,6 +96,25 @@ def test_a_folder_and_its_config(capsys, folder):
     assert report(capsys, file, "--seq-len", 7) == {**found, "model": str(file)}
 
 
+def test_a_factorised_table(capsys, tmp_path):
+    argv = "3x128x4x512", "--embedding-size", 64, "--against", "3x128x4x512"
+    found = report(capsys, *argv)
+    one, two = found["models"]
+    assert one["parts"]["embeddings: projection"]["parameters"] == 64 * 128 + 128
+    assert "embeddings: projection" not in two["parts"]
+    assert (one["total"]["parameters"], two["total"]["parameters"]) == (2_606_080, 4_584_192)
+    first, second = call(capsys, *argv).splitlines()[:2]
+    assert "3 layers, width 128, tables 64, 4 heads" in first
+    assert "3 layers, width 128, 4 heads" in second
+    model = make("masked_lm", dtype=np.float32, embedding_size=7)
+    save_pretrained(model, tmp_path / "model")
+    stored = report(capsys, tmp_path / "model", "--seq-len", 7)
+    assert stored["total"]["parameters"] == sum(p.size for p in model.params.values())
+    assert stored["config"]["embedding_size"] == 7
+    error = said(capsys, tmp_path / "model", "--embedding-size", 7)
+    assert "--embedding-size: got 7, expected none with" in error
+
+
 PAGE = Path(__file__).parents[2] / "docs" / "cost.md"
 QUOTED = re.findall(
     r"^```sh\nnpformer cost (.+)\n```\n\n```text\n((?:.*\n)*?)```$",
@@ -137,6 +156,7 @@ def said(capsys, *argv):
         ("bert-base --seq-len 513", "seq_len: got 513, expected at most max_len = 512"),
         ("bert-base --seq-len 0", "seq_len: got 0, expected a whole number of at least 1"),
         ("bert-base --batch-size -1", "batch_size: got -1"),
+        ("2x128 --embedding-size 0", "embedding_size: got 0, expected a whole number of at least"),
         ("tinybert-4 --against bert-huge", "CONFIG: got 'bert-huge'"),
     ],
 )
@@ -157,7 +177,10 @@ def test_arguments(line, capsys):
     [
         ("{", "got no JSON"),
         ("[]", "got a JSON list, expected an object"),
-        ('{"model_type": "gpt2"}', "model_type: got 'gpt2', expected 'bert': no other model"),
+        (
+            '{"model_type": "gpt2"}',
+            "model_type: got 'gpt2', expected 'bert' or 'albert': no other model",
+        ),
         ("{}", "architectures: got None, expected one name in a list"),
         (b"\xff", "got no JSON"),
     ],
@@ -184,4 +207,4 @@ def test_other_folders(tmp_path, capsys):
     model = make_seq2seq()
     write_folder(tmp_path / "model", lambda folder: write_seq2seq(model, folder))
     error = said(capsys, tmp_path / "model")
-    assert "model_type: got 'npformer-seq2seq', expected 'bert'" in error
+    assert "model_type: got 'npformer-seq2seq', expected 'bert' or 'albert'" in error

@@ -262,3 +262,28 @@ def test_without_projections(tmp_path):
     distil(tmp_path / "run", task, phases, weights=weights, copies=0)
     assert not part(phases["intermediate"].trained, "projection")
     assert '"hard_label"' in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
+def test_phases_left_out_by_0_steps(ran, tmp_path):
+    phases = {}
+    task = tiny_task.write_task(tmp_path / "task")
+    steps = tiny_task.SETTINGS["steps"] | {"general": 0, "intermediate": 0}
+    distil(tmp_path / "run", task, phases, steps=steps)
+    for name in ("general", "intermediate"):
+        assert phases[name].batches == []
+        assert same(phases[name].start, phases[name].end)
+        assert same(phases[name].start, ran.general.start)
+    assert same(part(phases["prediction"].start, "encoder"), ran.general.start)
+    assert same(phases["finetune"].end, ran.finetune.end)
+
+
+def test_the_mapping_of_the_settings_is_used(tmp_path):
+    ends = []
+    task = tiny_task.write_task(tmp_path / "task")
+    for mapping in (None, "top", "bottom"):
+        phases = {}
+        distil(tmp_path / f"{mapping}", task, phases, mapping=mapping, copies=0)
+        ends.append(phases["general"].end)
+    # A student of one layer learns from the last one in both "uniform", the default, and "top".
+    assert same(ends[0], ends[1])
+    assert differ(ends[0], ends[2])

@@ -56,7 +56,8 @@ def feedforward(activation="gelu", **changes):
 
 
 def embeddings(**changes):
-    config = EmbeddingsConfig(vocab_size=V, d_model=D, max_len=LENGTH, num_segments=3, **changes)
+    sizes = {"vocab_size": V, "d_model": D, "max_len": LENGTH, "num_segments": 3}
+    config = EmbeddingsConfig(**{**sizes, **changes})
     return moved(Embeddings.init(config, np.random.default_rng(0), np.float64))
 
 
@@ -318,6 +319,35 @@ def test_embeddings_add_three_tables():
     np.testing.assert_allclose(layer.forward(ids, segments)[0], expected, rtol=0, atol=1e-14)
     default, _ = layer.forward(ids)
     np.testing.assert_array_equal(default, layer.forward(ids, np.zeros_like(ids))[0])
+
+
+def test_narrow_embeddings_are_those_of_that_width_and_a_map():
+    layer = embeddings(embedding_size=5, dropout=0.25)
+    assert {name: p.shape for name, p in layer.params.items()} == {
+        "token": (V, 5),
+        "position": (LENGTH, 5),
+        "segment": (3, 5),
+        "gamma": (5,),
+        "beta": (5,),
+        "projection.w": (5, D),
+        "projection.b": (D,),
+    }
+    ids, segments = np.array([[1, 0, 1]]), np.array([[0, 2, 2]])
+    config = EmbeddingsConfig(vocab_size=V, d_model=5, max_len=LENGTH, num_segments=3, dropout=0.25)
+    narrow = Embeddings(config, {n: p for n, p in layer.params.items() if "proj" not in n})
+    x, _ = narrow.forward(ids, segments, rng=np.random.default_rng(8))
+    y, _ = layer.forward(ids, segments, rng=np.random.default_rng(8))
+    assert y.shape == (1, 3, D)
+    assert (x == 0).any()
+    expected = x @ layer.params["projection.w"] + layer.params["projection.b"]
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "none"])
+def test_narrow_embeddings_with_other_positions_and_norm(positions):
+    layer = embeddings(embedding_size=5, positions=positions, norm="rms", num_segments=0)
+    assert set(layer.params) == {"token", "gamma", "projection.w", "projection.b"}
+    assert check_model(layer, (np.array([[1, 0, 1]]),)).ok
 
 
 def test_rows_nobody_looked_up_get_nothing():

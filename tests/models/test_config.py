@@ -23,6 +23,8 @@ from npformer.models.huggingface.names import parameter_shapes
         ({"vocab_size": -1}, "vocab_size: got -1"),
         ({"d_ff": "10"}, "d_ff: got '10'"),
         ({"max_len": 0}, "max_len: got 0"),
+        ({"embedding_size": 0}, "embedding_size: got 0, expected a whole number of at least 1"),
+        ({"embedding_size": 4.0}, "embedding_size: got 4.0"),
         ({"num_segments": -1}, "num_segments: got -1"),
         ({"num_segments": False}, "num_segments: got False"),
         ({"dropout": -0.1}, "dropout: got -0.1"),
@@ -67,9 +69,11 @@ def test_a_configuration_is_frozen_and_goes_through_a_dict():
         preset("bert-large")
 
 
+@pytest.mark.parametrize("embedding_size", [None, 7, 12])
 @pytest.mark.parametrize("kind", MODELS)
-def test_shapes_are_those_of_the_arrays(kind):
-    model = make(kind)
+def test_shapes_are_those_of_the_arrays(kind, embedding_size):
+    model = make(kind, embedding_size=embedding_size)
+    assert ("projection.w" in str(list(model.params))) is (embedding_size is not None)
     shapes = parameter_shapes(MODELS[kind], model.config)
     assert shapes == {name: p.shape for name, p in model.params.items()}
 

@@ -15,6 +15,7 @@ from npformer.checks import InputError
 from npformer.distill.build import init_projections
 from npformer.distill.recipes import find_recipe
 from npformer.layers import relative_attention
+from npformer.layers.feedforward import ACTIVATIONS
 from npformer.models import (
     ClassifierConfig,
     Encoder,
@@ -37,11 +38,12 @@ from npformer.models.cost import (
     projection_parameters,
     published_speed_up,
 )
-from npformer.models.cost_memory import count_kept, count_memory
+from npformer.models.cost_memory import ACTIVATION_KEEPS, count_kept, count_memory
 from npformer.models.huggingface import save_pretrained
 from npformer.ops import layernorm, linear
 
 every_kind = pytest.mark.parametrize("kind", MODELS)
+tables = pytest.mark.parametrize("embedding_size", [None, 7], ids=["bert", "albert"])
 B, T = 4, 7  # of `inputs`
 
 
@@ -135,14 +137,16 @@ def test_what_the_paper_prints_follows_no_one_rule():
 # --- against real models ---------------------------------------------------------------------
 
 
+@tables
 @every_kind
-def test_parameters_are_those_of_the_arrays(kind):
-    model = make(kind)
+def test_parameters_are_those_of_the_arrays(kind, embedding_size):
+    model = make(kind, embedding_size=embedding_size)
     counts = count_parameters(workload(model))
     assert list(counts) == list(PARTS)
     assert sum(counts.values()) == sum(p.size for p in model.params.values())
     expected = {
         "embeddings: ": "embeddings.",
+        "embeddings: projection": "embeddings.projection.",
         "layers: ": "layers.",
         "layers: projections": ".attention.",
         "layers: feed-forward": ".feedforward.",
@@ -176,17 +180,19 @@ def products(step, model):
     return counts.flops // 2
 
 
+@tables
 @every_kind
-def test_multiply_adds_are_those_of_a_forward(kind, formulas_only):
-    model = make(kind, dtype=np.float32)
+def test_multiply_adds_are_those_of_a_forward(kind, embedding_size, formulas_only):
+    model = make(kind, dtype=np.float32, embedding_size=embedding_size)
     counts = count_multiply_adds(workload(model))
     assert products(lambda m: m.forward(*inputs()), model) == sum(counts.values())
 
 
+@tables
 @every_kind
 @pytest.mark.parametrize("recompute", [False, True])
-def test_a_training_step_has_three_times_as_many(kind, recompute, formulas_only):
-    model = make(kind, dtype=np.float32)
+def test_a_training_step_has_three_times_as_many(kind, recompute, embedding_size, formulas_only):
+    model = make(kind, dtype=np.float32, embedding_size=embedding_size)
 
     def step(model):
         output, cache = model.forward(*inputs(), recompute=recompute)
@@ -207,6 +213,27 @@ def test_multiply_adds_of_each_part_of_a_layer():
     }
 
 
+def test_a_factorised_table():
+    """The numbers of docs/cost.md, added up by hand."""
+    config = replace(preset("bert-base"), **size("3x128x4x512"), embedding_size=64)
+    work = Workload(kind=Encoder, config=config, pooler=True)
+    counts = count_parameters(work)
+    assert counts["embeddings: token"] == 30522 * 64 == 1_953_408
+    assert counts["embeddings: norm"] == 2 * 64
+    assert counts["embeddings: projection"] == 64 * 128 + 128
+    layer = 4 * (128 * 128 + 128) + (128 * 512 + 512) + (512 * 128 + 128) + 2 * 2 * 128
+    rest = (512 + 2) * 64 + 2 * 64 + 64 * 128 + 128 + 3 * layer + 128 * 128 + 128
+    assert sum(counts.values()) == 1_953_408 + rest == 2_606_080
+    whole = replace(work, config=replace(config, embedding_size=None))
+    assert sum(count_parameters(whole).values()) == 4_584_192
+    assert count_multiply_adds(work)["embeddings: projection"] == 128 * 64 * 128
+    assert count_multiply_adds(whole)["embeddings: projection"] == 0
+    assert layer_flops(work) == layer_flops(whole)
+    masked = count_multiply_adds(replace(work, kind=MaskedLM, pooler=False))
+    assert masked["head: transform"] == 128 * 128 * 64
+    assert masked["head: output"] == 128 * 64 * 30522
+
+
 def test_bytes_on_disk_are_the_parameters_and_the_header(tmp_path):
     model = make("sequence", dtype=np.float32)
     save_pretrained(model, tmp_path / "model")
@@ -224,7 +251,10 @@ KEPT = [
     ("encoder", {"attention_dropout": 0.1}, 3, 50),
     ("encoder", {"activation": "relu", "dropout": 0.1}, 3, 50),
     ("encoder", {"activation": "silu"}, 3, 50),
+    ("encoder", {"activation": "gelu_tanh"}, 3, 50),
     ("encoder", {"attention_dropout": 0.1}, 2, 1030),  # block by block
+    ("encoder", {"embedding_size": 23}, 3, 50),
+    ("encoder", {"embedding_size": 23, "dropout": 0.1}, 3, 50),
     ("sequence", {}, 3, 50),
     ("sequence", {"dropout": 0.1, "attention_dropout": 0.1}, 3, 50),
     ("sequence", {"relu_before_classifier": True}, 3, 50),
@@ -233,6 +263,7 @@ KEPT = [
     ("token", {"dropout": 0.1, "attention_dropout": 0.1}, 3, 50),
     ("masked_lm", {}, 3, 50),
     ("masked_lm", {"activation": "relu", "dropout": 0.1, "attention_dropout": 0.1}, 3, 50),
+    ("masked_lm", {"embedding_size": 23, "dropout": 0.1}, 3, 50),
 ]
 every_case = pytest.mark.parametrize(("kind", "options", "batch_size", "seq_len"), KEPT)
 
@@ -318,12 +349,15 @@ def traced(call):
 LARGER = [
     ("encoder", {"dropout": 0.1, "attention_dropout": 0.1}, 16, 60, 301),
     ("encoder", {"activation": "relu"}, 16, 60, 301),
+    ("encoder", {"activation": "gelu_tanh"}, 16, 60, 301),
     ("encoder", {"activation": "relu", "d_ff": 400}, 16, 60, 301),  # what relu lets go of
     ("encoder", {}, 1, 500, 301),  # the probabilities are the largest arrays
     ("encoder", {}, 1, 1030, 301),
     ("sequence", {"relu_before_classifier": True}, 16, 60, 301),
     ("token", {}, 16, 60, 301),
     ("masked_lm", {}, 3, 60, 8000),  # the logits are
+    ("masked_lm", {"embedding_size": 5}, 12, 60, 1800),
+    ("encoder", {"embedding_size": 23}, 16, 60, 301),
 ]
 
 
@@ -370,6 +404,10 @@ def test_gradients_and_the_state_of_adam():
     assert memory.optimizer == sum(a.nbytes for a in state.to_arrays().values())
 
 
+def test_every_activation_is_counted():
+    assert ACTIVATION_KEEPS.keys() == ACTIVATIONS.keys()
+
+
 def test_attention_goes_block_by_block_from_the_same_length_on():
     side = math.isqrt(relative_attention.BLOCKWISE_FROM)
     config = replace(preset("bert-base"), max_len=2 * side)
@@ -404,6 +442,11 @@ def test_no_array_is_made():
             {"config": replace(preset("bert-base"), norm_first=True)},
             "norm_first: got True, expected False, because the config.json of bert has no word "
             "for it",
+        ),
+        (
+            {"config": replace(preset("bert-base"), embedding_size=64, num_segments=0)},
+            "num_segments: got 0, expected at least 1, because every albert has a table of "
+            "segments",
         ),
         (
             {"config": replace(preset("bert-base"), relative="rotary")},

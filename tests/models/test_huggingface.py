@@ -203,7 +203,7 @@ def test_broken_json(tmp_path, text):
         ("architectures", ["BertForNextSentencePrediction"], "got 'BertForNextSentencePrediction'"),
         ("architectures", ["BertForMaskedLM"], "missing cls.predictions.transform.dense.weight"),
         ("architectures", ["BertModel", "BertModel"], "architectures: got ['BertModel', 'Bert"),
-        ("model_type", "gpt2", "model_type: got 'gpt2', expected one of bert"),
+        ("model_type", "gpt_neo", "model_type: got 'gpt_neo', expected one of bert"),
         ("model_type", ["bert"], "model_type: got ['bert'], expected one of bert"),
         ("position_embedding_type", "relative_key", "got 'relative_key', expected 'absolute'"),
         ("is_decoder", True, "is_decoder: got True, expected False"),
@@ -212,7 +212,7 @@ def test_broken_json(tmp_path, text):
         ("pruned_heads", {"1": [0]}, "pruned_heads: got {'1': [0]}"),
         ("classifier_dropout", 1.5, "classifier_dropout: got 1.5, expected 0 <= "),
         ("classifier_dropout", "0.5", "classifier_dropout: got '0.5', expected float"),
-        ("hidden_act", "gelu_new", "hidden_act: got 'gelu_new', expected one of gelu"),
+        ("hidden_act", "mish", "hidden_act: got 'mish', expected one of gelu"),
         ("hidden_act", 3, "hidden_act: got 3, expected str"),
         ("hidden_size", ..., "hidden_size: got nothing, expected int"),
         ("num_hidden_layers", 10**9, "num_hidden_layers: got 1000000000, expected at most 10000"),
@@ -233,12 +233,75 @@ def test_broken_json(tmp_path, text):
         ("id2label", [], "id2label: got []"),
         ("npformer_relu_before_classifier", 1, "npformer_relu_before_classifier: got 1"),
         ("embedding_size", 128, "embedding_size: got 128, expected no such field"),
+        ("num_hidden_groups", 2, "num_hidden_groups: got 2, expected no such field"),
     ],
 )
 def test_fields_that_would_change_the_numbers(tmp_path, field, value, message):
     save_pretrained(make("sequence"), tmp_path / "model")
     change_config(tmp_path / "model", **{field: value})
     refused(tmp_path / "model", "config.json", message)
+
+
+@every_kind
+def test_a_factorised_table_is_written_as_an_albert(tmp_path, kind):
+    model = make(kind, embedding_size=7, dropout=0.25, activation="relu")
+    save_pretrained(model, tmp_path / "model")
+    fields = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert fields["model_type"] == "albert"
+    assert (fields["embedding_size"], fields["hidden_size"]) == (7, 12)
+    assert fields["num_hidden_groups"] == fields["num_hidden_layers"] == 2
+    again = from_pretrained(tmp_path / "model", dtype=np.float64)
+    assert type(again) is type(model)
+    assert again.config == model.config
+    assert again.params.keys() == model.params.keys()
+    for name, p in model.params.items():
+        np.testing.assert_array_equal(again.params[name], p, err_msg=name)
+    encoder = from_pretrained(tmp_path / "model", Encoder, dtype=np.float64)
+    np.testing.assert_array_equal(
+        encoder.forward(*inputs())[0].hidden[-1], model.forward(*inputs())[0].hidden[-1]
+    )
+
+
+def test_the_classifier_dropout_of_an_albert(tmp_path):
+    for own in (None, 0.5):
+        model = make("token", embedding_size=7, dropout=0.25, classifier_dropout=own)
+        save_pretrained(model, tmp_path / "model")
+        fields = json.loads((tmp_path / "model" / "config.json").read_text())
+        assert fields["classifier_dropout_prob"] == (own or 0.25)
+        assert from_pretrained(tmp_path / "model").config == model.config
+    change_config(tmp_path / "model", classifier_dropout_prob=...)
+    assert from_pretrained(tmp_path / "model").config.classifier_dropout == 0.1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        (
+            "num_hidden_groups",
+            1,
+            "num_hidden_groups: got 1, expected num_hidden_layers = 2, because layers that share "
+            "their weights cannot be read",
+        ),
+        ("num_hidden_groups", ..., "num_hidden_groups: got 1, expected num_hidden_layers = 2"),
+        ("num_hidden_groups", "2", "num_hidden_groups: got '2', expected int"),
+        ("inner_group_num", 2, "inner_group_num: got 2, expected 1"),
+        ("hidden_act", "mish", "hidden_act: got 'mish', expected one of gelu"),
+        ("embedding_size", ..., "embedding_size: got nothing, expected int"),
+        ("embedding_size", 8, "albert.embeddings.word_embeddings.weight (29, 7) instead of (29, 8"),
+        ("type_vocab_size", 0, "type_vocab_size: got 0, expected at least 1"),
+        ("classifier_dropout", 0.5, "classifier_dropout: got 0.5, expected no such field"),
+    ],
+)
+def test_fields_of_an_albert_that_would_change_the_numbers(tmp_path, field, value, message):
+    save_pretrained(make("sequence", embedding_size=7), tmp_path / "model")
+    change_config(tmp_path / "model", **{field: value})
+    refused(tmp_path / "model", "config.json", message)
+
+
+def test_a_factorised_table_without_segments_is_not_written(tmp_path):
+    with pytest.raises(InputError, match="num_segments: got 0, expected at least 1, because every"):
+        save_pretrained(make("encoder", embedding_size=7, num_segments=0), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_fields_that_do_not(tmp_path):

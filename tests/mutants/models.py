@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from npformer.cli.cases import SIZES
 from npformer.distill.terms import HiddenTerm, PredictionTerm
 from npformer.distill.terms import scores as scores_term
 from npformer.layers import attention as attention_layer
@@ -158,6 +159,57 @@ def position_gradient_averaged(right):
 def embeddings_dropout_not_undone(right):
     """The gradient enters the layer norm without the dropout mask."""
     return lambda self, dy, cache: right(self, dy, cache._replace(dropout=DropoutCache(None)))
+
+
+@mutant("encoder/factorised table", Embeddings)
+def projection_of_what_was_not_dropped(right):
+    """The map's gradient is taken with what came before the norm's scale and the dropout."""
+
+    def backward(self, dy, cache):
+        whole = cache.projection._replace(x=cache.norm.xhat)
+        _, g = right(self, dy, cache)
+        _, dw, _ = linear_backward(dy, whole)
+        return None, g | {"projection.w": dw}
+
+    return backward
+
+
+@mutant("encoder/factorised table", Embeddings)
+def projection_of_the_first_token(right):
+    """The map's bias is added at every token and gets the gradient of the first."""
+
+    def backward(self, dy, cache):
+        _, g = right(self, dy, cache)
+        return None, g | {"projection.b": dy[:, 0].sum(axis=0)}
+
+    return backward
+
+
+@mutant("masked LM/factorised table", masked_lm, "layernorm_backward")
+def head_norm_as_wide_as_the_model(right):
+    """The head's norm is undone as if its means were over D, and not over the table's E."""
+
+    def backward(dy, cache):
+        dx, dgamma, dbeta = right(dy, cache)
+        without_means = dy * cache.gamma * cache.rstd
+        return (
+            without_means + (dx - without_means) * cache.xhat.shape[-1] / SIZES["D"],
+            dgamma,
+            dbeta,
+        )
+
+    return backward
+
+
+@mutant("masked LM/factorised table", masked_lm, "linear_backward")
+def narrow_table_without_the_decoder(right):
+    """The narrow token table gets the gradient of the embedding only."""
+
+    def backward(dy, cache):
+        dx, dw, db = right(dy, cache)
+        return dx, 0 * dw if cache.w.base is not None else dw, db
+
+    return backward
 
 
 @mutant("student", Encoder)

@@ -156,7 +156,7 @@ def test_gradients(config_name, kind, tmp_path):
     assert {row.theirs for row in rows} == named.keys()
     for row in rows:
         g = named[row.theirs].grad.numpy()
-        if row.axes == "PD":
+        if row.axes == "PE":
             g = g[len(g) - model.config.max_len :]
         g = g.T if is_transposed(row) else g
         np.testing.assert_allclose(grads[row.ours], g, rtol=0, atol=1e-9, err_msg=row.ours)

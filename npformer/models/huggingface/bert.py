@@ -73,11 +73,11 @@ IGNORED = frozenset(
 )
 
 EMBEDDINGS = (
-    ArrayName("embeddings.token", "embeddings.word_embeddings.weight", "VD"),
-    ArrayName("embeddings.position", "embeddings.position_embeddings.weight", "PD"),
-    ArrayName("embeddings.segment", "embeddings.token_type_embeddings.weight", "GD"),
-    ArrayName("embeddings.gamma", "embeddings.LayerNorm.weight", "D"),
-    ArrayName("embeddings.beta", "embeddings.LayerNorm.bias", "D"),
+    ArrayName("embeddings.token", "embeddings.word_embeddings.weight", "VE"),
+    ArrayName("embeddings.position", "embeddings.position_embeddings.weight", "PE"),
+    ArrayName("embeddings.segment", "embeddings.token_type_embeddings.weight", "GE"),
+    ArrayName("embeddings.gamma", "embeddings.LayerNorm.weight", "E"),
+    ArrayName("embeddings.beta", "embeddings.LayerNorm.bias", "E"),
 )
 LAYER = (
     ArrayName("attention.w_q", "attention.self.query.weight", "DD"),

@@ -37,6 +37,8 @@ def write_config(model: Model, labels: Sequence[str] | None = None) -> dict[str,
     for field in family.fields:
         value = field.kind(getattr(config, field.ours))
         fields[field.theirs] = THEIR_ACTIVATIONS.get(value, value)
+    if family.own_weights is not None:
+        fields[family.own_weights] = config.num_layers
     if isinstance(config, ClassifierConfig) and not isinstance(model, Encoder | MaskedLM):
         if labels is None:
             labels = [f"LABEL_{c}" for c in range(config.num_classes)]
@@ -93,6 +95,7 @@ def read_config(fields: Mapping[str, Any], kind: type[Model]) -> EncoderConfig:
         Naming the field and its value.
     """
     family = read_family(fields)
+    _check_own_weights(fields, family)
     _check_others(fields, family, kind)
     ours_to_theirs = {field.ours: field.theirs for field in family.fields}
     values = {field.ours: read_value(fields, field) for field in family.fields}
@@ -153,6 +156,11 @@ def check_sayable(kind: type[Model], config: EncoderConfig, family: Family) -> N
     """Refuse what config.json has no word for, and transformers would compute otherwise."""
     classifier = kind in (SequenceClassifier, TokenClassifier)
     said = {field.ours for field in family.fields}
+    if config.num_segments == 0 and config.embedding_size is not None:
+        raise InputError(
+            f"num_segments: got 0, expected at least 1, because every {family.model_type} has a "
+            "table of segments"
+        )
     said |= {"num_classes", "problem", "relu_before_classifier"}
     if kind in family.classifier_dropout:
         said.add("classifier_dropout")
@@ -182,10 +190,24 @@ def read_value(fields: Mapping[str, Any], field: Field) -> Any:
     return ACTIVATION_NAMES.get(value, value) if field.ours == "activation" else value
 
 
+def _check_own_weights(fields: Mapping[str, Any], family: Family) -> None:
+    name = family.own_weights
+    if name is None:
+        return
+    [layers] = [field for field in family.fields if field.ours == "num_layers"]
+    number, groups = read_value(fields, layers), read_value(fields, Field("", name, int, 1))
+    if groups != number:
+        raise InputError(
+            f"{name}: got {groups}, expected {layers.theirs} = {number}, because layers that "
+            "share their weights cannot be read: training would move them apart"
+        )
+
+
 def _check_others(fields: Mapping[str, Any], family: Family, kind: type[Model]) -> None:
     read = {field.theirs for field in (*family.fields, *family.classifier_dropout.values())}
     read |= {"architectures", "model_type", *LABEL_FIELDS}
     read |= set() if family.padding is None else {family.padding.theirs}
+    read |= set() if family.own_weights is None else {family.own_weights}
     check_fields(fields, read, {**family.fixed, **family.fixed_for.get(kind, {})}, family.neutral)
 
 

@@ -32,7 +32,7 @@ DISTILBERT = Family(
     },
     fixed=FIXED | {"sinusoidal_pos_embds": False, "tie_weights_": True},
     neutral=NEUTRAL | {"qa_dropout"},
-    embeddings=tuple(row for row in EMBEDDINGS if row.axes != "GD"),
+    embeddings=tuple(row for row in EMBEDDINGS if row.axes != "GE"),
     layer=(
         ArrayName("attention.w_q", "attention.q_lin.weight", "DD"),
         ArrayName("attention.b_q", "attention.q_lin.bias", "D"),

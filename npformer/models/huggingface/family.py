@@ -27,7 +27,8 @@ class ArrayName(NamedTuple):
 
     ours: str
     theirs: str
-    axes: str  # D d_model, F d_ff, V vocab_size, P max_len, G num_segments, C num_classes
+    # D d_model, E table_width, F d_ff, V vocab_size, P max_len, G num_segments, C num_classes
+    axes: str
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Family:
     """How one kind of checkpoint speaks.
 
     Every field of its config.json is in one of ``fields``, ``classifier_dropout``, ``padding``
-    (read), ``fixed`` (refused unless it has this value) and ``neutral`` (no effect on the numbers),
-    or it is a label's; any other is refused.
+    (read), ``own_weights``, ``fixed`` (refused unless it has this value) and ``neutral`` (no effect
+    on the numbers), or it is a label's; any other is refused.
     """
 
     model_type: str
@@ -55,4 +56,5 @@ class Family:
     # Fields of ours for which config.json has no word: the value that they must have.
     constants: Mapping[str, Any] = field(default_factory=dict)
     fixed_for: Mapping[type[Model], Mapping[str, Any]] = field(default_factory=dict)
+    own_weights: str | None = None  # how many layers have weights of their own: all, or refused
     padding: Field | None = None  # rows of the position table up to this id are never read

@@ -63,6 +63,7 @@ def is_transposed(row: ArrayName) -> bool:
 def shape_of(row: ArrayName, config: EncoderConfig) -> tuple[int, ...]:
     sizes = {
         "D": config.d_model,
+        "E": config.table_width,
         "F": config.d_ff,
         "V": config.vocab_size,
         "P": config.max_len,

@@ -58,7 +58,8 @@ def save_pretrained(
 ) -> None:
     """Write a model as a folder that transformers reads with nothing missing or unexpected.
 
-    The arrays keep their type. An `Encoder` is a BertModel without its pooler, a `CausalLM` a
+    The arrays keep their type. An `Encoder` is a BertModel without its pooler, with
+    ``embedding_size`` an AlbertModel, without segments a DistilBertModel; a `CausalLM` is a
     GPT-2, a `Seq2Seq` a T5 if its positions are, else a Marian.
 
     Parameters
