@@ -189,5 +189,5 @@ def settings_of(row: Row, full: Settings, steps: Mapping[str, int]) -> Settings:
         steps |= {"intermediate": 0, "prediction": both}
         changes["weights"] = labels_only
     elif row.name == "augmentation":
-        changes["copies"] = 0
+        changes |= {"copies": 0, "long_copies": 0}
     return replace(full, steps=steps, **changes)

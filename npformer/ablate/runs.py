@@ -13,7 +13,7 @@ import numpy as np
 
 from npformer.ablate.rows import FULL, Row, settings_of
 from npformer.checks import InputError
-from npformer.distill.augmentation import augmented_texts
+from npformer.distill.augmentation import COPIES, amounts_of, augmented_texts
 from npformer.distill.job import Job, prepare
 from npformer.distill.mapping import layer_mapping
 from npformer.distill.objective import DISTILL_PHASES
@@ -112,7 +112,8 @@ def _student(job: Job, spec: Spec) -> dict[str, Any]:
     pretrained, teacher, augmenter = given_models(job)
     if spec.row is None or pretrained is None or teacher is None:
         raise ValueError("expected a row and its two teachers")
-    _copy_augmented(job, spec.teacher.folder)
+    for name in COPIES.values():
+        _copy_augmented(job, spec.teacher.folder / name)
     student = general(job, pretrained)
     texts = augmented_texts(job, pretrained, teacher, augmenter)
     student = intermediate(job, student, teacher, texts)
@@ -153,13 +154,11 @@ def _settings(spec: Spec, row: Row) -> Settings:
 
 def _copy_augmented(job: Job, made: Path) -> None:
     """Take over the augmented sentences that were made with the teacher."""
-    files = [path for path in made.glob("augmented.*") if job.settings.copies != 0]
-    if not files or job.run.finished("augment") is not None:
+    if not amounts_of(job) or not made.exists() or job.run.finished("augment") is not None:
         return
 
     def copy() -> None:
-        for path in files:
-            shutil.copyfile(path, job.run.folder / path.name)
+        shutil.copyfile(made, job.run.folder / made.name)
 
     job.run.finish("augment", {"from": str(made)}, copy)
 
@@ -192,9 +191,8 @@ def _check_rows(job: Job, given: Given, rows: Sequence[Row]) -> None:
 
 
 def _augments(job: Job, given: Given) -> bool:
-    guesses = job.settings.augmenter == "teacher"
     has_head = given.pretrained is None or isinstance(given.pretrained, MaskedLM)
-    return (has_head or not guesses) and job.settings.copies_of(len(job.train)) > 0
+    return (has_head or job.settings.augmenter != "teacher") and bool(amounts_of(job))
 
 
 def _dev(job: Job, model: SequenceClassifier) -> dict[str, float]:

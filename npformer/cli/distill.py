@@ -50,6 +50,11 @@ OPTIONS: dict[str, dict[str, Option]] = {
             "size of the student; H defaults to the teacher's, F to 4D; default 2x64, with --data "
             "2x96, with a model as teacher 3x128x4",
         ),
+        "embedding_size": (
+            int,
+            "E",
+            "width of the student's word table, with a projection to D behind it, as in ALBERT",
+        ),
         "heads": (
             str,
             "NAME",
@@ -61,6 +66,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
             "NAME",
             "the student's first word table: drawn, or pca of the teacher's",
         ),
+        "mapping": (str, "NAME", "which teacher layers teach: uniform (default), top or bottom"),
         "dropout": (float, "P", "dropout of the student, and of a teacher trained here"),
     },
     "augmentation": {
@@ -93,14 +99,10 @@ AMOUNTS: dict[str, tuple[Callable[[str], Any], str]] = {
         int,
         f"updates of a phase: {', '.join(TRAINED)} (general, intermediate: 0 leaves it out)",
     ),
-    "epochs": (
-        float,
-        "passes of a phase over its data, such as finetune=3; general=0 leaves that phase out",
-    ),
+    "epochs": (float, "passes of a phase over its data, such as finetune=3"),
     "rates": (float, "peak learning rate of a phase, such as finetune=3e-4"),
     "weights": (float, "weight of a loss term, such as attention=0 to leave it out"),
 }
-SETTINGS = [*(name for group in OPTIONS.values() for name in group), *AMOUNTS]
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -134,7 +136,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def add_settings(
     parser: argparse.ArgumentParser, *, omit: Collection[str] = ()
 ) -> "argparse._ArgumentGroup":
-    """Add an option for each setting of a run; return the group of those that say how it trains."""
+    """Add an option for each setting of a run, in groups, and return the last of these."""
     for title, options in OPTIONS.items():
         group = parser.add_argument_group(title)
         for name, (kind, metavar, text) in options.items():
@@ -147,11 +149,11 @@ def add_settings(
                     help=text,
                     default=argparse.SUPPRESS,
                 )
-    for name, (amount, text) in AMOUNTS.items():
+    for name, (kind, text) in AMOUNTS.items():
         group.add_argument(
             _option(name),
             dest=name,
-            type=_amount(amount),
+            type=_amount(kind),
             action="append",
             metavar="NAME=N",
             help=text,
@@ -162,7 +164,8 @@ def add_settings(
 
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that were asked for, by name; the others are not in it."""
-    given = {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}
+    names = [*(name for group in OPTIONS.values() for name in group), *AMOUNTS]
+    given = {name: getattr(args, name) for name in names if hasattr(args, name)}
     return given | {name: dict(given[name]) for name in AMOUNTS if name in given}
 
 

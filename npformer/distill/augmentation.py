@@ -18,6 +18,9 @@ from npformer.train.parallel import one_blas_thread
 from npformer.train.run import write_bytes, write_text
 from npformer.types import FloatArray, IntArray
 
+# Where copies are kept, by who made them.
+COPIES = {"neighbours": "augmented.safetensors", "model": "augmented.jsonl"}
+
 
 class Amount(NamedTuple):
     """How many copies are wanted of which labelled examples."""
@@ -45,7 +48,7 @@ def augmented_texts(
     changed; those by neighbours in ``augmented.safetensors``, as ids. Without a masked-LM head, or
     with 0 copies, there are none.
     """
-    amounts = _amounts(job)
+    amounts = amounts_of(job)
     if not amounts:
         job.say("augment: none")
         return job.train
@@ -58,7 +61,7 @@ def augmented_texts(
     return _with_guesses(job, model, amounts)
 
 
-def _amounts(job: Job) -> list[Amount]:
+def amounts_of(job: Job) -> list[Amount]:
     """Return what is asked for: copies of all examples, and more of the long ones."""
     settings = job.settings
     copies = settings.copies_of(len(job.train))
@@ -76,7 +79,7 @@ def _say(job: Job, amounts: list[Amount]) -> None:
 def _with_neighbours(job: Job, teacher: SequenceClassifier, amounts: list[Amount]) -> Encoded:
     from safetensors.numpy import load_file, save
 
-    path = job.run.folder / "augmented.safetensors"
+    path = job.run.folder / COPIES["neighbours"]
     if job.run.finished("augment") is None:
         _say(job, amounts)
         table = teacher.params["encoder.embeddings.token"]
@@ -105,7 +108,7 @@ def _with_neighbours(job: Job, teacher: SequenceClassifier, amounts: list[Amount
 
 
 def _with_guesses(job: Job, model: MaskedLM, amounts: list[Amount]) -> Encoded:
-    path = job.run.folder / "augmented.jsonl"
+    path = job.run.folder / COPIES["model"]
     if job.run.finished("augment") is None:
         _say(job, amounts)
         augmented = [

@@ -58,9 +58,9 @@ class Job:
     @property
     def recipe(self) -> Recipe:
         """The flags of TinyBERT's variants."""
-        recipe = replace(find_recipe(self.settings.recipe), heads=self.settings.heads)
-        mapping = self.settings.mapping
-        return recipe if mapping is None else replace(recipe, mapping=mapping)
+        settings, recipe = self.settings, find_recipe(self.settings.recipe)
+        mapping = recipe.mapping if settings.mapping is None else settings.mapping
+        return replace(recipe, mapping=mapping, heads=settings.heads)
 
     @property
     def special(self) -> SpecialIds:

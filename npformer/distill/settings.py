@@ -56,7 +56,7 @@ EPOCHS: dict[str, dict[str, float]] = {
 # Without --steps or --epochs, a phase of the task makes at least so many updates.
 LEAST_STEPS = 500
 TASK_PHASES = ("finetune", "intermediate", "prediction")
-# Phases that a run may leave out, by 0 steps.
+# Phases that a run may leave out, by 0 steps or epochs.
 OPTIONAL = ("general", "intermediate")
 # Where defaults differ from those of the reviews, which stand in `Settings`.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -127,6 +127,7 @@ class Settings(Config):
     teacher: str = "4x96x4"  # a size, or a fine-tuned or pretrained model, as `find_model` has it
     general_teacher: str | None = None  # the weights before fine-tuning, as `find_model` has them
     student: str = "2x64"
+    embedding_size: int | None = None  # of the student's word table; None: the student's width
     heads: str = "equal"  # or "group_mean": see `Recipe.heads`
     init_table: str = "drawn"  # or "pca": see `npformer.distill.tables`
     labelled: int | None = None  # how many examples; None: `LABELLED_REVIEWS`, or all there are
@@ -166,9 +167,9 @@ class Settings(Config):
         for option, amounts in (("steps", self.steps), ("epochs", self.epochs)):
             for phase, amount in amounts.items():
                 _check_phase(option, phase)
-                left_out = (option == "steps" and phase in OPTIONAL) or phase == "general"
-                if amount != 0 or not left_out:
-                    check_positive(f"--{option} {phase}", amount)
+                if amount == 0 and phase in OPTIONAL:
+                    continue
+                check_positive(f"--{option} {phase}", amount)
         for name in BASELINES:
             if name in self.epochs:
                 raise InputError(
@@ -181,8 +182,9 @@ class Settings(Config):
         if not isinstance(self.unlabelled, list):
             raise InputError(f"--unlabelled: got {self.unlabelled!r}, expected names of files")
         check_sizes(reviews=self.reviews)
-        if self.labelled is not None:
-            check_sizes(labelled=self.labelled)
+        for name in ("labelled", "embedding_size"):
+            if getattr(self, name) is not None:
+                check_sizes(**{name: getattr(self, name)})
         for option, copies in (("copies", self.copies or 0), ("long-copies", self.long_copies)):
             if copies < 0:
                 raise InputError(f"--{option}: got {copies}, expected 0 or more")

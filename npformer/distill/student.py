@@ -31,6 +31,7 @@ def student_config(job: Job, teacher: EncoderConfig) -> EncoderConfig:
     sizes = size(settings.student, heads=teacher.num_heads)
     return EncoderConfig(
         vocab_size=teacher.vocab_size,
+        embedding_size=settings.embedding_size,
         max_len=teacher.max_len,
         num_segments=teacher.num_segments,
         layer_norm_eps=teacher.layer_norm_eps,
@@ -115,13 +116,9 @@ def general(job: Job, pretrained: Pretrained) -> Encoder:
                     batch = masked(job, "general", batch, step, p_mask=0.0, least=True)
                 yield batch._replace(labels=None)
 
-        info: dict[str, float] = {"steps": 0}
-        if steps:
-            texts = len(job.unlabelled)
-            job.say(f"general: intermediate layers on {texts:,} texts, {steps:,} steps")
-            info = _distil_layers(job, "general", student, teacher, projections, steps, batches)
-        else:
-            job.say("general: none")
+        texts = len(job.unlabelled)
+        job.say(f"general: intermediate layers on {texts:,} texts, {steps:,} steps")
+        info = _distil_layers(job, "general", student, teacher, projections, steps, batches)
         job.run.finish("general", info, lambda: job.keep(student, "general", projections))
     return from_pretrained(job.folder("general"), Encoder)
 

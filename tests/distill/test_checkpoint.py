@@ -114,7 +114,7 @@ def test_quick_is_less_of_everything_unless_asked_for(there):
 def test_a_whole_run_with_baselines(there, tmp_path, monkeypatch):
     monkeypatch.setattr(tinybert, "save_figures", lambda *args: [])
     said, results = go(tmp_path / "run", there)
-    assert "general: none" in said
+    assert "general: intermediate layers on 23 texts, 0 steps" in said
     assert any(line.startswith("augment: up to 1 copies of 23 sentences and 2") for line in said)
     rows = {name: results[name] for name in ("teacher", "student", "scratch", "soft")}
     assert rows["student"]["parameters"] == rows["soft"]["parameters"]
@@ -135,6 +135,21 @@ def test_the_student_starts_from_the_teachers_words(there, tmp_path, quiet):
     first = from_pretrained(tmp_path / "run" / "phases" / "general", Encoder).params
     expected = (table @ principal_directions(table, 8)).astype(np.float32)
     np.testing.assert_array_equal(first["embeddings.token"], expected)
+
+
+def test_a_factorised_table_is_the_teachers_in_as_many_directions(there, tmp_path, quiet):
+    go(tmp_path / "run", there, embedding_size=5)
+    table = from_pretrained(there.teacher).params["encoder.embeddings.token"]
+    first = from_pretrained(tmp_path / "run" / "phases" / "general", Encoder)
+    assert first.config.embedding_size == 5
+    expected = (table @ principal_directions(table, 5)).astype(np.float32)
+    np.testing.assert_array_equal(first.params["embeddings.token"], expected)
+    for name in ("student", "scratch", "soft"):
+        params = from_pretrained(tmp_path / "run" / name, SequenceClassifier).params
+        assert params["encoder.embeddings.token"].shape == (len(table), 5)
+        assert params["encoder.embeddings.projection.w"].shape == (5, 8)
+    with pytest.raises(InputError, match="17 wide, expected at most the teacher's 16"):
+        go(tmp_path / "wide", there, embedding_size=17)
 
 
 def test_soft_labels_only_starts_as_the_student_did(there, tmp_path, quiet, monkeypatch):
