@@ -8,9 +8,31 @@ import sys
 from collections.abc import Sequence
 
 from npformer.checks import InputError
-from npformer.cli import ablate, cost, distill, embed, evaluate, gradcheck, predict, translate
+from npformer.cli import (
+    ablate,
+    cost,
+    distill,
+    embed,
+    evaluate,
+    finetune,
+    gradcheck,
+    mlm_head,
+    predict,
+    translate,
+)
 
-COMMANDS = (distill, ablate, predict, evaluate, embed, translate, cost, gradcheck)
+COMMANDS = (
+    distill,
+    ablate,
+    finetune,
+    mlm_head,
+    predict,
+    evaluate,
+    embed,
+    translate,
+    cost,
+    gradcheck,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

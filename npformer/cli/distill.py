@@ -82,6 +82,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
     },
     "training": {
         "recipe": (str, "NAME", "corrected, paper or released"),
+        "mapping": (str, "NAME", "which teacher layers teach: uniform (default), top or bottom"),
         "seed": (int, "S", "the first seed"),
         "batch_size": (int, "B", "sequences a step"),
         "baselines": (

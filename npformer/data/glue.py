@@ -9,7 +9,7 @@ import gzip
 import math
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,6 +17,9 @@ import numpy as np
 
 from npformer.checks import InputError
 from npformer.types import FloatArray, IntArray
+
+# Where GLUE looks at another measure than accuracy, by the name of the task.
+MEASURES = {"cola": "matthews"}
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,13 @@ class Task:
     kind: Literal["classification", "regression"]
     label_names: tuple[str, ...]
     unlabelled: list[str] = field(default_factory=list)
+
+    @property
+    def measure(self) -> str:
+        """The measure that counts: a key of what `npformer.train.evaluate.score` returns."""
+        if self.kind == "regression":
+            return "pearson"
+        return MEASURES.get(self.name.lower(), "accuracy")
 
 
 class _Row(NamedTuple):
@@ -117,26 +127,64 @@ def load_folder(folder: str | Path) -> Task:
     )
 
 
-def read_texts(path: str | Path) -> list[str]:
-    """Return the texts of a file: each line of a ``.txt``, each text column of a table's lines.
+def take_labelled(task: Task, number: int | None, seed: int) -> Task:
+    """Return the task with so many of its training examples, chosen at random, in their order.
+
+    The texts of all of them are unlabelled text, if the task has no other.
 
     Parameters
     ----------
-    path : str or Path
-        ``.txt`` or ``.tsv``, plain or ``.gz``. A table is as in `load_folder`.
+    task : Task
+    number : int, optional
+        None: all there are.
+    seed : int
 
     Raises
     ------
     InputError
-        If the name ends otherwise, or the file cannot be read.
+        If there are fewer, or if all those chosen have the same label.
+    """
+    if number is None:
+        return task
+    train = task.train
+    if number > len(train):
+        raise InputError(
+            f"labelled: got {number}, expected at most the {len(train)} examples of {task.name}"
+        )
+    chosen = sorted(np.random.default_rng([seed]).permutation(len(train))[:number])
+    some = Examples(
+        [train.first[i] for i in chosen],
+        None if train.second is None else [train.second[i] for i in chosen],
+        None if train.labels is None else train.labels[chosen],
+    )
+    if some.labels is not None and len(np.unique(some.labels)) < 2:
+        raise InputError(
+            f"labelled: got {number} with one label between them, expected enough for two"
+        )
+    texts = [*train.first, *(train.second or [])]
+    return replace(task, train=some, unlabelled=task.unlabelled or texts)
+
+
+def read_texts(path: str | Path) -> list[str]:
+    """Read plain text: the lines of a ``.txt``, or what stands before the label in a ``.tsv``.
+
+    Parameters
+    ----------
+    path : str or Path
+        Either may be packed, ``.gz``. Empty lines are left out.
+
+    Raises
+    ------
+    InputError
+        If it is neither, or cannot be read as what its name says.
     """
     path = Path(path)
     kind = Path(path.name.removesuffix(".gz")).suffix
+    if kind == ".txt":
+        return [text.strip() for _, text in read_lines(path) if text.strip()]
     if kind == ".tsv":
         return [text for row in _read_table(path).rows for text in row.texts]
-    if kind != ".txt":
-        raise InputError(f"{path}: expected a name that ends in .txt, .tsv, .txt.gz or .tsv.gz")
-    return [text.strip() for _, text in read_lines(path) if text.strip()]
+    raise InputError(f"{path}: got a name in {kind!r}, expected .txt or .tsv, or these with .gz")
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:

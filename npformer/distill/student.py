@@ -14,7 +14,7 @@ from npformer.data.batches import Batch, Encoded
 from npformer.distill.build import build_terms, init_projections
 from npformer.distill.job import INIT, Job
 from npformer.distill.objective import DistillObjective, joint_params, trainable
-from npformer.distill.tables import initial_tables
+from npformer.distill.tables import check_width, initial_tables
 from npformer.distill.teacher import Given, Pretrained, encoder_of, masked, teacher_configs
 from npformer.layers.init import initializer_range
 from npformer.models.config import EncoderConfig, size
@@ -48,13 +48,15 @@ def check_fit(job: Job, given: Given) -> None:
     Raises
     ------
     InputError
-        If the depths or the numbers of heads of student and teacher do not fit, if a given teacher
-        does not fit the tokenizer or the other one, if a phase is left without a term, or if the
-        data do not make one batch.
+        If the depths, widths or numbers of heads of student and teacher do not fit, if a given
+        teacher does not fit the tokenizer or the other one, if a phase is left without a term, or
+        if the data do not make one batch.
     """
     before, after = teacher_configs(job, given)
     _check_given(job, before, after)
     student = student_config(job, before)
+    if job.settings.init_table == "pca":
+        check_width(student.table_width, before.table_width)
     weights, classifier = job.settings.weights, job.classifier_config(student)
     projections = init_projections(
         job.recipe, student, before, job.rng("general", INIT), weights=weights

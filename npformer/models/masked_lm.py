@@ -14,7 +14,18 @@ from npformer.models.encoder import Encoder, EncoderCache
 from npformer.models.output import ModelOutput, add_outputs, last_hidden
 from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
-from npformer.types import BoolArray, IntArray, Params, part, prefixed
+from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
+
+TABLE = "encoder.embeddings.token"
+
+
+class HeadCache(NamedTuple):
+    """What `MaskedLM.head_backward` needs."""
+
+    transform: LinearCache
+    activation: Any
+    norm: LayerNormCache
+    decoder: LinearCache
 
 
 class MaskedLMCache(NamedTuple):
@@ -22,10 +33,7 @@ class MaskedLMCache(NamedTuple):
 
     encoder: EncoderCache
     positions: IntArray  # (P,)
-    transform: LinearCache
-    activation: Any
-    norm: LayerNormCache
-    decoder: LinearCache
+    head: HeadCache
 
 
 @dataclass(frozen=True)
@@ -59,9 +67,20 @@ class MaskedLM:
         cls, config: EncoderConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
     ) -> Self:
         """Draw weights from normal(0, initializer_range); biases start at zero."""
+        return cls.on(config, Encoder.init(config, rng, dtype).params, rng, dtype)
+
+    @classmethod
+    def on(
+        cls,
+        config: EncoderConfig,
+        encoder: Params,
+        rng: np.random.Generator,
+        dtype: DTypeLike = np.float32,
+    ) -> Self:
+        """Put a new head on the weights of an encoder, which are copied."""
         d, e = config.d_model, config.table_width
         params = {
-            **prefixed("encoder", Encoder.init(config, rng, dtype).params),
+            **prefixed("encoder", {name: a.astype(dtype) for name, a in encoder.items()}),
             "head.w": normal(rng, d, e, std=config.initializer_range, dtype=dtype),
             "head.b": np.zeros(e, dtype),
             "head.gamma": np.ones(e, dtype),
@@ -102,7 +121,6 @@ class MaskedLM:
             Logits of shape (P, V), or (B * T, V) by default.
         cache : MaskedLMCache
         """
-        p = self.params
         output, encoder_cache = self.encoder.forward(
             ids, keep, segments, rng=rng, output_scores=output_scores, recompute=recompute
         )
@@ -110,36 +128,47 @@ class MaskedLM:
             positions = np.arange(ids.size)
         check_ids("positions", positions, ids.size, "batch")
         states = last_hidden(output).reshape(-1, self.config.d_model)[positions]  # (P, D)
-        t, transform_cache = linear_forward(states, p["head.w"], p["head.b"])  # (P, E)
-        activate, _ = ACTIVATIONS[self.config.activation]
-        a, activation_cache = activate(t)
-        n, norm_cache = layernorm_forward(
-            a, p["head.gamma"], p["head.beta"], eps=self.config.layer_norm_eps
-        )
-        table = p["encoder.embeddings.token"]  # (V, E)
-        logits, decoder_cache = linear_forward(n, table.T, p["head.b_decoder"])  # (P, V)
-        return output._replace(logits=logits), MaskedLMCache(
-            encoder_cache, positions, transform_cache, activation_cache, norm_cache, decoder_cache
-        )
+        logits, head_cache = self.head_forward(states)  # (P, V)
+        return output._replace(logits=logits), MaskedLMCache(encoder_cache, positions, head_cache)
 
     def backward(self, doutput: ModelOutput, cache: MaskedLMCache) -> tuple[None, Params]:
         """Undo `forward`; gradients enter at the logits, every hidden state and every score."""
-        g: Params = {}
         dlogits = doutput.logits
         if dlogits is None:
             shape = len(cache.positions), self.config.vocab_size
             dlogits = np.zeros(shape, cache.encoder.last.dtype)
-        dn, dtable, g["head.b_decoder"] = linear_backward(dlogits, cache.decoder)  # (P, E)
-        da, g["head.gamma"], g["head.beta"] = layernorm_backward(dn, cache.norm)
-        _, undo_activate = ACTIVATIONS[self.config.activation]
-        dt = undo_activate(da, cache.activation)
-        dstates, g["head.w"], g["head.b"] = linear_backward(dt, cache.transform)  # (P, D)
+        dstates, g = self.head_backward(dlogits, cache.head)  # (P, D)
         dlast = np.zeros_like(cache.encoder.last)
         # A position given twice gets both gradients.
         np.add.at(dlast.reshape(-1, self.config.d_model), cache.positions, dstates)
         at_last = ModelOutput(hidden=(*(None,) * self.config.num_layers, dlast))
         dencoder = add_outputs(doutput._replace(logits=None), at_last)
         _, grads = self.encoder.backward(dencoder, cache.encoder)
+        dtable = g.pop(TABLE)
         g |= prefixed("encoder", grads)
-        g["encoder.embeddings.token"] = g["encoder.embeddings.token"] + dtable.T  # tied
+        g[TABLE] = g[TABLE] + dtable  # tied
         return None, g
+
+    def head_forward(self, states: FloatArray) -> tuple[FloatArray, HeadCache]:
+        """Predict tokens from states, without the encoder: (P, D) gives logits (P, V)."""
+        p = self.params
+        t, transform_cache = linear_forward(states, p["head.w"], p["head.b"])  # (P, E)
+        activate, _ = ACTIVATIONS[self.config.activation]
+        a, activation_cache = activate(t)
+        n, norm_cache = layernorm_forward(
+            a, p["head.gamma"], p["head.beta"], eps=self.config.layer_norm_eps
+        )
+        table = p[TABLE]  # (V, E)
+        logits, decoder_cache = linear_forward(n, table.T, p["head.b_decoder"])  # (P, V)
+        return logits, HeadCache(transform_cache, activation_cache, norm_cache, decoder_cache)
+
+    def head_backward(self, dlogits: FloatArray, cache: HeadCache) -> tuple[FloatArray, Params]:
+        """Undo `head_forward`; the token table gets the gradient of its use here alone."""
+        g: Params = {}
+        dn, dtable, g["head.b_decoder"] = linear_backward(dlogits, cache.decoder)  # (P, E)
+        g[TABLE] = dtable.T
+        da, g["head.gamma"], g["head.beta"] = layernorm_backward(dn, cache.norm)
+        _, undo_activate = ACTIVATIONS[self.config.activation]
+        dt = undo_activate(da, cache.activation)
+        dstates, g["head.w"], g["head.b"] = linear_backward(dt, cache.transform)  # (P, D)
+        return dstates, g

@@ -1,5 +1,6 @@
 """Predictions for a whole data set, and how long they take."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,10 @@ import numpy as np
 from npformer.checks import InputError
 from npformer.data.batches import Batch, Encoded, collate
 from npformer.models.heads import SequenceClassifier
+from npformer.models.masked_lm import MaskedLM
+from npformer.ops.losses import cross_entropy_forward
 from npformer.train.metrics import accuracy, f1, matthews, pearson, spearman
+from npformer.train.objective import masked_logits
 from npformer.train.parallel import one_blas_thread
 from npformer.types import FloatArray, IntArray
 
@@ -123,6 +127,45 @@ def score(logits: FloatArray, labels: Any, problem: str) -> dict[str, float]:
         "f1": f1(predicted, labels, num_classes=classes),
         "matthews": matthews(predicted, labels, num_classes=classes),
     }
+
+
+def masked_scores(
+    model: MaskedLM, batches: "Sequence[Batch]", *, threads: int = 2
+) -> dict[str, float]:
+    """Return how well the hidden tokens of masked batches are guessed.
+
+    Parameters
+    ----------
+    model : MaskedLM
+    batches : sequence of Batch
+        With labels (B, T), of which at least one is not `IGNORE`.
+    threads : int
+        Batches run side by side; the result does not depend on it.
+
+    Returns
+    -------
+    dict
+        ``masked_accuracy``, the share guessed right, and ``masked_loss``, the mean
+        cross-entropy, in nats.
+
+    Raises
+    ------
+    InputError
+        If there is no hidden token.
+    """
+    total = sum(batch.counts.targets for batch in batches)
+    if not total:
+        raise InputError("batches: got no hidden token, expected at least one")
+
+    def run(batch: Batch) -> tuple[float, int]:
+        logits, labels, _ = masked_logits(model, batch)  # (P, V), (P,)
+        loss, _ = cross_entropy_forward(logits, labels, count=total)
+        return loss, int((logits.argmax(axis=-1) == labels).sum())
+
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(run, batches))
+    right, losses = sum(hits for _, hits in parts), [loss for loss, _ in parts]
+    return {"masked_accuracy": right / total, "masked_loss": math.fsum(losses)}
 
 
 def time_calls(

@@ -12,8 +12,8 @@ import numpy as np
 from npformer.data.batches import IGNORE, Batch, Counts
 from npformer.data.pairs import PairBatch
 from npformer.models.heads import SequenceClassifier
-from npformer.models.masked_lm import MaskedLM
-from npformer.models.output import ModelOutput
+from npformer.models.masked_lm import HeadCache, MaskedLM
+from npformer.models.output import ModelOutput, last_hidden
 from npformer.models.seq2seq import Seq2Seq, Seq2SeqOutput, shift_right
 from npformer.ops.losses import (
     cross_entropy_backward,
@@ -21,7 +21,7 @@ from npformer.ops.losses import (
     mse_backward,
     mse_forward,
 )
-from npformer.types import IntArray, Params
+from npformer.types import FloatArray, IntArray, Params, part, prefixed
 
 
 class StepResult(NamedTuple):
@@ -108,6 +108,45 @@ class MaskedLMObjective:
         _, grads = self.model.backward(ModelOutput(logits=dlogits), cache)
         norm = float(np.vdot(dlogits, dlogits))
         return StepResult({"loss": loss}, {"loss": norm}, grads)
+
+
+@dataclass(frozen=True)
+class HeadObjective:
+    """The same loss under a frozen encoder, whose backward is spared: the head's gradients alone.
+
+    The encoder runs without dropout: its states are features here, and nothing that it learns.
+    """
+
+    model: MaskedLM
+
+    def __call__(self, batch: Batch, counts: Counts, rng: np.random.Generator | None) -> StepResult:
+        """Return the loss and gradients of ``batch``."""
+        logits, labels, cache = masked_logits(self.model, batch)
+        loss, ce_cache = cross_entropy_forward(logits, labels, count=counts.targets)
+        dlogits = cross_entropy_backward(1.0, ce_cache)
+        _, grads = self.model.head_backward(dlogits, cache)
+        norm = float(np.vdot(dlogits, dlogits))
+        return StepResult({"loss": loss}, {"loss": norm}, prefixed("head", part(grads, "head")))
+
+
+def masked_logits(model: MaskedLM, batch: Batch) -> tuple[FloatArray, IntArray, HeadCache]:
+    """Predict the masked tokens, for whoever needs no gradient of the encoder.
+
+    Returns
+    -------
+    logits : ndarray of shape (P, V)
+    labels : ndarray of shape (P,)
+        The tokens that stood there.
+    cache : HeadCache
+    """
+    if batch.labels is None or batch.labels.shape != batch.ids.shape:
+        raise ValueError("a masked-LM step needs a label, or -100, for each token")
+    flat = cast(IntArray, batch.labels).reshape(-1)  # (B T,)
+    positions = np.flatnonzero(flat != IGNORE)  # (P,)
+    output, _ = model.encoder.forward(batch.ids, batch.keep, batch.segments, recompute=True)
+    states = last_hidden(output).reshape(-1, model.config.d_model)[positions]  # (P, D)
+    logits, cache = model.head_forward(states)
+    return logits, flat[positions], cache
 
 
 @dataclass(frozen=True)

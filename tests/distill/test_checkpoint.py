@@ -150,6 +150,7 @@ def test_a_factorised_table_is_the_teachers_in_as_many_directions(there, tmp_pat
         assert params["encoder.embeddings.projection.w"].shape == (5, 8)
     with pytest.raises(InputError, match="17 wide, expected at most the teacher's 16"):
         go(tmp_path / "wide", there, embedding_size=17)
+    assert not (tmp_path / "wide" / "phases").exists()  # refused before anything is made
 
 
 def test_soft_labels_only_starts_as_the_student_did(there, tmp_path, quiet, monkeypatch):
@@ -258,7 +259,7 @@ def test_unlabelled_files_beside_the_tasks_own_text(there, tmp_path, quiet):
     said, _ = go(tmp_path / "run", there, unlabelled=files, baselines=[], copies=0)
     assert any("23 labelled, 27 unlabelled, 10 dev" in line for line in said)
     (tmp_path / "more.json").write_text("{}")
-    with pytest.raises(InputError, match=r"expected a name that ends in .txt, .tsv"):
+    with pytest.raises(InputError, match=r"got a name in '.json', expected .txt or .tsv"):
         go(tmp_path / "other", there, unlabelled=[str(tmp_path / "more.json")])
 
 

@@ -124,6 +124,15 @@ def read_config(fields: Mapping[str, Any], kind: type[Model]) -> EncoderConfig:
         raise InputError(text) from None
 
 
+def classifier_config(config: EncoderConfig, num_classes: int, problem: str) -> ClassifierConfig:
+    """Return the configuration of a sequence classifier on an encoder, as its family has it."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    known = {field.name for field in dataclasses.fields(ClassifierConfig)}
+    constants = written_family(config).constants
+    values |= {name: value for name, value in constants.items() if name in known}
+    return ClassifierConfig.from_dict(values | {"num_classes": num_classes, "problem": problem})
+
+
 def unread_positions(fields: Mapping[str, Any]) -> int:
     """Return how many rows of the position table stand before the first token's."""
     padding = read_family(fields).padding

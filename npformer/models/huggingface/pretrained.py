@@ -199,6 +199,38 @@ def load_labels(directory: str | os.PathLike[str]) -> tuple[str, ...]:
         raise InputError(f"{folder / CONFIG_FILE}: {error}") from None
 
 
+def read_pooler(directory: str | os.PathLike[str], *, dtype: DTypeLike = np.float32) -> Params:
+    """Read what transformers begins a classifier with beside the encoder: the pooler, if any.
+
+    Returns
+    -------
+    dict
+        ``pooler.w`` of shape (D, D) and ``pooler.b`` (D,); empty if the folder has none, or if its
+        family has it in the classifier's head and not in the encoder, as RoBERTa.
+
+    Raises
+    ------
+    InputError
+        If it is of another shape, or not whole.
+    """
+    folder, fields = _open_folder(directory)
+    family = read_family(fields)
+    config = read_config(fields, Encoder)
+    stored = _by_plain_name(folder, stored_arrays(folder, _architecture(fields)), family)
+    heads = family.heads[SequenceClassifier]
+    rows = [row for row in heads if row.theirs.startswith(family.prefix)]
+    if not any(plain_name(row.theirs, family) in stored for row in rows):
+        return {}
+    expected = _expected_shapes(rows, config, family, 0)
+    found = {name: stored[name] for name in expected if name in stored}
+    _check_names(folder, SequenceClassifier, family, rows, expected, found)
+    return {
+        row.ours: _converted(a.T if is_transposed(row) else a, row, folder, dtype)
+        for row in rows
+        for a in [read_array(found[plain_name(row.theirs, family)])]
+    }
+
+
 def read_projections(
     directory: str | os.PathLike[str], *, dtype: DTypeLike = np.float32
 ) -> list[Params]:
