@@ -118,9 +118,13 @@ def general(job: Job, pretrained: Pretrained) -> Encoder:
                     batch = masked(job, "general", batch, step, p_mask=0.0, least=True)
                 yield batch._replace(labels=None)
 
-        texts = len(job.unlabelled)
-        job.say(f"general: intermediate layers on {texts:,} texts, {steps:,} steps")
-        info = _distil_layers(job, "general", student, teacher, projections, steps, batches)
+        info: dict[str, float] = {"steps": 0}
+        if steps:
+            texts = len(job.unlabelled)
+            job.say(f"general: intermediate layers on {texts:,} texts, {steps:,} steps")
+            info = _distil_layers(job, "general", student, teacher, projections, steps, batches)
+        else:
+            job.say("general: none")
         job.run.finish("general", info, lambda: job.keep(student, "general", projections))
     return from_pretrained(job.folder("general"), Encoder)
 
