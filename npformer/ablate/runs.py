@@ -112,8 +112,7 @@ def _student(job: Job, spec: Spec) -> dict[str, Any]:
     pretrained, teacher, augmenter = given_models(job)
     if spec.row is None or pretrained is None or teacher is None:
         raise ValueError("expected a row and its two teachers")
-    for name in COPIES.values():
-        _copy_augmented(job, spec.teacher.folder / name)
+    _copy_augmented(job, spec.teacher.folder)
     student = general(job, pretrained)
     texts = augmented_texts(job, pretrained, teacher, augmenter)
     student = intermediate(job, student, teacher, texts)
@@ -154,11 +153,13 @@ def _settings(spec: Spec, row: Row) -> Settings:
 
 def _copy_augmented(job: Job, made: Path) -> None:
     """Take over the augmented sentences that were made with the teacher."""
-    if not amounts_of(job) or not made.exists() or job.run.finished("augment") is not None:
+    files = [made / name for name in COPIES.values() if (made / name).exists()]
+    if not amounts_of(job) or not files or job.run.finished("augment") is not None:
         return
 
     def copy() -> None:
-        shutil.copyfile(made, job.run.folder / made.name)
+        for path in files:
+            shutil.copyfile(path, job.run.folder / path.name)
 
     job.run.finish("augment", {"from": str(made)}, copy)
 

@@ -66,7 +66,6 @@ OPTIONS: dict[str, dict[str, Option]] = {
             "NAME",
             "the student's first word table: drawn, or pca of the teacher's",
         ),
-        "mapping": (str, "NAME", "which teacher layers teach: uniform (default), top or bottom"),
         "dropout": (float, "P", "dropout of the student, and of a teacher trained here"),
     },
     "augmentation": {

@@ -14,7 +14,7 @@ from npformer.data.batches import Batch, Encoded
 from npformer.distill.build import build_terms, init_projections
 from npformer.distill.job import INIT, Job
 from npformer.distill.objective import DistillObjective, joint_params, trainable
-from npformer.distill.tables import initial_tables
+from npformer.distill.tables import check_width, initial_tables
 from npformer.distill.teacher import Given, Pretrained, encoder_of, masked, teacher_configs
 from npformer.layers.init import initializer_range
 from npformer.models.config import EncoderConfig, size
@@ -48,13 +48,15 @@ def check_fit(job: Job, given: Given) -> None:
     Raises
     ------
     InputError
-        If the depths or the numbers of heads of student and teacher do not fit, if a given teacher
-        does not fit the tokenizer or the other one, if a phase is left without a term, or if the
-        data do not make one batch.
+        If the depths, widths or numbers of heads of student and teacher do not fit, if a given
+        teacher does not fit the tokenizer or the other one, if a phase is left without a term, or
+        if the data do not make one batch.
     """
     before, after = teacher_configs(job, given)
     _check_given(job, before, after)
     student = student_config(job, before)
+    if job.settings.init_table == "pca":
+        check_width(student.table_width, before.table_width)
     weights, classifier = job.settings.weights, job.classifier_config(student)
     projections = init_projections(
         job.recipe, student, before, job.rng("general", INIT), weights=weights
@@ -116,9 +118,13 @@ def general(job: Job, pretrained: Pretrained) -> Encoder:
                     batch = masked(job, "general", batch, step, p_mask=0.0, least=True)
                 yield batch._replace(labels=None)
 
-        texts = len(job.unlabelled)
-        job.say(f"general: intermediate layers on {texts:,} texts, {steps:,} steps")
-        info = _distil_layers(job, "general", student, teacher, projections, steps, batches)
+        info: dict[str, float] = {"steps": 0}
+        if steps:
+            texts = len(job.unlabelled)
+            job.say(f"general: intermediate layers on {texts:,} texts, {steps:,} steps")
+            info = _distil_layers(job, "general", student, teacher, projections, steps, batches)
+        else:
+            job.say("general: none")
         job.run.finish("general", info, lambda: job.keep(student, "general", projections))
     return from_pretrained(job.folder("general"), Encoder)
 

@@ -43,17 +43,22 @@ def principal_directions(table: FloatArray, width: int) -> FloatArray:
         If ``width`` is larger than D.
     """
     check_shape("table", table, ("V", "D"))
-    if width > table.shape[1]:
-        raise InputError(
-            f"--init-table: got pca for a student whose words are {width} wide, expected at most "
-            f"the teacher's {table.shape[1]}"
-        )
+    check_width(width, table.shape[1])
     table = table.astype(np.float64)
     _, vectors = np.linalg.eigh(table.T @ table)  # the smallest eigenvalue first
     directions = vectors[:, ::-1][:, :width]  # (D, W)
     largest = np.abs(directions).argmax(axis=0)
     signed: FloatArray = directions * np.sign(directions[largest, np.arange(width)])
     return signed
+
+
+def check_width(student: int, teacher: int) -> None:
+    """Require a student's table that is no wider than the teacher's, of which it is made."""
+    if student > teacher:
+        raise InputError(
+            f"--init-table: got pca for a student whose words are {student} wide, expected at most "
+            f"the teacher's {teacher}"
+        )
 
 
 def projected_tables(student: Params, teacher: Params) -> Params:

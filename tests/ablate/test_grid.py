@@ -19,7 +19,7 @@ from npformer.ablate.grid import ablate, process_pool
 from npformer.ablate.rows import FULL, Row, rows_of
 from npformer.ablate.runs import Spec, execute
 from npformer.checks import InputError
-from npformer.distill.settings import Settings
+from npformer.distill.settings import RATES, Settings
 from npformer.models import MaskedLM, SequenceClassifier
 from npformer.models.huggingface import from_pretrained
 from npformer.train.run import Run
@@ -325,8 +325,8 @@ def test_given_teachers_are_not_trained(serial, task, tmp_path):
         ("pretrained", {"teacher": general}, {"finetune"}),
         ("both", {"teacher": str(made / "teacher"), "general_teacher": general}, set()),
     ):
-        # The same settings: by default a given teacher has others than one trained here.
-        same = replace(settings(task), rates={"finetune": 5e-4}, **given)
+        # A model as teacher has other defaults: these are the ones of the grid.
+        same = replace(settings(task), **given, rates=RATES["folder"])
         spec = Spec(str(tmp_path / name), same, ROWS)
         execute(spec)
         assert set(json.loads((spec.folder / "progress.json").read_text())) == {"augment", *trained}
