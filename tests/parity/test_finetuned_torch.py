@@ -40,7 +40,7 @@ def call(theirs, folder, *texts):
 @pytest.mark.parametrize("kind", ["strings", "pair", "regression"])
 def test_a_fine_tuned_model(kind, checkpoint, tmp_path):
     data, out = tiny_task.write_task(tmp_path / "task", kind), tmp_path / "run"
-    argv = ["--model", checkpoint, "--data", data, "--epochs", 30, "--max-len", 24, "--out", out]
+    argv = ["--model", checkpoint, "--data", data, "--epochs", 150, "--max-len", 24, "--out", out]
     assert main(["finetune", *(str(a) for a in [*argv, "--rate", 1e-2])]) == 0
     theirs = load(transformers.AutoModelForSequenceClassification, out / "model")
     assert type(theirs).__name__ == "BertForSequenceClassification"
