@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from npformer.checks import InputError
-from npformer.data.glue import load_folder
+from npformer.data.glue import load_folder, read_texts, take_labelled
 from npformer.data.naive_bayes import naive_bayes_accuracy
 
 HEADER = "sentence\tlabel\n"
@@ -124,6 +124,42 @@ def test_a_damaged_gz_is_refused(folder, tmp_path):
         (tmp_path / "train.tsv.gz").write_bytes(data)
         with pytest.raises(InputError, match=r"train\.tsv\.gz: cannot be read"):
             load_folder(path)
+
+
+def test_plain_text_of_files(tmp_path):
+    (tmp_path / "a.txt").write_text(" one \n\n two\tthree\n  \nfour", "utf-8")
+    assert read_texts(tmp_path / "a.txt") == ["one", "two\tthree", "four"]
+    packed = gzip.compress(b"first\tsecond\tlabel\np\tq\tno\nr\ts\tyes\n")
+    (tmp_path / "b.tsv.gz").write_bytes(packed)
+    assert read_texts(str(tmp_path / "b.tsv.gz")) == ["p", "q", "r", "s"]
+    (tmp_path / "c.csv").write_text("x")
+    for name, said in (
+        ("c.csv", "got a name in '.csv', expected .txt or .tsv"),
+        ("d.txt", "no such file"),
+    ):
+        with pytest.raises(InputError, match=said):
+            read_texts(tmp_path / name)
+
+
+def test_some_of_the_labelled_examples(folder):
+    rows = [f"text {i}\tmore {i}\t{i % 3}" for i in range(30)]
+    task = load_folder(
+        folder(train_tsv="\n".join(["a\tb\tlabel", *rows]), dev_tsv="a\tb\tlabel\np\tq\t1\n")
+    )
+    assert take_labelled(task, None, 0) is task
+    one, same, other = (take_labelled(task, 7, seed) for seed in (4, 4, 5))
+    assert one.train.first == same.train.first != other.train.first
+    # Of each example chosen all that belongs to it, in the order of the file.
+    numbers = [int(text.split()[1]) for text in one.train.first]
+    assert len(numbers) == 7
+    assert numbers == sorted(numbers)
+    assert one.train.second == [f"more {i}" for i in numbers]
+    assert one.train.labels.tolist() == [i % 3 for i in numbers]
+    assert len(one.unlabelled) == 60
+    with pytest.raises(InputError, match="labelled: got 31, expected at most the 30 examples"):
+        take_labelled(task, 31, 0)
+    with pytest.raises(InputError, match="labelled: got 1 with one label"):
+        take_labelled(task, 1, 0)
 
 
 def test_naive_bayes_by_hand():

@@ -7,8 +7,8 @@ import pytest
 from models import small
 
 from npformer.checks import InputError
-from npformer.data.batches import Encoded
-from npformer.train.evaluate import predict_logits, score, time_calls
+from npformer.data.batches import IGNORE, Batch, Encoded
+from npformer.train.evaluate import masked_scores, predict_logits, score, time_calls
 
 
 def encoded(lengths=(5, 1, 7, 3, 3, 6, 2, 4)):
@@ -66,6 +66,41 @@ def test_scores_of_a_regression():
     assert list(scores) == ["pearson", "spearman"]
     assert scores["spearman"] == pytest.approx(1.0)
     assert 0.9 < scores["pearson"] < 1.0
+
+
+def masked(model, seed, lengths):
+    """Return a batch with labels, some of them what the model will guess."""
+    inputs, rng = small.inputs(seed=seed, lengths=lengths), np.random.default_rng(seed)
+    hidden = inputs.keep & (rng.random(inputs.keep.shape) < 0.6)
+    guesses = model.forward(*inputs)[0].logits.argmax(axis=1).reshape(inputs.ids.shape)
+    labels = np.where(rng.random(inputs.ids.shape) < 0.3, guesses, inputs.ids)
+    return Batch(*inputs, np.where(hidden, labels, IGNORE))
+
+
+def test_scores_of_a_masked_lm_count_every_hidden_token_once():
+    model = small.make("masked_lm")
+    batches = [masked(model, 3, (3, 7, 1)), masked(model, 4, (5,)), masked(model, 5, (6, 2, 4, 1))]
+    right, losses = [], []
+    for batch in batches:
+        logits = model.forward(*batch[:3])[0].logits
+        probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)  # (B T, V)
+        for row, label in zip(probs, batch.labels.reshape(-1), strict=True):
+            if label != IGNORE:
+                right.append(row.argmax() == label)
+                losses.append(-np.log(row[label]))
+    assert 0 < sum(right) < len(right)
+    for threads in (1, 3):
+        scores = masked_scores(model, batches, threads=threads)
+        assert scores["masked_accuracy"] == np.mean(right)
+        assert scores["masked_loss"] == pytest.approx(np.mean(losses), rel=1e-12)
+
+
+def test_text_without_a_hidden_token_has_no_score():
+    model = small.make("masked_lm")
+    batch = masked(model, 3, (3, 7, 1))
+    silent = batch._replace(labels=np.full_like(batch.ids, IGNORE))
+    with pytest.raises(InputError, match="batches: got no hidden token"):
+        masked_scores(model, [silent])
 
 
 def test_times_are_milliseconds_and_the_names_take_turns():

@@ -12,6 +12,7 @@ from npformer.checks import InputError
 from npformer.data.batches import IGNORE, Batch
 from npformer.models import Encoder
 from npformer.train.objective import (
+    HeadObjective,
     MaskedLMObjective,
     StepResult,
     SupervisedObjective,
@@ -60,6 +61,17 @@ def on(shards, objective, batch, seed=None):
 
 
 KINDS = ("classification", "regression", "masked LM")
+
+
+def test_a_head_on_a_frozen_encoder_gets_the_gradients_of_the_whole():
+    objective = objective_of("masked LM", dropout=0.3, attention_dropout=0.2)
+    batch = batch_of("masked LM")
+    head = HeadObjective(objective.model)
+    whole = objective(batch, batch.counts, None)  # no dropout, which a frozen encoder has never
+    parts = {name: g for name, g in whole.grads.items() if name.startswith("head.")}
+    assert len(parts) == 5
+    for shards in (1, 3):
+        assert_same(whole._replace(grads=parts), on(shards, head, batch, [5]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
