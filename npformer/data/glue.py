@@ -8,7 +8,7 @@ why the ``csv`` module is not used.
 import gzip
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -151,18 +151,23 @@ def take_labelled(task: Task, number: int | None, seed: int) -> Task:
         raise InputError(
             f"labelled: got {number}, expected at most the {len(train)} examples of {task.name}"
         )
-    chosen = sorted(np.random.default_rng([seed]).permutation(len(train))[:number])
-    some = Examples(
-        [train.first[i] for i in chosen],
-        None if train.second is None else [train.second[i] for i in chosen],
-        None if train.labels is None else train.labels[chosen],
-    )
+    some = select(train, sorted(np.random.default_rng([seed]).permutation(len(train))[:number]))
     if some.labels is not None and len(np.unique(some.labels)) < 2:
         raise InputError(
             f"labelled: got {number} with one label between them, expected enough for two"
         )
     texts = [*train.first, *(train.second or [])]
     return replace(task, train=some, unlabelled=task.unlabelled or texts)
+
+
+def select(examples: Examples, indices: Iterable[int]) -> Examples:
+    """Return some of the examples."""
+    chosen = list(indices)
+    return Examples(
+        [examples.first[i] for i in chosen],
+        None if examples.second is None else [examples.second[i] for i in chosen],
+        None if examples.labels is None else examples.labels[chosen],
+    )
 
 
 def read_texts(path: str | Path) -> list[str]:

@@ -8,9 +8,10 @@ import numpy as np
 
 from npformer.data.augment import Augmented, augment
 from npformer.data.batches import Batch, Encoded
+from npformer.data.glue import select
 from npformer.data.neighbours import neighbour_copies
 from npformer.data.tokenizer import encode_examples
-from npformer.distill.job import MASK, Job, select
+from npformer.distill.job import MASK, Job
 from npformer.distill.teacher import Pretrained
 from npformer.models.heads import SequenceClassifier
 from npformer.models.masked_lm import MaskedLM

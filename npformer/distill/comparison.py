@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from npformer.data.batches import collate
+from npformer.data.glue import select
 from npformer.data.naive_bayes import naive_bayes_accuracy
 from npformer.data.tokenizer import encode_examples
-from npformer.distill.job import Job, select
+from npformer.distill.job import Job
 from npformer.distill.teacher import AT_CHANCE, commonest_class
 from npformer.models.cost import Workload, layer_flops
 from npformer.models.heads import SequenceClassifier

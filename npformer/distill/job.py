@@ -9,7 +9,7 @@ import numpy as np
 
 from npformer.checks import InputError
 from npformer.data.batches import Batch, Encoded, batch_stream, steps_per_epoch
-from npformer.data.glue import Examples, Task, load_folder, read_texts
+from npformer.data.glue import Task, load_folder, read_texts, take_labelled
 from npformer.data.reviews import generate_reviews
 from npformer.data.tokenizer import (
     SpecialIds,
@@ -252,27 +252,4 @@ def _load_task(settings: Settings) -> Task:
     if settings.data is None:
         labelled = settings.labelled or LABELLED_REVIEWS
         return generate_reviews(labelled=labelled, unlabelled=settings.reviews, seed=settings.seed)
-    task = load_folder(settings.data)
-    if settings.labelled is None:
-        return task
-    available = len(task.train.first)
-    if settings.labelled > available:
-        raise InputError(
-            f"--labelled: got {settings.labelled}, expected at most the {available} examples of "
-            f"{settings.data}"
-        )
-    chosen = np.random.default_rng([settings.seed]).permutation(available)[: settings.labelled]
-    texts = [*task.train.first, *(task.train.second or [])]
-    return replace(
-        task, train=select(task.train, sorted(chosen)), unlabelled=task.unlabelled or texts
-    )
-
-
-def select(examples: Examples, indices: Iterable[int]) -> Examples:
-    """Return some of the examples."""
-    chosen = list(indices)
-    return Examples(
-        [examples.first[i] for i in chosen],
-        None if examples.second is None else [examples.second[i] for i in chosen],
-        None if examples.labels is None else examples.labels[chosen],
-    )
+    return take_labelled(load_folder(settings.data), settings.labelled, settings.seed)

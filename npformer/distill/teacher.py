@@ -11,6 +11,7 @@ from npformer.data.masking import mask_tokens
 from npformer.data.tokenizer import load_tokenizer
 from npformer.distill.job import INIT, MASK, Job, find_given
 from npformer.distill.settings import AUGMENTERS
+from npformer.finetune.start import check_classifier
 from npformer.models.config import EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
@@ -66,7 +67,7 @@ def _given_teachers(job: Job) -> tuple[Pretrained | None, SequenceClassifier | N
             )
         return model, None
     finetuned = from_pretrained(first, SequenceClassifier)
-    _check_labels(job, finetuned, load_labels(first))
+    check_classifier(finetuned, load_labels(first), job.task, source="--teacher")
     if general is None:
         if job.settings.skips_general:
             return finetuned.encoder, finetuned  # read for its sizes and its word table
@@ -193,24 +194,6 @@ def finetune(job: Job, pretrained: Pretrained) -> SequenceClassifier:
         )
         job.run.finish("finetune", info, lambda: job.keep(model, "teacher"))
     return from_pretrained(job.folder("teacher"), SequenceClassifier)
-
-
-def _check_labels(job: Job, model: SequenceClassifier, labels: tuple[str, ...]) -> None:
-    """Refuse a given teacher that does not know the task."""
-    names = job.task.label_names
-    classes = 1 if job.task.kind == "regression" else len(names)
-    if (model.config.problem, model.config.num_classes) != (job.task.kind, classes):
-        raise InputError(
-            f"--teacher: got a {model.config.problem} model of {model.config.num_classes} "
-            f"outputs, expected {job.task.kind} with {classes}"
-        )
-    # LABEL_0, LABEL_1 ... is what transformers writes for a model whose labels have no names.
-    unnamed = tuple(f"LABEL_{c}" for c in range(classes))
-    if job.task.kind == "classification" and labels not in (names, unnamed):
-        raise InputError(
-            f"--teacher: got a model of the labels {', '.join(labels)}, expected those of the "
-            f"data in their order, {', '.join(names)}"
-        )
 
 
 def masked(
