@@ -1,0 +1,43 @@
+"""What is said in English and in Chinese, and which of the two is wanted."""
+
+import locale
+import os
+from typing import NamedTuple
+
+from npformer.checks import InputError
+
+LANGUAGES = ("en", "zh")
+
+
+class Text(NamedTuple):
+    """The same in both languages; Markdown, with formulas between dollar signs."""
+
+    en: str
+    zh: str
+
+    def to(self, lang: str) -> str:
+        """Return it in one of `LANGUAGES`."""
+        return self.zh if lang == "zh" else self.en
+
+
+def language(lang: str | None = None) -> str:
+    """Return the language asked for: ``lang``, else ``NPFORMER_LANG``, else the locale's.
+
+    Raises
+    ------
+    InputError
+        If ``lang`` or ``NPFORMER_LANG`` is another one.
+    """
+    for name, given in (("lang", lang), ("NPFORMER_LANG", os.environ.get("NPFORMER_LANG"))):
+        if given:
+            if given not in LANGUAGES:
+                raise InputError(f"{name}: got {given!r}, expected one of {', '.join(LANGUAGES)}")
+            return given
+    return "zh" if _locale().lower().startswith(("zh", "chinese")) else "en"
+
+
+def _locale() -> str:
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):  # in the order of POSIX
+        if os.environ.get(name):
+            return os.environ[name]
+    return locale.getlocale()[0] or ""  # Windows sets no variable
