@@ -186,64 +186,54 @@ def _in(name: str) -> str:
 
 
 def _term(name: str, pairs: list[Pair]) -> Text | None:
-    """Find the coefficients of the formula's terms that give what the learner has."""
-    names = list(pairs[0].terms)
-    if not names or not _same_shapes(pairs):
+    """Find by which numbers the formula's terms are multiplied in what the learner has."""
+    if not pairs[0].terms or not _same_shapes(pairs):
         return None
-    columns = [
-        np.concatenate([np.ravel(pair.terms[n] + 0 * pair.expected) for pair in pairs])
-        for n in names
-    ]
-    matrix, target = np.stack(columns, axis=1), np.concatenate([np.ravel(p.got) for p in pairs])
-    if not np.isfinite(matrix).all() or not np.isfinite(target).all():
+    together = _coefficients(pairs)  # the same numbers in all cases
+    each = [together] * len(pairs) if together else [_coefficients([pair]) for pair in pairs]
+    if not all(each):
         return None
-    scale = np.sqrt((matrix**2).sum(axis=0))
-    if not scale.all() or len(target) <= len(names):
-        return None
-    coefficients, _, rank, _ = np.linalg.lstsq(matrix / scale, target, rcond=1e-10)
-    coefficients = coefficients / scale
-    if rank < len(names) or not close(matrix @ coefficients, target):
-        return None
-    said = [_coefficient(n, float(c)) for n, c in zip(names, coefficients, strict=True)]
-    wrong = [text for text in said if text is not None]
-    if not wrong:
+    said = []
+    for term in pairs[0].terms:
+        numbers = [found[term] for found in each if found]
+        if not np.allclose(numbers, 1, atol=1e-6):
+            said.append(_said_of_term(term, numbers, [pair.factors for pair in pairs]))
+    if not said:
         return None
     return Text(
-        f"{name}: " + "; ".join(text.en for text in wrong),
-        f"{name}：" + "；".join(text.zh for text in wrong),
+        f"{name}: " + "; ".join(text.en for text in said),
+        f"{name}：" + "；".join(text.zh for text in said),
     )
 
 
-def _coefficient(term: str, c: float) -> Text | None:
-    if abs(c - 1) < 1e-6:
+def _coefficients(pairs: list[Pair]) -> dict[str, float] | None:
+    """Solve for the numbers that make the terms add up to the learner's arrays, if any do."""
+    names = list(pairs[0].terms)
+    columns = [
+        np.concatenate([np.broadcast_to(pair.terms[n], pair.got.shape).ravel() for pair in pairs])
+        for n in names
+    ]
+    matrix = np.stack(columns, axis=1)  # (entries, terms)
+    target = np.concatenate([pair.got.ravel() for pair in pairs])  # (entries,)
+    scale = np.sqrt((matrix**2).sum(axis=0))  # (terms,)
+    finite = np.isfinite(matrix).all() and np.isfinite(target).all()
+    if not finite or not scale.all() or len(target) <= len(names):
         return None
-    if abs(c) < 1e-6:
+    solution, _, rank, _ = np.linalg.lstsq(matrix / scale, target, rcond=1e-10)
+    if rank < len(names) or not close(matrix @ (solution / scale), target):
+        return None
+    return dict(zip(names, (solution / scale).tolist(), strict=True))
+
+
+def _said_of_term(term: str, numbers: list[float], factors: list[Mapping[str, float]]) -> Text:
+    if np.allclose(numbers, 0, atol=1e-6):
         return Text(f"the term {term} is missing", f"缺少 {term} 这一项")
-    if abs(c + 1) < 1e-6:
+    if np.allclose(numbers, -1, atol=1e-6):
         return Text(f"the term {term} has the wrong sign", f"{term} 这一项的符号反了")
-    if abs(c - 2) < 1e-6:
+    if np.allclose(numbers, 2, atol=1e-6):
         return Text(f"the term {term} is counted twice", f"{term} 这一项算了两次")
-    return Text(f"the term {term} is multiplied by {c:.4g}", f"{term} 这一项被乘了 {c:.4g}")
-
-
-def _transpose(name: str, pairs: list[Pair]) -> Text | None:
-    for a, b in ((-1, -2), (-2, -3), (-1, -3), (-1, -4)):
-        least = max(-a, -b)
-        if all(pair.expected.ndim >= least for pair in pairs) and _all_close(
-            (pair.got.swapaxes(a, b), pair.expected) for pair in pairs
-        ):
-            return _transposed(name)
-        if all(
-            pair.expected.ndim >= least and pair.got.shape == pair.expected.shape for pair in pairs
-        ) and _all_close(
-            (pair.got, pair.expected.swapaxes(a, b).reshape(pair.expected.shape)) for pair in pairs
-        ):
-            return Text(
-                f"{name} has the right numbers in the wrong places: a reshape where a transpose belongs, or "
-                "one without the other",
-                f"{name} 的数都对，位置不对：该转置的地方用了 reshape，或者两者缺了一个",
-            )
-    return None
+    number = name_factor(numbers, factors) or f"{numbers[0]:.4g}"
+    return Text(f"the term {term} is multiplied by {number}", f"{term} 这一项多乘了 {number}")
 
 
 def _product(name: str, pairs: list[Pair]) -> Text | None:

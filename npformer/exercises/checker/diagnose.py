@@ -1,7 +1,7 @@
 """Which mistake was made: first those that an exercise names, then those that anyone makes."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,20 +121,24 @@ def _of_arrays(
             continue
         pairs = []
         for trial, right, own in zip(trials, arrays, learners, strict=True):
-            factors, terms, steps = (
-                {} if make is None else make(**copy.deepcopy(trial.args))
-                for make in (exercise.factors, exercise.terms, exercise.steps)
-            )
-            others = {
-                k: v
-                for n, value in [*trial.args.items(), *steps.items()]
-                for k, v in leaves(n, value).items()
-            }
-            pairs.append(Pair(own[name], right[name], factors, terms.get(name, {}), others))
+            pairs.append(_pair(exercise, name, trial, own[name], right[name]))
         if not all(difference(pair.got, pair.expected, name).right for pair in pairs):
             text = describe(name, pairs)
             if text is not None:
                 yield text
+
+
+def _pair(
+    exercise: Exercise, name: str, trial: Trial, got: FloatArray, expected: FloatArray
+) -> Pair:
+    def ask(make: Callable[..., Mapping[str, Any]] | None) -> Mapping[str, Any]:
+        return {} if make is None else make(**copy.deepcopy(trial.args))
+
+    others: dict[str, FloatArray] = {}
+    for other, value in [*trial.args.items(), *ask(exercise.steps).items()]:
+        others |= leaves(other, value)
+    terms = ask(exercise.terms).get(name, {})
+    return Pair(got, expected, ask(exercise.factors), terms, others)
 
 
 def leaves(name: str, value: Any) -> dict[str, FloatArray]:
