@@ -261,6 +261,26 @@ def _spreads(array: FloatArray | None, shape: tuple[int, ...]) -> bool:
         return False
 
 
+def _transpose(name: str, pairs: list[Pair]) -> Text | None:
+    for a, b in ((-1, -2), (-2, -3), (-1, -3)):
+        least = max(-a, -b)
+        if not all(pair.expected.ndim >= least for pair in pairs):
+            continue
+        if _all_close((pair.got.swapaxes(a, b), pair.expected) for pair in pairs):
+            return _transposed(name)
+        if _all_close(
+            (pair.got, pair.expected.swapaxes(a, b).reshape(pair.got.shape))
+            for pair in pairs
+            if pair.got.size == pair.expected.size
+        ):
+            return Text(
+                f"{name} has the right numbers in the wrong places: a reshape where a transpose "
+                "belongs, or one without the other",
+                f"{name} 的数都对，位置不对：该转置的地方用了 reshape，或者两者缺了一个",
+            )
+    return None
+
+
 def _transposed(name: str) -> Text:
     return Text(
         f"{name} is transposed: two of its axes are exchanged", f"{name} 被转置了：有两个轴互换了"
