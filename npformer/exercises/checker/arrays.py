@@ -1,27 +1,12 @@
 """What a wrong array looks like beside the right one, whatever the exercise."""
 
-import itertools
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
-
 import numpy as np
 
+from npformer.exercises.checker.factors import factor
+from npformer.exercises.checker.pairs import SAME, Pair, all_close, close, same_shapes
+from npformer.exercises.checker.terms import term
 from npformer.exercises.text import Text
 from npformer.types import FloatArray
-
-SAME = 1e-8
-# Factors that are what they are at every size.
-PLAIN = {2.0: "2", 0.5: "1/2", 4.0: "4", 0.25: "1/4", 3.0: "3"}
-
-
-class Pair(NamedTuple):
-    """A learner's array of one case beside the right one."""
-
-    got: FloatArray
-    expected: FloatArray
-    factors: Mapping[str, float]  # numbers of this case that a result may be off by
-    terms: Mapping[str, FloatArray]  # the addends, if the array is a sum
-    others: Mapping[str, FloatArray]  # arguments and intermediate results
 
 
 def describe(name: str, pairs: list[Pair]) -> Text | None:
@@ -35,29 +20,17 @@ def describe(name: str, pairs: list[Pair]) -> Text | None:
         Of several cases, of different sizes.
     """
     pairs = [pair for pair in pairs if pair.expected.size]
-    for look in (_shape, _zero, _factor, _term, _transpose, _product, _offset, _ratio):
+    for look in (_shape, _zero, factor, term, _transpose, _product, _offset, _ratio):
         found = look(name, pairs)
         if found is not None:
             return found
     return None
 
 
-def close(a: FloatArray, b: FloatArray) -> bool:
-    """Whether two arrays are the same, relative to their own size."""
-    if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return False
-    scale = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0), 1e-12)
-    return bool(np.abs(a - b).max(initial=0.0) <= SAME * scale)
-
-
-def _all_close(pairs: "Iterator[tuple[FloatArray, FloatArray]]") -> bool:
-    return all(close(a, b) for a, b in pairs)
-
-
 def _shape(name: str, pairs: list[Pair]) -> Text | None:
     if all(pair.got.shape == pair.expected.shape for pair in pairs):
         return None
-    if all(pair.got.ndim == pair.expected.ndim >= 2 for pair in pairs) and _all_close(
+    if all(pair.got.ndim == pair.expected.ndim >= 2 for pair in pairs) and all_close(
         (pair.got.swapaxes(-1, -2), pair.expected) for pair in pairs
     ):
         return _transposed(name)
@@ -84,168 +57,45 @@ def _summed(got: FloatArray, expected: FloatArray) -> bool:
 
 
 def _zero(name: str, pairs: list[Pair]) -> Text | None:
-    if _same_shapes(pairs) and all(not pair.got.any() for pair in pairs):
+    if same_shapes(pairs) and all(not pair.got.any() for pair in pairs):
         return Text(f"{name} is zero everywhere", f"{name} 处处为零")
     return None
 
 
-def _same_shapes(pairs: list[Pair]) -> bool:
-    return all(pair.got.shape == pair.expected.shape for pair in pairs)
-
-
-def _ratios(pairs: list[Pair]) -> list[float] | None:
-    """Return by what number each case is off, if every one is off by a number."""
-    if not _same_shapes(pairs):
-        return None
-    ratios = []
-    for got, expected, *_ in pairs:
-        square = float((expected * expected).sum())
-        if not square:
-            if got.any():
-                return None
+def _transpose(name: str, pairs: list[Pair]) -> Text | None:
+    for a, b in ((-1, -2), (-2, -3), (-1, -3)):
+        least = max(-a, -b)
+        if not all(pair.expected.ndim >= least for pair in pairs):
             continue
-        ratio = float((got * expected).sum()) / square
-        if not ratio or not close(got, ratio * expected):
-            return None
-        ratios.append(ratio)
-    return ratios or None
-
-
-def _factor(name: str, pairs: list[Pair]) -> Text | None:
-    ratios = _ratios(pairs)
-    if ratios is None or np.allclose(ratios, 1, atol=SAME):
-        return None
-    said = name_factor(ratios, [pair.factors for pair in pairs if pair.expected.any()])
-    if said == "-1":
-        return Text(f"{name} has the wrong sign", f"{name} 的符号反了")
-    if said is None:
-        if len(pairs) < 2 or np.ptp(ratios) > SAME:
-            said = ", ".join(f"{ratio:.6g}" for ratio in ratios)
+        if all_close((pair.got.swapaxes(a, b), pair.expected) for pair in pairs):
+            return _transposed(name)
+        if same_shapes(pairs) and all_close(
+            (pair.got, pair.expected.swapaxes(a, b).reshape(pair.got.shape)) for pair in pairs
+        ):
             return Text(
-                f"{name} is right but for a number, which differs from case to case: {said}",
-                f"{name} 只差一个数，且各例不同：{said}",
+                f"{name} has the right numbers in the wrong places: a reshape where a transpose "
+                "belongs, or one without the other",
+                f"{name} 的数都对，位置不对：该转置的地方用了 reshape，或者两者缺了一个",
             )
-        said = f"{ratios[0]:.6g}"
-    return Text(
-        f"{name} is the right result times {said}: that factor does not belong there, or its inverse "
-        "is missing",
-        f"{name} 是正确结果乘以 {said}：多了这个因子，或少了它的倒数",
-    )
-
-
-def name_factor(ratios: list[float], factors: list[Mapping[str, float]]) -> str | None:
-    """Return the name of what these numbers are in every case: "sqrt(K)", "1/B", "-1"."""
-    signs = {np.sign(ratio) for ratio in ratios}
-    if len(signs) != 1:
-        return None
-    sign = "-" if signs == {-1.0} else ""
-    sizes = np.abs(ratios)
-    if np.allclose(sizes, 1, rtol=SAME):
-        return "-1" if sign else None
-    for value, text in PLAIN.items():
-        # Only if the cases have other sizes: in one case 2 may be anything.
-        if np.allclose(sizes, value, rtol=SAME) and not _moving(factors, value):
-            return sign + text
-    for text, values in _expressions(factors):
-        if np.allclose(sizes, values, rtol=1e-7):
-            return sign + text
-    for value, text in PLAIN.items():
-        if np.allclose(sizes, value, rtol=SAME):
-            return sign + text
     return None
 
 
-def _moving(factors: list[Mapping[str, float]], value: float) -> bool:
-    """Whether there is but one case, and a number of it has this value."""
-    return len(factors) == 1 and any(abs(f - value) < SAME for f in factors[0].values())
-
-
-def _expressions(factors: list[Mapping[str, float]]) -> Iterator[tuple[str, FloatArray]]:
-    names = (
-        [name for name in factors[0] if all(name in each for each in factors)] if factors else []
-    )
-    values = {name: np.array([each[name] for each in factors], dtype=np.float64) for name in names}
-    values = {name: array for name, array in values.items() if (array > 0).all()}
-    for name, array in values.items():
-        yield name, array
-        yield f"1/{_in(name)}", 1 / array
-    for name, array in values.items():
-        yield f"{_in(name)}^2", array**2
-        yield f"1/{_in(name)}^2", 1 / array**2
-        yield f"sqrt({name})", np.sqrt(array)
-        yield f"1/sqrt({name})", 1 / np.sqrt(array)
-    for (a, x), (b, y) in itertools.combinations(values.items(), 2):
-        yield f"{_in(a)} {_in(b)}", x * y
-        yield f"1/({_in(a)} {_in(b)})", 1 / (x * y)
-        yield f"{_in(a)}/{_in(b)}", x / y
-        yield f"{_in(b)}/{_in(a)}", y / x
-
-
-def _in(name: str) -> str:
-    return f"({name})" if " " in name else name
-
-
-def _term(name: str, pairs: list[Pair]) -> Text | None:
-    """Find by which numbers the formula's terms are multiplied in what the learner has."""
-    if not pairs[0].terms or not _same_shapes(pairs):
-        return None
-    together = _coefficients(pairs)  # the same numbers in all cases
-    each = [together] * len(pairs) if together else [_coefficients([pair]) for pair in pairs]
-    if not all(each):
-        return None
-    said = []
-    for term in pairs[0].terms:
-        numbers = [found[term] for found in each if found]
-        if not np.allclose(numbers, 1, atol=1e-6):
-            said.append(_said_of_term(term, numbers, [pair.factors for pair in pairs]))
-    if not said:
-        return None
+def _transposed(name: str) -> Text:
     return Text(
-        f"{name}: " + "; ".join(text.en for text in said),
-        f"{name}：" + "；".join(text.zh for text in said),
+        f"{name} is transposed: two of its axes are exchanged", f"{name} 被转置了：有两个轴互换了"
     )
-
-
-def _coefficients(pairs: list[Pair]) -> dict[str, float] | None:
-    """Solve for the numbers that make the terms add up to the learner's arrays, if any do."""
-    names = list(pairs[0].terms)
-    columns = [
-        np.concatenate([np.broadcast_to(pair.terms[n], pair.got.shape).ravel() for pair in pairs])
-        for n in names
-    ]
-    matrix = np.stack(columns, axis=1)  # (entries, terms)
-    target = np.concatenate([pair.got.ravel() for pair in pairs])  # (entries,)
-    scale = np.sqrt((matrix**2).sum(axis=0))  # (terms,)
-    finite = np.isfinite(matrix).all() and np.isfinite(target).all()
-    if not finite or not scale.all() or len(target) <= len(names):
-        return None
-    solution, _, rank, _ = np.linalg.lstsq(matrix / scale, target, rcond=1e-10)
-    if rank < len(names) or not close(matrix @ (solution / scale), target):
-        return None
-    return dict(zip(names, (solution / scale).tolist(), strict=True))
-
-
-def _said_of_term(term: str, numbers: list[float], factors: list[Mapping[str, float]]) -> Text:
-    if np.allclose(numbers, 0, atol=1e-6):
-        return Text(f"the term {term} is missing", f"缺少 {term} 这一项")
-    if np.allclose(numbers, -1, atol=1e-6):
-        return Text(f"the term {term} has the wrong sign", f"{term} 这一项的符号反了")
-    if np.allclose(numbers, 2, atol=1e-6):
-        return Text(f"the term {term} is counted twice", f"{term} 这一项算了两次")
-    number = name_factor(numbers, factors) or f"{numbers[0]:.4g}"
-    return Text(f"the term {term} is multiplied by {number}", f"{term} 这一项多乘了 {number}")
 
 
 def _product(name: str, pairs: list[Pair]) -> Text | None:
     """An argument or an intermediate result as a factor too many or too few."""
-    if not _same_shapes(pairs):
+    if not same_shapes(pairs):
         return None
     for other in pairs[0].others:
         if not all(_spreads(pair.others.get(other), pair.expected.shape) for pair in pairs):
             continue
-        if _all_close((pair.got * pair.others[other], pair.expected) for pair in pairs):
+        if all_close((pair.got * pair.others[other], pair.expected) for pair in pairs):
             return Text(f"{name} lacks the factor {other}", f"{name} 少乘了 {other}")
-        if _all_close((pair.got, pair.expected * pair.others[other]) for pair in pairs):
+        if all_close((pair.got, pair.expected * pair.others[other]) for pair in pairs):
             return Text(
                 f"{name} is multiplied by {other} once too often", f"{name} 多乘了一次 {other}"
             )
@@ -261,15 +111,9 @@ def _spreads(array: FloatArray | None, shape: tuple[int, ...]) -> bool:
         return False
 
 
-def _transposed(name: str) -> Text:
-    return Text(
-        f"{name} is transposed: two of its axes are exchanged", f"{name} 被转置了：有两个轴互换了"
-    )
-
-
 def _offset(name: str, pairs: list[Pair]) -> Text | None:
     """A term that is the same along an axis, such as a mean, is missing or wrong."""
-    if not _same_shapes(pairs) or not all(pair.expected.ndim for pair in pairs):
+    if not same_shapes(pairs) or not all(pair.expected.ndim for pair in pairs):
         return None
     for axis in (-1, 0):
         if all(pair.expected.shape[axis] > 1 for pair in pairs) and all(
@@ -286,7 +130,7 @@ def _offset(name: str, pairs: list[Pair]) -> Text | None:
 
 def _ratio(name: str, pairs: list[Pair]) -> Text | None:
     """A factor of each row's own is missing or wrong, such as a deviation."""
-    if not _same_shapes(pairs) or not all(pair.expected.ndim >= 1 for pair in pairs):
+    if not same_shapes(pairs) or not all(pair.expected.ndim >= 1 for pair in pairs):
         return None
     if any((pair.expected == 0).any() or not np.isfinite(pair.got).all() for pair in pairs):
         return None

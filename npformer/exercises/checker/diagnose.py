@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npformer.exercises.checker.alike import alike
-from npformer.exercises.checker.arrays import Pair, describe
+from npformer.exercises.checker.arrays import describe
 from npformer.exercises.checker.call import call
 from npformer.exercises.checker.compare import difference
 from npformer.exercises.checker.ignored import ignored
+from npformer.exercises.checker.pairs import Pair
 from npformer.exercises.checker.steps import first_wrong_step
 from npformer.exercises.checker.trial import Trial, named
 from npformer.exercises.exercise import Exercise, Misconception
