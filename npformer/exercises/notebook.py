@@ -74,10 +74,12 @@ class Progress:
             If there is no such exercise. What the function does is reported, never raised.
         """
         lang = language(lang)
-        report = find(exercise).check(fn)
+        task = find(exercise)
+        report = task.check(fn)
         if report.passed:
             self.solved.add(exercise)
-        return Checked(report.text(lang), report.html(lang), report)
+        table = report.html(lang) + _shapes(task, lang)
+        return Checked(report.text(lang), table, report)
 
     def hint(self, exercise: str, *, lang: str | None = None) -> Shown:
         """Show the hints so far and one more; parameters as of `check`."""
@@ -93,7 +95,8 @@ class Progress:
     def solution(self, exercise: str, *, lang: str | None = None) -> Shown:
         """Show the solution and the library's code behind it; parameters as of `check`."""
         language(lang)  # an unknown one is an error here, too
-        code = find(exercise).solution().rstrip()
+        task = find(exercise)
+        code = f"{task.solution()}\n\n{task.behind()}".rstrip()
         self.solutions.add(exercise)
         return Shown(code, f"<pre><code>{html.escape(code)}</code></pre>")
 
@@ -120,6 +123,17 @@ class Progress:
             notes.append(Text("solution seen", "已看答案").to(lang))
         mark = (DONE if task.id in self.solved else OPEN).to(lang)
         return mark, task.chapter, task.id, task.title.to(lang), ", ".join(notes)
+
+
+def _shapes(task: Task, lang: str) -> str:
+    """Return a table of what the smallest case gives and expects."""
+    head = Text("Shapes in the smallest case", "最小用例中的形状").to(lang)
+    cells = [
+        f'<td style="text-align:left"><code>{html.escape(name)}</code></td><td>{html.escape(shape)}</td>'
+        for name, shape in task.shapes().items()
+    ]
+    rows = "".join(f"<tr>{row}</tr>" for row in cells)
+    return f"<details><summary>{head}</summary><table>{rows}</table></details>" if rows else ""
 
 
 def inline(markdown: str) -> str:

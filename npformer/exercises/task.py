@@ -5,6 +5,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from npformer.checks import InputError
 from npformer.exercises.checker import Report, check
 from npformer.exercises.course import EXERCISES
@@ -24,11 +26,13 @@ class Task(NamedTuple):
     parameters: tuple[str, ...]
     code: str  # what the learner begins with
     hints: tuple[Text, ...]
-    solution: Callable[[], str]
+    solution: Callable[[], str]  # a file that passes
+    behind: Callable[[], str]  # source to read: the library's
     check: Callable[[Callable[..., Any]], Report]
     tracks: tuple[str, ...]
     difficulty: int
     minutes: int
+    shapes: Callable[[], dict[str, str]] = dict  # of the smallest case, by name
 
 
 @cache
@@ -70,9 +74,28 @@ def _of_exercise(exercise: Exercise, place: str) -> Task:
         parameters=exercise.parameters,
         code=f"{HEADER}\n\n{exercise.stub}",
         hints=exercise.hints,
-        solution=lambda: f"{SOLUTION_HEADER}\n\n{exercise.solution}\n\n{exercise.library_source}",
+        solution=lambda: f"{SOLUTION_HEADER}\n\n{exercise.solution}",
+        behind=lambda: exercise.library_source,
         check=lambda fn: check(exercise, fn),
         tracks=exercise.tracks,
         difficulty=exercise.difficulty,
         minutes=exercise.minutes,
+        shapes=lambda: _shapes(exercise),
     )
+
+
+def _shapes(exercise: Exercise) -> dict[str, str]:
+    args = exercise.cases(np.random.default_rng(0))[0].args
+    given = {name: _shape(value) for name, value in args.items()}
+    value = exercise.reference(**args)
+    values = value if len(exercise.outputs) > 1 else (value,)
+    # An output may be called like an input: the new state of an optimizer, say.
+    return given | {
+        f"→ {name}": _shape(value) for name, value in zip(exercise.outputs, values, strict=True)
+    }
+
+
+def _shape(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.shape} {value.dtype}"
+    return str(value) if isinstance(value, int | float | str | None) else type(value).__name__

@@ -1,6 +1,6 @@
 """``npformer learn check``: one exercise, all, or whenever a file is saved."""
 
-import time
+from time import monotonic, sleep
 
 from npformer.exercises.learn import state
 from npformer.exercises.learn.layout import fill
@@ -69,7 +69,7 @@ def check_one(session: Session, task: Task) -> bool:
 
 def watch(session: Session, task_id: str | None, limit: float | None = None) -> int:
     """Check whenever a file is saved: one exercise, or all in order; with a limit, one."""
-    begin = time.monotonic()
+    begin = monotonic()
     task = session.first_open() if task_id is None else find(task_id)
     if limit is not None and task is not None:
         if session.done(task):
@@ -83,7 +83,7 @@ def watch(session: Session, task_id: str | None, limit: float | None = None) -> 
     while task is not None:
         now = (task.id, session.folder.digest(task))
         if now != seen and check_one(session, task):
-            spent = time.monotonic() - begin
+            spent = monotonic() - begin
             if limit is not None and spent <= limit:
                 state.record(session.folder.path, task.id, seconds=round(spent, 1))
                 session.tell(
@@ -95,10 +95,10 @@ def watch(session: Session, task_id: str | None, limit: float | None = None) -> 
             task = session.first_open()
             continue
         seen = now
-        if limit is not None and time.monotonic() - begin > limit:
+        if limit is not None and monotonic() - begin > limit:
             session.tell(f"Time is up: {clock(limit)}.", f"时间到：{clock(limit)}。")
             return 1
-        time.sleep(POLL)
+        sleep(POLL)
     return _all_done(session)
 
 

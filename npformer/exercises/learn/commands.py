@@ -61,5 +61,7 @@ def solution(session: Session, task_id: str) -> int:
     """Show the solution, and remember that it was shown."""
     task = find(task_id)
     state.record(session.folder.path, task.id, solution=True)
-    session.say(task.solution().rstrip())
+    session.say(f"{task.solution()}\n")
+    session.tell("# What is behind it:\n", "# 背后的代码：\n")
+    session.say(task.behind().rstrip())
     return 0

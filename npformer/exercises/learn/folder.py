@@ -69,6 +69,9 @@ class Folder:
         """Write the files that are not there, touch no other, and return the new ones."""
         wanted = {self.file(task): sheet(task, lang) for task in tasks()}
         wanted[self.path / TEST_FILE] = TESTS
+        for path in (*wanted, self.path / state.STATE):
+            for leftover in path.parent.glob(f"{path.name}.tmp-*"):  # of an `init` that was killed
+                leftover.unlink()
         new = [path for path in wanted if not path.exists()]
         for path in new:
             path.parent.mkdir(parents=True, exist_ok=True)

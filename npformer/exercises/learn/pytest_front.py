@@ -28,7 +28,7 @@ def verify(path: Path, task_id: str) -> None:
     lang = state.load(path).lang
     __tracebackhide__ = True
     if folder.untouched(task):
-        raise NotImplementedError(str(folder.file(task)))
+        raise NotImplementedError(f"write {folder.file(task)}")
     try:
         report = task.check(load_function(folder.file(task), task))
     except Unusable as error:
