@@ -20,6 +20,8 @@ def describe(name: str, pairs: list[Pair]) -> Text | None:
         Of several cases, of different sizes.
     """
     pairs = [pair for pair in pairs if pair.expected.size]
+    if not all(np.isfinite(pair.got).all() and np.isfinite(pair.expected).all() for pair in pairs):
+        return None  # what is not finite has been named already
     for look in (_shape, _zero, factor, term, _transpose, _product, _offset, _ratio):
         found = look(name, pairs)
         if found is not None:
@@ -65,7 +67,7 @@ def _zero(name: str, pairs: list[Pair]) -> Text | None:
 def _transpose(name: str, pairs: list[Pair]) -> Text | None:
     for a, b in ((-1, -2), (-2, -3), (-1, -3)):
         least = max(-a, -b)
-        if not all(pair.expected.ndim >= least for pair in pairs):
+        if not all(pair.got.ndim == pair.expected.ndim >= least for pair in pairs):
             continue
         if all_close((pair.got.swapaxes(a, b), pair.expected) for pair in pairs):
             return _transposed(name)
