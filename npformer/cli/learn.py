@@ -35,7 +35,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
-        "--lang", metavar="en|zh", help="default: the folder's, for init the locale's"
+        "--lang", metavar="en|zh", help="default: the folder's, for a new one the locale's"
     )
     inside = argparse.ArgumentParser(add_help=False, parents=[common])
     inside.add_argument(
@@ -67,6 +67,10 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     ):
         action = actions.add_parser(name, parents=[inside], help=text)
         action.add_argument("id", metavar="ID")
+
+    action = actions.add_parser("export", parents=[common], help="files for a class")
+    action.add_argument("out", type=Path, metavar="OUT", help="a new folder")
+    action.add_argument("--format", required=True, metavar="nbgrader|ipynb|py")
     parser.set_defaults(run=run)
 
 
@@ -81,6 +85,7 @@ def duration(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    from npformer.exercises.export import export
     from npformer.exercises.learn import checking, commands, state, table
     from npformer.exercises.learn.folder import Folder
     from npformer.exercises.learn.run import SECONDS
@@ -92,6 +97,10 @@ def run(args: argparse.Namespace) -> int:
     chosen = args.lang and language(args.lang)
     if args.action == "init":
         return commands.init(args.path, language(), chosen, say)
+    if args.action == "export":
+        for path in export(args.out, args.format, lang=language(args.lang)):
+            say(str(path))
+        return 0
     folder = Folder.find(args.dir)
     lang = chosen or state.load(folder.path).lang
     session = Session(folder, lang, say, getattr(args, "time_limit", None) or SECONDS)

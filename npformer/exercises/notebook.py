@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from npformer.checks import InputError
 from npformer.exercises.checker import Report
+from npformer.exercises.exercise import TRACKS
 from npformer.exercises.task import Task, find, tasks
 from npformer.exercises.text import Text, language
 
@@ -103,6 +105,8 @@ class Progress:
     def status(self, *, track: str | None = None, lang: str | None = None) -> Shown:
         """Show all exercises, or those of a track, and which are done."""
         lang = language(lang)
+        if track is not None and track not in TRACKS:
+            raise InputError(f"track: got {track!r}, expected one of {', '.join(TRACKS)}")
         chosen = [task for task in tasks() if track is None or track in task.tracks]
         rows = [self._row(task, lang) for task in chosen]
         done = sum(task.id in self.solved for task in chosen)

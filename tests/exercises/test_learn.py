@@ -92,34 +92,32 @@ SAID = {
 
 
 @pytest.mark.parametrize("lang", SAID)
-def test_a_session_in_processes_of_its_own(lang, tmp_path):
+def test_a_session(lang, tmp_path, monkeypatch, capsys):
     said = SAID[lang]
-    locale = {"en": "C.UTF-8", "zh": "zh_CN.UTF-8"}[lang]
-    env = {k: v for k, v in os.environ.items() if k != "NPFORMER_LANG"} | {"LC_ALL": locale}
+    monkeypatch.delenv("NPFORMER_LANG", raising=False)
+    monkeypatch.setenv("LC_ALL", {"en": "C.UTF-8", "zh": "zh_CN.UTF-8"}[lang])
+    monkeypatch.chdir(tmp_path)
 
-    def learn(*args: str, where: str = "mine") -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "npformer", "learn", *args],
-            cwd=tmp_path / where,
-            env=env | {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONIOENCODING": "utf-8"},
-            capture_output=True,
-            encoding="utf-8",
-        )
-        assert not done.stderr
-        return done.returncode, done.stdout
+    def learn(*args: str) -> tuple[int, str]:
+        code = main(["learn", *args])
+        printed = capsys.readouterr()
+        assert not printed.err
+        return code, printed.out
 
-    assert learn("init", "mine", where=".")[0] == 0
+    assert learn("init", "mine")[0] == 0
+    monkeypatch.chdir("mine")
     path = Folder(tmp_path / "mine").file(find("softmax"))
     assert find("softmax").statement.to(lang)[:9] in path.read_text("utf-8")
     code, out = learn("check", "softmax")
     assert code == 1
-    assert f"{said['not begun']} {path.relative_to(tmp_path / 'mine')}" in out
+    assert f"{said['not begun']} {path.relative_to(Path.cwd())}" in out
 
     path.write_text(WITHOUT_SHIFT)
     code, out = learn("check", "softmax")
     assert code == 1
     assert said["wrong"] in out
-    code, out = learn("hint", "softmax", where=f"mine/{path.parent.name}")  # the folder is above
+    monkeypatch.chdir(path.parent)  # the folder is the one above
+    code, out = learn("hint", "softmax")
     assert code == 0
     assert said["hint"] in out
     path.write_text(SOFTMAX)
@@ -131,6 +129,19 @@ def test_a_session_in_processes_of_its_own(lang, tmp_path):
     assert said["done"] in out
     assert said["open"] in out
     assert said["progress"] in out
+
+
+def test_a_terminal_without_chinese_letters(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "npformer", "learn", "init", "mine", "--lang", "zh"],
+        cwd=tmp_path,
+        env=os.environ
+        | {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "mine/01_" in done.stdout
 
 
 def test_check_goes_in_order_up_to_the_first_that_is_open(learn):
@@ -275,6 +286,11 @@ ENDLESS = {
     ),
     "one that prints": (DEF + "    while True:\n        print('round', flush=True)\n", "in line"),
     "in the file": ("while True:\n    pass\n", "in line"),
+    "in a lock": (
+        "import threading\ndef softmax(x):\n    threading.Lock().acquire() or 1 / 0\n"
+        "    lock = threading.Lock()\n    lock.acquire()\n    lock.acquire()\n",
+        "in line 6 `lock.acquire()`",
+    ),
     "sleep": ("import time\ndef softmax(x):\n    time.sleep(60)\n", "in line 3 `time.sleep(60)`"),
 }
 
@@ -289,6 +305,24 @@ def test_endless_files_are_stopped_and_the_others_go_on(name, learn):
     assert "stopped after 0.3 s" in out
     assert said in out
     assert time.monotonic() - begin < 30
+
+
+def test_a_thread_that_runs_on_is_not_waited_for(learn):
+    answer(
+        "softmax",
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()\n"
+        + SOFTMAX,
+    )
+    begin = time.monotonic()
+    assert learn("check", "softmax")[0] == 0
+    assert time.monotonic() - begin < 30
+
+
+def test_an_exception_that_is_no_exception_is_said(learn):
+    answer("softmax", DEF + "    raise GeneratorExit\n")
+    code, out = learn("check", "softmax")
+    assert code == 1
+    assert "Python itself ended (exit code 1)" in out
 
 
 def test_a_bad_file_does_not_stop_the_others(learn):
@@ -462,7 +496,7 @@ def test_a_timed_session_that_is_won(learn, monkeypatch):
 def test_a_timed_session_that_is_lost(learn):
     code, out = learn("check", "softmax", "--timed", "0.4s", "--lang", "zh")
     assert code == 1
-    assert out.endswith("时间到：0 min。\n")
+    assert out.endswith("时间到：0 分钟。\n")
     assert state.load(Path()).of("softmax").seconds is None
 
 

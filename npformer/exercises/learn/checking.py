@@ -5,7 +5,7 @@ from time import monotonic, sleep
 from npformer.exercises.learn import state
 from npformer.exercises.learn.layout import fill
 from npformer.exercises.learn.run import Checked, check_file
-from npformer.exercises.learn.session import Session, clock
+from npformer.exercises.learn.session import Session
 from npformer.exercises.task import Task, find, tasks
 from npformer.exercises.text import Text
 
@@ -78,7 +78,9 @@ def watch(session: Session, task_id: str | None, limit: float | None = None) -> 
                 f"{task.id} 已经完成：`npformer learn reset {task.id}` 可以重新开始。",
             )
             return 1
-        session.tell(f"The clock runs: {clock(limit)}.", f"开始计时：{clock(limit)}。")
+        session.tell(
+            f"The clock runs: {session.clock(limit)}.", f"开始计时：{session.clock(limit)}。"
+        )
     seen = None
     while task is not None:
         now = (task.id, session.folder.digest(task))
@@ -87,8 +89,8 @@ def watch(session: Session, task_id: str | None, limit: float | None = None) -> 
             if limit is not None and spent <= limit:
                 state.record(session.folder.path, task.id, seconds=round(spent, 1))
                 session.tell(
-                    f"Solved in {clock(spent)} of {clock(limit)}.",
-                    f"用时 {clock(spent)}，限时 {clock(limit)}。",
+                    f"Solved in {session.clock(spent)} of {session.clock(limit)}.",
+                    f"用时 {session.clock(spent)}，限时 {session.clock(limit)}。",
                 )
             if task_id is not None or limit is not None:
                 return 0
@@ -96,7 +98,9 @@ def watch(session: Session, task_id: str | None, limit: float | None = None) -> 
             continue
         seen = now
         if limit is not None and monotonic() - begin > limit:
-            session.tell(f"Time is up: {clock(limit)}.", f"时间到：{clock(limit)}。")
+            session.tell(
+                f"Time is up: {session.clock(limit)}.", f"时间到：{session.clock(limit)}。"
+            )
             return 1
         sleep(POLL)
     return _all_done(session)

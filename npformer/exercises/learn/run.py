@@ -67,7 +67,9 @@ def check_file(path: Path, task: Task, seconds: float = SECONDS) -> Checked:
         shown = printed.decode(errors="replace").rstrip()
         if report.exists():
             return Checked(Report.from_json(json.loads(report.read_text("utf-8"))), shown)
-        return Checked(failed(task, _why(code, _line(Path(out) / LINE, path), seconds)), shown)
+        dump = Path(out) / LINE
+        where = dump.read_text(errors="replace") if dump.exists() else ""
+        return Checked(failed(task, _why(code, where, path, seconds)), shown)
 
 
 def _environment() -> dict[str, str]:
@@ -98,18 +100,18 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _line(dump: Path, path: Path) -> Text | None:
-    """Return the learner's line in a dump of ``faulthandler``, innermost first."""
+def _line(dump: str, path: Path) -> Text | None:
+    """Return the learner's line in a dump of ``faulthandler``, which is innermost first."""
     name = str(path).encode("ascii", "backslashreplace").decode()
-    lines = dump.read_text(errors="replace") if dump.exists() else ""
-    found = re.search(rf'File "{re.escape(name)}", line (\d+)', lines)
+    found = re.search(rf'File "{re.escape(name)}", line (\d+)', dump)
     return line_of(path, int(found[1])) if found else None
 
 
-def _why(code: int | None, line: Text | None, seconds: float) -> Text:
+def _why(code: int | None, dump: str, path: Path, seconds: float) -> Text:
     """Say why there is no report."""
+    line = _line(dump, path)
     at = Text(f" in {line.en}", f"，停在{line.zh}") if line else Text("", "")
-    if code is None or (code == 1 and line):
+    if code is None or dump.startswith("Timeout"):
         return Text(
             f"stopped after {seconds:g} s{at.en}: does a loop end? (--time-limit gives more time)",
             f"运行超过 {seconds:g} 秒，已终止{at.zh}：循环会结束吗？（--time-limit 可以延长时间）",

@@ -39,10 +39,14 @@ class Session:
         here = Path.cwd()
         return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
-
-def clock(seconds: float) -> str:
-    """Return a duration such as "1 h 20 min", "7 min 12 s" or "20 min"."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = [(hours, "h"), (minutes, "min"), (0 if hours else rest, "s")]
-    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 min"
+    def clock(self, seconds: float) -> str:
+        """Return a duration such as "1 h 20 min", "7 min 12 s" or "20 min"."""
+        minutes, rest = divmod(round(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        parts = (
+            (hours, Text("h", "小时")),
+            (minutes, Text("min", "分钟")),
+            (0 if hours else rest, Text("s", "秒")),
+        )
+        said = [f"{number} {unit.to(self.lang)}" for number, unit in parts if number]
+        return " ".join(said) or f"0 {parts[1][1].to(self.lang)}"

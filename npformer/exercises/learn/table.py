@@ -6,7 +6,7 @@ from npformer.checks import InputError
 from npformer.exercises.exercise import TRACKS
 from npformer.exercises.learn import state
 from npformer.exercises.learn.layout import pad, width
-from npformer.exercises.learn.session import Session, clock
+from npformer.exercises.learn.session import Session
 from npformer.exercises.task import Task, tasks
 from npformer.exercises.text import Text
 
@@ -37,8 +37,8 @@ def show_list(session: Session, track: str | None) -> int:
     left = sum(task.minutes for task in chosen if task not in done)
     bar = "#" * (20 * len(done) // max(len(chosen), 1))
     session.tell(
-        f"[{bar:.<20}] {len(done)} of {len(chosen)} done, about {clock(60 * left)} to go.",
-        f"[{bar:.<20}] 完成 {len(done)}/{len(chosen)}，还需约 {clock(60 * left)}。",
+        f"[{bar:.<20}] {len(done)} of {len(chosen)} done, about {session.clock(60 * left)} to go.",
+        f"[{bar:.<20}] 完成 {len(done)}/{len(chosen)}，还需约 {session.clock(60 * left)}。",
     )
     return 0
 
@@ -50,12 +50,12 @@ def _row(session: Session, task: Task, done: bool, seen: state.Record) -> tuple[
     if seen.solution:
         notes.append(Text("solution seen", "已看答案").to(session.lang))
     if seen.seconds is not None:
-        notes.append(clock(seen.seconds))
+        notes.append(session.clock(seen.seconds))
     return (
         (Text("done", "完成") if done else Text("open", "未完成")).to(session.lang),
         task.id,
         task.title.to(session.lang),
-        f"{task.minutes} min",
+        session.clock(60 * task.minutes),
         " ".join(task.tracks),
         ", ".join(notes),
     )

@@ -3,6 +3,7 @@
 ``python -m npformer.exercises.learn.worker ID FILE OUT SECONDS``
 """
 
+import contextlib
 import faulthandler
 import os
 import sys
@@ -19,6 +20,7 @@ def main(task_id: str, file: str, out: str, seconds: str) -> None:
     path = Path(file)
     task = find(task_id)
     _limit_memory()
+    end = os._exit
     os._exit = sys.exit  # type: ignore[assignment]  # so that its line, too, can be reported
     with (Path(out) / LINE).open("w") as line:
         faulthandler.enable(line)
@@ -29,6 +31,8 @@ def main(task_id: str, file: str, out: str, seconds: str) -> None:
             report = failed(task, error.said)
         faulthandler.cancel_dump_traceback_later()
     write_json(Path(out) / REPORT, report.to_json())
+    sys.stdout.flush()
+    end(0)  # a thread of the file's may run on
 
 
 def _limit_memory() -> None:
@@ -38,7 +42,8 @@ def _limit_memory() -> None:
         return
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     limit = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    with contextlib.suppress(ValueError, OSError):  # macOS maps more than that to begin with
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
 if __name__ == "__main__":
