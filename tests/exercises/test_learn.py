@@ -243,8 +243,8 @@ BAD_FILES = {
     "raises": (DEF + "    return x.foo\n", "line 3: return x.foo"),
     "endless recursion": (DEF + "    return softmax(x)\n", "calls itself without end"),
     "too much memory": (
-        DEF + "    return np.ones((1 << 40,))\n",
-        "line 3: return np.ones((1 << 40",
+        DEF + "    return np.empty(1 << 31)\n",
+        "line 3: return np.empty(1 << 31)",
     ),
     "input": (DEF + "    return float(input())\n", "EOFError"),
     "None": (DEF + "    x\n", "is there a return"),

@@ -50,7 +50,6 @@ def reset(session: Session, task_id: str) -> int:
     """Put the file back as it was, and keep the old one beside it."""
     task = find(task_id)
     kept = session.folder.reset(task, session.lang)
-    state.record(session.folder.path, task.id, passed="")
     session.tell(f"{session.where(task)} is new again.", f"{session.where(task)} 已恢复原样。")
     if kept:
         session.tell(f"What was in it is in {kept.name}.", f"原来的内容在 {kept.name} 里。")
