@@ -1,6 +1,7 @@
 """The bug museum: every bug is found, by its witness and by the checks that the library has."""
 
 import inspect
+import json
 import re
 
 import numpy as np
@@ -10,8 +11,9 @@ from npformer import ops
 from npformer.checks import InputError
 from npformer.distill.terms import AttentionScoresTerm, HiddenTerm, LogitMseTerm
 from npformer.exercises.exercise import HEADER, TRACKS
-from npformer.exercises.museum import BUGS, check_test, find
-from npformer.exercises.museum.verdict import NOISE, VERDICTS
+from npformer.exercises.museum import BUGS, TestReport, check_test, find
+from npformer.exercises.museum.rounds import NOISE
+from npformer.exercises.museum.verdict import VERDICTS
 from npformer.exercises.text import Text
 from npformer.gradcheck import GradientError, check_pair, numeric_gradient
 from npformer.models import ModelOutput
@@ -101,7 +103,7 @@ def test_the_stub_is_not_written_yet(bug):
     exec(HEADER + bug.stub, names)
     assert bug.signature in names["test"].__doc__
     report = check_test(bug.id, names["test"])
-    assert (report.verdict, report.ok) == ("unwritten", False)
+    assert (report.verdict, report.passed) == ("unwritten", False)
 
 
 @over_bugs
@@ -430,7 +432,9 @@ def judged(test, bug="sinusoidal-one-zero-too-many"):
     report = check_test(bug, test)
     assert report.bug == bug
     assert report.verdict in VERDICTS
-    assert report.ok == (report.verdict == "found")
+    assert report.passed == (report.verdict == "found")
+    assert TestReport.from_json(json.loads(json.dumps(report.to_json()))) == report
+    assert report.text("zh") == f"{bug}: {report.message.zh}"
     for text in report.message:
         assert text.endswith((".", "。"))
         assert "\n" not in text
@@ -575,6 +579,11 @@ def test_a_test_that_leaves_by_another_door():
 
 def interrupted(fn):
     raise KeyboardInterrupt
+
+
+def test_what_a_test_prints_is_not_repeated(capsys):
+    judged(lambda fn: print(fn(5, 6)))
+    assert capsys.readouterr().out == ""
 
 
 def test_the_function_does_not_give_itself_away():
