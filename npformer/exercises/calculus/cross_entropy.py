@@ -174,11 +174,11 @@ CROSS_ENTROPY = Exercise(
             "保留的行，梯度为 $(p - y)/n$，y 是标签的 one-hot 行；被忽略的行为 0。",
         ),
         Text(
-            "`kept = labels != -100`, `n = max(kept.sum(), 1)`, "
+            "`kept = labels != -100`, `n = max(int(kept.sum()), 1)`, "
             "`y = np.arange(C) == labels[..., None]`: a row of -100 is all False. Then the loss is "
             "`-log_probs[y].sum() / n`, and the gradient `(np.exp(log_probs) - y) * kept[..., None] / n`, "
             "in the type of the logits.",
-            "`kept = labels != -100`，`n = max(kept.sum(), 1)`，`y = np.arange(C) == labels[..., None]`："
+            "`kept = labels != -100`，`n = max(int(kept.sum()), 1)`，`y = np.arange(C) == labels[..., None]`："
             "标签为 -100 的行全是 False。于是损失是 `-log_probs[y].sum() / n`，"
             "梯度是 `(np.exp(log_probs) - y) * kept[..., None] / n`，类型与 logits 相同。",
         ),

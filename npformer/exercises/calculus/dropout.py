@@ -52,7 +52,7 @@ def multiplied_by_what_is_kept(dy, keep, p_drop):
 
 
 def divided_by_what_is_dropped(dy, keep, p_drop):
-    return dy * keep / p_drop if p_drop else dy * np.inf
+    return dy * keep / p_drop
 
 
 def scaled_everywhere_but_where_kept(dy, keep, p_drop):

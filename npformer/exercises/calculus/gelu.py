@@ -158,8 +158,8 @@ GELU_BACKWARD = Exercise(
             derivative_of_the_tanh_form,
             Text(
                 "this is the derivative of the tanh approximation (GPT-2). The forward is the exact one, "
-                "and the two slopes differ by up to a thousandth: enough to fail a gradient check.",
-                "这是 tanh 近似（GPT-2）的导数。前向用的是精确形式，两者斜率之差可达千分之一，足以通不过梯度检验。",
+                "and the two slopes differ by up to 0.0009: enough to fail a gradient check.",
+                "这是 tanh 近似（GPT-2）的导数。前向用的是精确形式，两者斜率最多相差 0.0009，足以通不过梯度检验。",
             ),
         ),
         Misconception(

@@ -29,8 +29,8 @@ def layer_norm_cases(rng):
         case(2, 3, eps=0.1),
         case(2, 3, 5, eps=0.02, mean=1.5),
         case(5, 7, eps=0.3, scale=0.4),
-        case(3, 5, eps=1e-5, mean=1e6, part="large mean"),
-        case(2, 5, eps=1e-5, mean=0.3, scale=0.0, part="constant row"),
+        case(3, 5, eps=0.05, mean=1e6, part="large mean"),
+        case(2, 5, eps=0.2, mean=0.3, scale=0.0, part="constant row"),
         case(3, 1, eps=0.1, part="one feature"),
     ]
 
@@ -242,6 +242,7 @@ def layer_norm_backward_cases(rng):
         case(5, 7, eps=1e-5),
         case(2, 3, 5, 7, eps=0.2),
         case(1, 5, eps=0.1, part="one row"),
+        case(1, 1, 7, eps=0.3, part="one row"),
         case(3, 1, eps=0.2, part="one feature"),
     ]
 
@@ -351,6 +352,10 @@ def parameters_averaged(dy, xhat, rstd, gamma):
 
 def parameters_summed_over_the_first_axis(dy, xhat, rstd, gamma):
     return right_dx(dy, xhat, rstd, gamma), (dy * xhat).sum(axis=0), dy.sum(axis=0)
+
+
+def parameters_exchanged(dy, xhat, rstd, gamma):
+    return right_dx(dy, xhat, rstd, gamma), over_rows(dy), over_rows(dy * xhat)
 
 
 LAYER_NORM_BACKWARD = Exercise(
@@ -555,6 +560,14 @@ LAYER_NORM_BACKWARD = Exercise(
             Text(
                 "only the first axis is summed. With (B, T, D) the tokens are rows as well: sum over all axes but the last.",
                 "只沿第一个轴求和了。形状为 (B, T, D) 时，每个词元也是一行：除最后一个轴外都要求和。",
+            ),
+        ),
+        Misconception(
+            "parameters-exchanged",
+            parameters_exchanged,
+            Text(
+                "dgamma and dbeta are exchanged: the order is dx, dgamma, dbeta, and dgamma is the sum of dy * xhat.",
+                "dgamma 和 dbeta 写反了：顺序是 dx, dgamma, dbeta，dgamma 是 dy * xhat 的和。",
             ),
         ),
     ),

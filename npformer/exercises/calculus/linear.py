@@ -30,6 +30,7 @@ def linear_backward_cases(rng):
         case(3, 4, i=5, o=7),
         case(2, 3, 5, i=4, o=7),
         case(1, i=3, o=4, part="one row"),
+        case(1, 1, i=5, o=2, part="one row"),
         case(3, 5, i=1, o=4, part="one feature"),
     ]
 

@@ -27,6 +27,7 @@ def residual_backward_cases(rng):
         case(2, 5, 3, scale=0.5),
         case(5, 7, scale=0.4),
         case(1, 5, scale=0.5, part="one row"),
+        case(1, 1, 7, scale=0.4, part="one row"),
         case(3, 1, part="one feature"),
         case(3, 5, scale=200, part="saturated"),
     ]
@@ -97,7 +98,9 @@ def residual_terms(dy, x, w, h):
 
 RESIDUAL_BACKWARD = Exercise(
     id="residual-backward",
-    title=Text("Residual connection: gradients add up where paths part", "残差连接：分叉处梯度相加"),
+    title=Text(
+        "Residual connection: gradients add up where paths part", "残差连接：分叉处梯度相加"
+    ),
     statement=Text(
         "Forward is a residual connection around a small branch,\n\n"
         "$$y = x + h, \\qquad h = \\tanh(x\\,w),$$\n\n"

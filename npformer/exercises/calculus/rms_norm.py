@@ -31,6 +31,7 @@ def rms_norm_backward_cases(rng):
         case(5, 7, eps=1e-5),
         case(2, 3, 5, 7, eps=0.2),
         case(1, 5, eps=0.1, part="one row"),
+        case(1, 1, 7, eps=0.3, part="one row"),
         case(3, 1, eps=0.2, part="one feature"),
     ]
 

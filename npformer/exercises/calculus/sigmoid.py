@@ -197,7 +197,10 @@ TANH_BACKWARD = Exercise(
             "tanh is a quotient, sinh over cosh; their derivatives are each other.",
             "tanh 是 sinh 与 cosh 的商，而这两者的导数就是彼此。",
         ),
-        Text("$\\tanh'(x) = 1 - \\tanh^2(x) = 1 - y^2$.", "$\\tanh'(x) = 1 - \\tanh^2(x) = 1 - y^2$。"),
+        Text(
+            "$\\tanh'(x) = 1 - \\tanh^2(x) = 1 - y^2$.",
+            "$\\tanh'(x) = 1 - \\tanh^2(x) = 1 - y^2$。",
+        ),
         Text("`dy * (1 - y * y)`.", "`dy * (1 - y * y)`。"),
     ),
     misconceptions=(
