@@ -111,6 +111,9 @@ def _maps() -> list[PairCase]:
     return [
         _case("linear", {"x": "BTI", "w": "IO", "b": "O"}),
         _case("linear/no bias", {"x": "BTI", "w": "IO"}, b=None),
+        _case("broadcast_add", {**row, "bias": "D"}),
+        _case("broadcast_add/axes of length 1", {**row, "bias": "T1"}),
+        _case("broadcast_add/same rank", {**row, "bias": "B1D"}),
         *(_case(name, row) for name in ("relu", "gelu", "gelu_tanh", "tanh", "sigmoid", "silu")),
         _case("layernorm", {**row, "gamma": "D", "beta": "D"}),
         _case("layernorm/eps", {**row, "gamma": "D", "beta": "D"}, eps=0.3),

@@ -35,6 +35,21 @@ PARTS = {
     "one class": "只有一类",
     "huge logits": "极大的 logits",
     "saturated rows": "饱和的行",
+    "saturated": "饱和",
+    "one row": "只有一行",
+    "one feature": "只有一个特征",
+    "axes of length 1": "长度为 1 的轴",
+    "axes missing and of length 1": "缺少的轴与长度为 1 的轴",
+    "nothing to sum": "无需求和",
+    "x = 0": "x = 0",
+    "ignored labels": "被忽略的标签",
+    "nothing kept": "全部被忽略",
+    "alpha = 0": "alpha = 0",
+    "large mean": "很大的均值",
+    "constant row": "常数行",
+    "p_drop = 0": "p_drop = 0",
+    "repeated ids": "重复的 id",
+    "one id": "只有一个 id",
 }
 
 

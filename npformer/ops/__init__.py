@@ -36,6 +36,11 @@ from npformer.ops.blockwise_attention import (
     blockwise_attention_backward,
     blockwise_attention_forward,
 )
+from npformer.ops.broadcast import (
+    BroadcastAddCache,
+    broadcast_add_backward,
+    broadcast_add_forward,
+)
 from npformer.ops.dropout import (
     DropoutCache,
     dropout_backward,
@@ -130,6 +135,7 @@ __all__ = [
     "AttentionMixCache",
     "AttentionScoresCache",
     "BlockwiseAttentionCache",
+    "BroadcastAddCache",
     "CosineCache",
     "CrossEntropyCache",
     "DisentangledBiasCache",
@@ -167,6 +173,8 @@ __all__ = [
     "attention_scores_forward",
     "blockwise_attention_backward",
     "blockwise_attention_forward",
+    "broadcast_add_backward",
+    "broadcast_add_forward",
     "cosine_backward",
     "cosine_forward",
     "cross_entropy_backward",

@@ -78,6 +78,11 @@ def test_linear():
     compare(pair("linear"), lambda x, w, b: (fn.linear(x, w.T, b),), arrays)
 
 
+@pytest.mark.parametrize("shape", [(D,), (T, D), (T, 1), (B, 1, D), (1, 1, 1)], ids=str)
+def test_broadcast_add(shape):
+    compare(pair("broadcast_add"), lambda x, b: (x + b,), [normal(4, B, T, D), normal(5, *shape)])
+
+
 @pytest.mark.parametrize("name", ["relu", "gelu", "tanh", "sigmoid", "silu"])
 def test_activations(name):
     theirs = getattr(fn, name, None) or getattr(torch, name)
