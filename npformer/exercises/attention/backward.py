@@ -203,12 +203,12 @@ ATTENTION_BACKWARD = Exercise(
             "With `probs` and `dropped = probs * r` computed again: "
             "`dv = dropped.swapaxes(-1, -2) @ dctx`, `dprobs = (dctx @ v.swapaxes(-1, -2)) * r`, "
             "`mean = (dprobs * probs).sum(axis=-1, keepdims=True)`, "
-            "`dscores = probs * (dprobs - mean) / np.sqrt(K)`, `dq = dscores @ k`, "
+            "`dscores = probs * (dprobs - mean) / K ** 0.5`, `dq = dscores @ k`, "
             "`dk = dscores.swapaxes(-1, -2) @ q`.",
             "重算 `probs` 和 `dropped = probs * r` 之后："
             "`dv = dropped.swapaxes(-1, -2) @ dctx`，`dprobs = (dctx @ v.swapaxes(-1, -2)) * r`，"
             "`mean = (dprobs * probs).sum(axis=-1, keepdims=True)`，"
-            "`dscores = probs * (dprobs - mean) / np.sqrt(K)`，`dq = dscores @ k`，"
+            "`dscores = probs * (dprobs - mean) / K ** 0.5`，`dq = dscores @ k`，"
             "`dk = dscores.swapaxes(-1, -2) @ q`。",
         ),
     ),

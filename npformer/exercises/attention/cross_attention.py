@@ -41,6 +41,7 @@ def cross_attention_cases(rng):
         case(3, 2, 11, 5, 7),
         case(2, 1, 5, 7, 3, "one head"),
         case(2, 3, 1, 7, 5, "one target token"),
+        case(2, 3, 5, 5, 7, "equal lengths"),
         Case({**full, "keep": np.ones((2, 7), bool)}, "no padding"),
         Case({**empty, "keep": empty["keep"] & [[True], [False]]}, "an all-padding source"),
     ]
@@ -48,6 +49,7 @@ def cross_attention_cases(rng):
 
 # The layer in pieces, so that a wrong function is this one with one piece exchanged.
 RIGHT = {
+    "sources": lambda x, memory: (x, memory, memory),  # of q, k and v
     "kept": lambda keep, t: keep[:, None, None, :],
     "merged": merge,
     "scaled": lambda scores, k, d: scores / np.sqrt(k),
@@ -58,8 +60,9 @@ RIGHT = {
 
 def _layer(pieces, x, memory, keep, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o, num_heads):
     """Return the intermediate results and y."""
-    q = split(x @ w_q + b_q, num_heads)  # (B, H, T, K)
-    k, v = pieces["keys_and_values"](memory @ w_k + b_k, memory @ w_v + b_v)
+    of_q, of_k, of_v = pieces["sources"](x, memory)
+    q = split(of_q @ w_q + b_q, num_heads)  # (B, H, T, K)
+    k, v = pieces["keys_and_values"](of_k @ w_k + b_k, of_v @ w_v + b_v)
     k, v = split(k, num_heads), split(v, num_heads)  # (B, H, S, K)
     scores = pieces["scaled"](q @ transpose(k), q.shape[-1], x.shape[-1])
     probs = masked_softmax(scores, pieces["kept"](keep, x.shape[1]))
@@ -128,16 +131,43 @@ CROSS_ATTENTION = Exercise(
             "`split = lambda a: a.reshape(b, -1, h, d // h).transpose(0, 2, 1, 3)`; "
             "`q = split(x @ w_q + b_q)`, `k = split(memory @ w_k + b_k)`, "
             "`v = split(memory @ w_v + b_v)`; the masked softmax of "
-            "`q @ k.swapaxes(-1, -2) / np.sqrt(d // h)` gives `probs`; "
+            "`q @ k.swapaxes(-1, -2) / (d // h) ** 0.5` gives `probs`; "
             "`ctx = (probs @ v).transpose(0, 2, 1, 3).reshape(b, -1, d)`; `y = ctx @ w_o + b_o`.",
             "`split = lambda a: a.reshape(b, -1, h, d // h).transpose(0, 2, 1, 3)`；"
             "`q = split(x @ w_q + b_q)`，`k = split(memory @ w_k + b_k)`，"
             "`v = split(memory @ w_v + b_v)`；对 "
-            "`q @ k.swapaxes(-1, -2) / np.sqrt(d // h)` 做带掩码的 softmax 得到 `probs`；"
+            "`q @ k.swapaxes(-1, -2) / (d // h) ** 0.5` 做带掩码的 softmax 得到 `probs`；"
             "`ctx = (probs @ v).transpose(0, 2, 1, 3).reshape(b, -1, d)`；`y = ctx @ w_o + b_o`。",
         ),
     ),
     misconceptions=(
+        Misconception(
+            "inputs-swapped",
+            _wrong(sources=lambda x, memory: (memory, x, x)),
+            Text(
+                "the queries come from the memory and keys and values from x, expected the other "
+                "way round: the decoder asks, and what it reads is the encoder's. With T = S the "
+                "shapes do not tell.",
+                "查询取自 memory，键和值取自 x，正好反了：解码器负责查询，读取的是编码器的输出。T = S 时形状看不出错。",
+            ),
+        ),
+        Misconception(
+            "values-from-the-decoder",
+            _wrong(sources=lambda x, memory: (x, memory, x)),
+            Text(
+                "the values come from x: keys and values belong together, both come from the "
+                "memory.",
+                "值取自 x：键和值是一对，都来自 memory。",
+            ),
+        ),
+        Misconception(
+            "memory-ignored",
+            _wrong(sources=lambda x, memory: (x, x, x)),
+            Text(
+                "keys and values come from x: this is self-attention, the source is never read.",
+                "键和值都取自 x：这是自注意力，根本没有读源序列。",
+            ),
+        ),
         Misconception(
             "keys-and-values-swapped",
             _wrong(keys_and_values=lambda k, v: (v, k)),

@@ -62,7 +62,7 @@ def _step(pieces, x, past_k, past_v, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o):
     k, v = pieces["joined"](past_k, new_k), pieces["joined"](past_v, new_v)
     seen_k, seen_v = pieces["seen"](k), pieces["seen"](v)
     scores = pieces["scaled"](q @ transpose(seen_k), q.shape[-1], x.shape[-1])
-    probs = softmax(scores) if scores.size else scores
+    probs = softmax(scores)
     ctx = merge(probs @ seen_v)  # (B, 1, D)
     steps = {"q": q, "new_k": new_k, "new_v": new_v, "scores": scores, "probs": probs, "ctx": ctx}
     return steps, (pieces["output"](ctx, w_o, b_o), k, v)
@@ -127,11 +127,11 @@ KV_CACHE_STEP = Exercise(
         Text(
             "`split = lambda a: a.reshape(b, 1, h, -1).transpose(0, 2, 1, 3)`, "
             "`k = np.concatenate((past_k, split(x @ w_k + b_k)), axis=2)`, the same for v; "
-            "the softmax of `q @ k.swapaxes(-1, -2) / np.sqrt(K)` times v gives (B, H, 1, K); "
+            "the softmax of `q @ k.swapaxes(-1, -2) / K ** 0.5` times v gives (B, H, 1, K); "
             "transpose, reshape to (B, 1, D), `@ w_o + b_o`.",
             "`split = lambda a: a.reshape(b, 1, h, -1).transpose(0, 2, 1, 3)`，"
             "`k = np.concatenate((past_k, split(x @ w_k + b_k)), axis=2)`，v 同理；"
-            "`q @ k.swapaxes(-1, -2) / np.sqrt(K)` 的 softmax 乘 v 得到 (B, H, 1, K)；"
+            "`q @ k.swapaxes(-1, -2) / K ** 0.5` 的 softmax 乘 v 得到 (B, H, 1, K)；"
             "转置、reshape 成 (B, 1, D)，再 `@ w_o + b_o`。",
         ),
     ),

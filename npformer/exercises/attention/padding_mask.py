@@ -75,7 +75,13 @@ def penalty_too_small(q, k, v, keep):
     return probs @ v, probs
 
 
-def scaled_after_the_mask(q, k, v, keep):
+def queries_masked(q, k, v, keep):
+    scores = np.where(keep[:, None, :, None], _scores(q, k), -1e30)
+    probs = softmax(scores)
+    return probs @ v, probs
+
+
+def without_scale(q, k, v, keep):
     scores = np.where(keep[:, None, None, :], q @ transpose(k), -1e30)
     probs = softmax(scores)
     return probs @ v, probs
@@ -194,8 +200,17 @@ PADDING_MASK = Exercise(
             ),
         ),
         Misconception(
+            "queries-masked",
+            queries_masked,
+            Text(
+                "the queries are masked instead of the keys: S is the last axis of the scores, so "
+                "`keep` becomes (B, 1, 1, S). With T = S the shapes do not tell.",
+                "掩掉的是查询而不是键：S 是分数的最后一个轴，所以 `keep` 要变成 (B, 1, 1, S)。T = S 时形状看不出错。",
+            ),
+        ),
+        Misconception(
             "scale-missing",
-            scaled_after_the_mask,
+            without_scale,
             Text(
                 "the mask is right, but the scores are not divided by $\\sqrt K$.",
                 "掩码是对的，但分数没有除以 $\\sqrt K$。",

@@ -122,10 +122,10 @@ SCALED_DOT_PRODUCT = Exercise(
             "再沿这个轴做 softmax。",
         ),
         Text(
-            "`scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])`, "
+            "`scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5`, "
             "`e = np.exp(scores - scores.max(axis=-1, keepdims=True))`, "
             "`probs = e / e.sum(axis=-1, keepdims=True)`, and `ctx = probs @ v`.",
-            "`scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])`，"
+            "`scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5`，"
             "`e = np.exp(scores - scores.max(axis=-1, keepdims=True))`，"
             "`probs = e / e.sum(axis=-1, keepdims=True)`，最后 `ctx = probs @ v`。",
         ),

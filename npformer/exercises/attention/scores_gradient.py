@@ -153,10 +153,10 @@ SCORES_GRADIENT = Exercise(
         ),
         Text(
             "`total = probs * (dprobs - (dprobs * probs).sum(axis=-1, keepdims=True)) + dscores`, "
-            "`dq = total @ k / np.sqrt(K)`, `dk = total.swapaxes(-1, -2) @ q / np.sqrt(K)`, "
+            "`dq = total @ k / K ** 0.5`, `dk = total.swapaxes(-1, -2) @ q / K ** 0.5`, "
             "`dv = probs.swapaxes(-1, -2) @ dctx`.",
             "`total = probs * (dprobs - (dprobs * probs).sum(axis=-1, keepdims=True)) + dscores`，"
-            "`dq = total @ k / np.sqrt(K)`，`dk = total.swapaxes(-1, -2) @ q / np.sqrt(K)`，"
+            "`dq = total @ k / K ** 0.5`，`dk = total.swapaxes(-1, -2) @ q / K ** 0.5`，"
             "`dv = probs.swapaxes(-1, -2) @ dctx`。",
         ),
     ),
