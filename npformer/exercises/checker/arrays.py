@@ -22,7 +22,18 @@ def describe(name: str, pairs: list[Pair]) -> Text | None:
     pairs = [pair for pair in pairs if pair.expected.size]
     if not all(np.isfinite(pair.got).all() and np.isfinite(pair.expected).all() for pair in pairs):
         return None  # what is not finite has been named already
-    for look in (_shape, _zero, factor, term, _transpose, _product, _offset, _ratio):
+    for look in (
+        _shape,
+        _zero,
+        factor,
+        term,
+        _transpose,
+        _product,
+        _where,
+        _shift,
+        _offset,
+        _ratio,
+    ):
         found = look(name, pairs)
         if found is not None:
             return found
@@ -101,6 +112,49 @@ def _product(name: str, pairs: list[Pair]) -> Text | None:
             return Text(
                 f"{name} is multiplied by {other} once too often", f"{name} 多乘了一次 {other}"
             )
+    return None
+
+
+def _where(name: str, pairs: list[Pair]) -> Text | None:
+    """Right wherever a mask is True, wrong elsewhere; or the other way round."""
+    if not same_shapes(pairs):
+        return None
+    for mask in pairs[0].masks:
+        for inside, en, zh in ((False, "False", "False"), (True, "True", "True")):
+            if all(_wrong_only(pair, mask, inside) for pair in pairs if mask in pair.masks):
+                return Text(
+                    f"{name} is wrong only where {mask} is {en}: it is not applied there, or in "
+                    "the wrong step",
+                    f"{name} 只在 {mask} 为 {zh} 的地方不对：那里没有用上它，或者用错了步骤",
+                )
+    return None
+
+
+def _wrong_only(pair: Pair, name: str, value: bool) -> bool:
+    """Whether all that is wrong is where a mask over the leading axes has this value."""
+    mask, shape = pair.masks[name], pair.expected.shape
+    if mask.shape != shape[: mask.ndim] or mask.all() or not mask.any():
+        return False
+    scale = np.abs(pair.expected).max(initial=1.0)
+    wrong = np.abs(pair.got - pair.expected) > SAME * scale
+    return bool(wrong.any() and not wrong[mask != value].any())
+
+
+def _shift(name: str, pairs: list[Pair]) -> Text | None:
+    """Everything is one place too far along an axis."""
+    if not same_shapes(pairs):
+        return None
+    for axis in range(min(pair.expected.ndim for pair in pairs)):
+        for got_at, right_at in ((slice(1, None), slice(-1)), (slice(-1), slice(1, None))):
+            cut = [
+                (np.moveaxis(p.got, axis, 0)[got_at], np.moveaxis(p.expected, axis, 0)[right_at])
+                for p in pairs
+            ]
+            if all(len(b) > 1 and b.any() for _, b in cut) and all_close(cut):
+                return Text(
+                    f"{name} is shifted by one along axis {axis}",
+                    f"{name} 沿轴 {axis} 错开了一位",
+                )
     return None
 
 

@@ -16,7 +16,7 @@ from npformer.exercises.checker.steps import first_wrong_step
 from npformer.exercises.checker.trial import Trial, named
 from npformer.exercises.exercise import Exercise, Misconception
 from npformer.exercises.text import Text
-from npformer.types import FloatArray
+from npformer.types import BoolArray, FloatArray
 
 
 class Found(NamedTuple):
@@ -136,10 +136,14 @@ def _pair(
         return {} if make is None else make(**copy.deepcopy(trial.args))
 
     others: dict[str, FloatArray] = {}
+    masks: dict[str, BoolArray] = {}
     for other, value in [*trial.args.items(), *ask(exercise.steps).items()]:
         others |= leaves(other, value)
+        if isinstance(value, np.ndarray) and value.dtype == bool:
+            masks[other] = value
+            others[other] = value.astype(np.float64)
     terms = ask(exercise.terms).get(name, {})
-    return Pair(got, expected, ask(exercise.factors), terms, others)
+    return Pair(got, expected, ask(exercise.factors), terms, others, masks)
 
 
 def leaves(name: str, value: Any) -> dict[str, FloatArray]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npformer.types import FloatArray
+from npformer.types import BoolArray, FloatArray
 
 SAME = 1e-8
 
@@ -18,6 +18,7 @@ class Pair(NamedTuple):
     factors: Mapping[str, float]  # numbers of this case that a result may be off by
     terms: Mapping[str, FloatArray]  # the addends, if the array is a sum
     others: Mapping[str, FloatArray]  # arguments and intermediate results
+    masks: Mapping[str, BoolArray]  # the boolean ones of them
 
 
 def close(a: FloatArray, b: FloatArray) -> bool:
