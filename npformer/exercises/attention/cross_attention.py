@@ -43,7 +43,7 @@ def cross_attention_cases(rng):
         case(2, 3, 1, 7, 5, "one target token"),
         case(2, 3, 5, 5, 7, "equal lengths"),
         Case({**full, "keep": np.ones((2, 7), bool)}, "no padding"),
-        Case({**empty, "keep": empty["keep"] & [[True], [False]]}, "an all-padding source"),
+        Case({**empty, "keep": empty["keep"] & [[True], [False]]}, "an all-padding sequence"),
     ]
 
 

@@ -30,10 +30,13 @@ def masked_softmax_cases(rng):
     return [
         case(2, 3, 5, 7),
         case(3, 2, 7, 5, scale=3.0),
-        case(2, 3, 1, 7, "only an empty row"),
+        case(2, 3, 1, 7, "nothing to attend to"),
         case(2, 3, 5, 1, "one key"),
-        Case({**high, "keep": np.ones((2, 1, 5, 7), bool)}, "nothing hidden"),
-        Case({**high, "scores": np.where(high["keep"], 0, 1e4) + high["scores"]}, "high scores"),
+        Case({**high, "keep": np.ones((2, 1, 5, 7), bool)}, "no padding"),
+        Case(
+            {**high, "scores": np.where(high["keep"], 0, 1e4) + high["scores"]},
+            "huge hidden scores",
+        ),
         case(2, 3, 5, 7, "huge scores", 500.0),
     ]
 

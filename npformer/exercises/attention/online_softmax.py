@@ -76,7 +76,9 @@ def mixed_does_not_shrink(q, k, v, block):
 
 def maximum_of_the_first_block(q, k, v, block):
     low = np.finfo(q.dtype).min / 4
-    m, total, mixed = _run(q, k, v, block, raised=lambda m, new: np.where(m == low, new, m), low=low)
+    m, total, mixed = _run(
+        q, k, v, block, raised=lambda m, new: np.where(m == low, new, m), low=low
+    )
     return mixed / total, m + np.log(total)
 
 

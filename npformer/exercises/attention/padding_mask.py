@@ -32,10 +32,10 @@ def padding_mask_cases(rng):
     return [
         case(2, 3, 5, 7, 11),
         case(3, 2, 11, 5, 13),
-        case(2, 1, 7, 7, 5, "self-attention"),
+        case(2, 1, 7, 7, 5, "equal lengths"),
         Case({**nothing, "keep": np.ones((2, 7), bool)}, "no padding"),
         Case({**single, "keep": np.arange(7) == np.array([[2], [5]])}, "one real key"),
-        Case({**high, "q": 1 + rng.random((2, 3, 5, 11)), "k": long}, "huge scores at padding"),
+        Case({**high, "q": 1 + rng.random((2, 3, 5, 11)), "k": long}, "huge hidden scores"),
     ]
 
 

@@ -24,9 +24,7 @@ def alibi_cases(rng):
         (3, 5, 7, "three heads"),
         (12, 5, 7, "twelve heads"),
     ]
-    return [
-        Case({"num_heads": h, "query_len": t, "key_len": s}, part) for h, t, s, part in sizes
-    ]
+    return [Case({"num_heads": h, "query_len": t, "key_len": s}, part) for h, t, s, part in sizes]
 
 
 def _slopes(num_heads):

@@ -71,7 +71,9 @@ def from_one(length, d_model):
 
 
 def multiplied_by_the_rate(length, d_model):
-    return _table(np.arange(length)[:, None] * 10000 ** (np.arange(0, d_model, 2) / d_model), d_model)
+    return _table(
+        np.arange(length)[:, None] * 10000 ** (np.arange(0, d_model, 2) / d_model), d_model
+    )
 
 
 def base_100000(length, d_model):
