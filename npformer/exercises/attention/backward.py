@@ -29,7 +29,7 @@ def attention_backward_cases(rng):
         keep = rng.random((b, 1, t, s)) < 0.7
         keep[:, :, :, 0] = True
         if empty:
-            keep[:, :, 1] = False
+            keep[0, :, 1] = False
         r = (rng.random((b, h, t, s)) >= p_drop) / (1 - p_drop)
         arrays = qkv(rng, b, h, t, s, k)
         dctx = rng.normal(size=(b, h, t, k))
@@ -106,6 +106,13 @@ def mean_over_queries(dctx, q, k, v, keep, r):
     return *_to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
 
 
+def mean_over_everything(dctx, q, k, v, keep, r):
+    probs, dropped = _forward(q, k, v, keep, r)
+    dprobs = dctx @ transpose(v) * r
+    dscores = probs * (dprobs - (dprobs * probs).sum())
+    return *_to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
+
+
 def without_softmax_backward(dctx, q, k, v, keep, r):
     _, dropped = _forward(q, k, v, keep, r)
     dprobs = dctx @ transpose(v) * r
@@ -134,14 +141,13 @@ def attention_backward_terms(dctx, q, k, v, keep, r):
 
 def attention_backward_steps(dctx, q, k, v, keep, r):
     probs, dropped = _forward(q, k, v, keep, r)
-    ddropped = dctx @ transpose(v)
+    dprobs = dctx @ transpose(v) * r
     return {
         "scores": q @ transpose(k) / np.sqrt(q.shape[-1]),
         "probs": probs,
         "dropped": dropped,
-        "ddropped": ddropped,
-        "dprobs": ddropped * r,
-        "dscores": softmax_backward(ddropped * r, probs),
+        "dprobs": dprobs,
+        "dscores": softmax_backward(dprobs, probs),
     }
 
 
@@ -159,7 +165,9 @@ ATTENTION_BACKWARD = Exercise(
         "nothing to attend to. `r` (B, H, T, S) are the dropout factors of this call, 0 or "
         "$1/(1-p)$, a constant. Given `dctx` (B, H, T, K), the gradient of the loss with respect "
         "to ctx, return `dq`, `dk` and `dv` in this order, each of its input's shape. You have to "
-        "compute the forward again. There is no NaN, even for a query that sees nothing.",
+        "compute the forward again. There is no NaN, even for a query that sees nothing.\n\n"
+        "If your variables are called `scores`, `probs`, `dropped`, `dprobs` and `dscores`, each "
+        "exactly what the formulas say, the check can tell which one goes wrong first.",
         "前向计算为\n\n"
         "$$\\mathrm{scores} = \\frac{q k^\\top}{\\sqrt K}, \\qquad "
         "\\mathrm{probs} = \\operatorname{softmax}_{\\mathrm{keep}}(\\mathrm{scores}), \\qquad "
@@ -168,7 +176,8 @@ ATTENTION_BACKWARD = Exercise(
         "`q` 的形状为 (B, H, T, K)，`k` 和 `v` 为 (B, H, S, K)。`keep` 是 (B, 1, T, S) 的布尔数组，True = 可以注意；"
         "被掩蔽的键权重为 0，若一个查询没有任何可注意的键，它的所有权重都为 0。`r` (B, H, T, S) 是本次前向的 "
         "dropout 因子，取 0 或 $1/(1-p)$，视为常数。给定损失对 ctx 的梯度 `dctx` (B, H, T, K)，依次返回 `dq`、`dk`、`dv`，"
-        "形状与各自的输入相同。前向需要自己重算。即使某个查询什么都看不到，也不能出现 NaN。",
+        "形状与各自的输入相同。前向需要自己重算。即使某个查询什么都看不到，也不能出现 NaN。\n\n"
+        "如果变量名为 `scores`、`probs`、`dropped`、`dprobs`、`dscores`，且各自恰为公式中的量，检查时就能指出最先出错的是哪一个。",
     ),
     reference=attention_backward,
     library=(
@@ -203,13 +212,13 @@ ATTENTION_BACKWARD = Exercise(
             "With `probs` and `dropped = probs * r` computed again: "
             "`dv = dropped.swapaxes(-1, -2) @ dctx`, `dprobs = (dctx @ v.swapaxes(-1, -2)) * r`, "
             "`mean = (dprobs * probs).sum(axis=-1, keepdims=True)`, "
-            "`dscores = probs * (dprobs - mean) / K ** 0.5`, `dq = dscores @ k`, "
-            "`dk = dscores.swapaxes(-1, -2) @ q`.",
+            "`dscores = probs * (dprobs - mean)`, `dq = dscores @ k / K ** 0.5`, "
+            "`dk = dscores.swapaxes(-1, -2) @ q / K ** 0.5`.",
             "重算 `probs` 和 `dropped = probs * r` 之后："
             "`dv = dropped.swapaxes(-1, -2) @ dctx`，`dprobs = (dctx @ v.swapaxes(-1, -2)) * r`，"
             "`mean = (dprobs * probs).sum(axis=-1, keepdims=True)`，"
-            "`dscores = probs * (dprobs - mean) / K ** 0.5`，`dq = dscores @ k`，"
-            "`dk = dscores.swapaxes(-1, -2) @ q`。",
+            "`dscores = probs * (dprobs - mean)`，`dq = dscores @ k / K ** 0.5`，"
+            "`dk = dscores.swapaxes(-1, -2) @ q / K ** 0.5`。",
         ),
     ),
     misconceptions=(
@@ -284,6 +293,15 @@ ATTENTION_BACKWARD = Exercise(
                 "in the softmax's backward the sum goes over the queries (axis -2): the softmax "
                 "went over the keys, axis -1, and so does this sum.",
                 "softmax 反向中的求和沿查询（轴 -2）做了：softmax 是沿键（轴 -1）做的，求和也应如此。",
+            ),
+        ),
+        Misconception(
+            "mean-over-everything",
+            mean_over_everything,
+            Text(
+                "in the softmax's backward one sum is taken over all rows: each query has its "
+                "own, `axis=-1, keepdims=True`.",
+                "softmax 反向中对所有行只求了一个和：每个查询各有各的，`axis=-1, keepdims=True`。",
             ),
         ),
         Misconception(

@@ -42,6 +42,13 @@ def without_offset(q, k, v):
     return probs @ v, probs
 
 
+def offset_reversed(q, k, v):
+    scores = _scores(q, k)
+    keep = np.tri(*scores.shape[-2:], scores.shape[-2] - scores.shape[-1], dtype=bool)
+    probs = softmax(np.where(keep, scores, -1e30))
+    return probs @ v, probs
+
+
 def future_only(q, k, v):
     scores = _scores(q, k)
     keep = np.triu(np.ones(scores.shape[-2:], bool), scores.shape[-1] - scores.shape[-2])
@@ -138,6 +145,15 @@ CAUSAL_MASK = Exercise(
                 "the triangle is aligned with the top left corner, as if the queries were the "
                 "first T tokens. They are the last T: shift the diagonal by S - T.",
                 "三角与左上角对齐了，好像查询是最前面的 T 个 token。它们是最后 T 个：对角线要平移 S - T。",
+            ),
+        ),
+        Misconception(
+            "offset-reversed",
+            offset_reversed,
+            Text(
+                "the diagonal is shifted to the wrong side, by T - S, expected S - T: the last "
+                "query must see all keys.",
+                "对角线平移的方向反了，移了 T - S，应为 S - T：最后一个查询必须看到所有的键。",
             ),
         ),
         Misconception(

@@ -59,7 +59,7 @@ RIGHT = {
 
 
 def _layer(pieces, x, memory, keep, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o, num_heads):
-    """Return the intermediate results and y."""
+    """Return the scores and the weights by name, ctx and y."""
     of_q, of_k, of_v = pieces["sources"](x, memory)
     q = split(of_q @ w_q + b_q, num_heads)  # (B, H, T, K)
     k, v = pieces["keys_and_values"](of_k @ w_k + b_k, of_v @ w_v + b_v)
@@ -67,14 +67,13 @@ def _layer(pieces, x, memory, keep, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o, num_
     scores = pieces["scaled"](q @ transpose(k), q.shape[-1], x.shape[-1])
     probs = masked_softmax(scores, pieces["kept"](keep, x.shape[1]))
     ctx = pieces["merged"](probs @ v)  # (B, T, D)
-    steps = {"q": q, "k": k, "v": v, "scores": scores, "probs": probs, "ctx": ctx}
-    return steps, pieces["output"](ctx, w_o, b_o, x)
+    return {"scores": scores, "probs": probs}, ctx, pieces["output"](ctx, w_o, b_o, x)
 
 
 def _wrong(**exchanged):
     def wrong(x, memory, keep, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o, num_heads):
         arrays = x, memory, keep, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o
-        return _layer(RIGHT | exchanged, *arrays, num_heads)[1]
+        return _layer(RIGHT | exchanged, *arrays, num_heads)[2]
 
     return wrong
 
@@ -84,8 +83,8 @@ def _causal(keep, t):
 
 
 def cross_attention_terms(**args):
-    steps, _ = _layer(RIGHT, **args)
-    projected = steps["ctx"] @ args["w_o"]
+    _, ctx, _ = _layer(RIGHT, **args)
+    projected = ctx @ args["w_o"]
     return {"y": {"ctx w_o": projected, "b_o": np.zeros_like(projected) + args["b_o"]}}
 
 
@@ -208,6 +207,14 @@ CROSS_ATTENTION = Exercise(
             Text(
                 "the scores are not divided by $\\sqrt K$.",
                 "分数没有除以 $\\sqrt K$。",
+            ),
+        ),
+        Misconception(
+            "scaled-by-K",
+            _wrong(scaled=lambda scores, k, d: scores / k),
+            Text(
+                "the scores are divided by K, expected $\\sqrt K$.",
+                "分数除以了 K，应当除以 $\\sqrt K$。",
             ),
         ),
         Misconception(

@@ -46,6 +46,7 @@ def kv_cache_step_cases(rng):
 
 # The step in pieces, so that a wrong function is this one with one piece exchanged.
 RIGHT = {
+    "value_map": lambda k_map, v_map: v_map,
     "split": split,
     "joined": lambda past, new: np.concatenate((past, new), axis=2),
     "seen": lambda k: k,
@@ -55,23 +56,21 @@ RIGHT = {
 
 
 def _step(pieces, x, past_k, past_v, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o):
-    """Return the intermediate results and what is returned."""
-    q, new_k, new_v = (
-        pieces["split"](x @ w + b, past_k.shape[1]) for w, b in ((w_q, b_q), (w_k, b_k), (w_v, b_v))
-    )  # (B, H, 1, K)
+    """Return the scores and the weights by name, ctx, and what is asked for."""
+    maps = (w_q, b_q), (w_k, b_k), pieces["value_map"]((w_k, b_k), (w_v, b_v))
+    q, new_k, new_v = (pieces["split"](x @ w + b, past_k.shape[1]) for w, b in maps)
     k, v = pieces["joined"](past_k, new_k), pieces["joined"](past_v, new_v)
     seen_k, seen_v = pieces["seen"](k), pieces["seen"](v)
     scores = pieces["scaled"](q @ transpose(seen_k), q.shape[-1], x.shape[-1])
     probs = softmax(scores)
     ctx = merge(probs @ seen_v)  # (B, 1, D)
-    steps = {"q": q, "new_k": new_k, "new_v": new_v, "scores": scores, "probs": probs, "ctx": ctx}
-    return steps, (pieces["output"](ctx, w_o, b_o), k, v)
+    return {"scores": scores, "probs": probs}, ctx, (pieces["output"](ctx, w_o, b_o), k, v)
 
 
 def _wrong(**exchanged):
     def wrong(x, past_k, past_v, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o):
         arrays = x, past_k, past_v, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o
-        return _step(RIGHT | exchanged, *arrays)[1]
+        return _step(RIGHT | exchanged, *arrays)[2]
 
     return wrong
 
@@ -81,7 +80,7 @@ def _interleaved(x, num_heads):
 
 
 def kv_cache_step_terms(**args):
-    projected = _step(RIGHT, **args)[0]["ctx"] @ args["w_o"]
+    projected = _step(RIGHT, **args)[1] @ args["w_o"]
     return {"y": {"ctx w_o": projected, "b_o": np.zeros_like(projected) + args["b_o"]}}
 
 
@@ -163,6 +162,14 @@ KV_CACHE_STEP = Exercise(
                 "needs no mask.",
                 "新 token 只看到了第一个键：对单个查询使用与左上角对齐的因果掩码，会把其余的键都掩掉。"
                 "这个查询位于位置 t，不需要掩码。",
+            ),
+        ),
+        Misconception(
+            "value-from-w_k",
+            _wrong(value_map=lambda k_map, v_map: k_map),
+            Text(
+                "the new value is made with w_k and b_k: keys and values have a map each.",
+                "新的值用了 w_k 和 b_k：键和值各有各的变换。",
             ),
         ),
         Misconception(

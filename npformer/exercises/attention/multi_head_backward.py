@@ -66,7 +66,7 @@ RIGHT = {
 
 
 def _layer(pieces, dy, x, keep, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o, num_heads):
-    """Return the intermediate results and the gradients."""
+    """Return intermediate results, the gradients of the three maps' outputs, and those asked for."""
     merged = pieces["merged"]
     q, k, v = (split(x @ w + b, num_heads) for w, b in ((w_q, b_q), (w_k, b_k), (w_v, b_v)))
     c = 1 / np.sqrt(q.shape[-1])
@@ -82,22 +82,21 @@ def _layer(pieces, dy, x, keep, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o, num_head
     for name, inputs, dout in (("q", x, dq), ("k", x, dk), ("v", x, dv), ("o", entering_o, dy)):
         grads[f"dw_{name}"] = (transpose(inputs) @ dout).sum(axis=0)
         grads[f"db_{name}"] = pieces["db"](dout)
-    steps = {"q": q, "k": k, "v": v, "probs": probs, "ctx": ctx, "dctx": dctx, "dprobs": dprobs}
-    return steps | {"dscores": dscores, "dq": dq, "dk": dk, "dv": dv}, grads
+    return {"probs": probs, "dprobs": dprobs, "dscores": dscores}, (dq, dk, dv), grads
 
 
 def _wrong(**exchanged):
     def wrong(dy, x, keep, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o, num_heads):
         arrays = dy, x, keep, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o
-        return tuple(_layer(RIGHT | exchanged, *arrays, num_heads)[1].values())
+        return tuple(_layer(RIGHT | exchanged, *arrays, num_heads)[2].values())
 
     return wrong
 
 
 def multi_head_backward_terms(**args):
-    steps, _ = _layer(RIGHT, **args)
-    names = ("q", "k", "v")
-    return {"dx": {f"d{n} w_{n}^T": steps[f"d{n}"] @ args[f"w_{n}"].T for n in names}}
+    _, douts, _ = _layer(RIGHT, **args)
+    named = zip("qkv", douts, strict=True)
+    return {"dx": {f"d{n} w_{n}^T": dout @ args[f"w_{n}"].T for n, dout in named}}
 
 
 def multi_head_backward_factors(**args):
@@ -121,7 +120,9 @@ MULTI_HEAD_BACKWARD = Exercise(
         "(D,); `num_heads` is H. Return\n\n"
         "`dx, dw_q, db_q, dw_k, db_k, dw_v, db_v, dw_o, db_o`\n\n"
         "in this order, each of its input's shape. Before you start: which of the nine is zero, "
-        "and why?",
+        "and why?\n\n"
+        "If the gradients of the weights and of the scores are called `dprobs` and `dscores`, the "
+        "check can tell which one goes wrong first.",
         "一个自注意力层。令 $q = x w_q + b_q$，$k = x w_k + b_k$，$v = x w_v + b_v$，各拆成 H 个头，每个头是相邻的 "
         "K = D / H 列，\n\n"
         "$$\\mathrm{probs} = \\operatorname{softmax}_{\\mathrm{keep}}\\Bigl(\\frac{q k^\\top}"
@@ -131,7 +132,8 @@ MULTI_HEAD_BACKWARD = Exercise(
         "查询不做掩码；若整个序列都是填充，权重全为零。每个 `w` 为 (D, D)，输入维在前；每个 `b` 为 (D,)；"
         "`num_heads` 即 H。返回\n\n"
         "`dx, dw_q, db_q, dw_k, db_k, dw_v, db_v, dw_o, db_o`\n\n"
-        "顺序如上，形状与各自的输入相同。动手之前先想一想：这九个里哪一个恒为零？为什么？",
+        "顺序如上，形状与各自的输入相同。动手之前先想一想：这九个里哪一个恒为零？为什么？\n\n"
+        "如果权重和分数的梯度分别名为 `dprobs` 和 `dscores`，检查时就能指出最先出错的是哪一个。",
     ),
     reference=multi_head_backward,
     library=(layers.MultiHeadAttention.backward,),

@@ -26,7 +26,8 @@ def online_attention_cases(rng):
         return Case({**arrays, "q": scale * arrays["q"], "block": block}, part)
 
     low = case(3, 2, 3, 5, 7, 11, "very low scores")
-    low.args["q"], low.args["k"] = 30 + low.args["q"], -30 + low.args["k"]
+    low.args["q"][0] += 30
+    low.args["k"][0] -= 30
     return [
         case(3, 2, 3, 5, 7, 11),
         case(4, 3, 2, 7, 13, 5, scale=3.0),

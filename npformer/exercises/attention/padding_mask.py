@@ -27,8 +27,9 @@ def padding_mask_cases(rng):
     nothing = case(2, 3, 5, 7, 11, "no padding").args
     single = case(2, 3, 5, 7, 11, "one real key").args
     high = case(2, 3, 5, 7, 11).args
-    # Keys along the query's direction, those of the padding 10000 times as long.
-    long = np.where(high["keep"][:, None, :, None], 1.0, 1e4) * (1 + rng.random((2, 3, 7, 11)))
+    # Keys along the queries' direction; in one sequence those of the padding are 10000 times as long.
+    short = high["keep"][:, None, :, None] | np.array([False, True])[:, None, None, None]
+    long = np.where(short, 1.0, 1e4) * (1 + rng.random((2, 3, 7, 11)))
     return [
         case(2, 3, 5, 7, 11),
         case(3, 2, 11, 5, 13),

@@ -84,6 +84,10 @@ def without_the_eight(num_heads, query_len, key_len):
     return slopes, _bias(slopes, _distance(query_len, key_len))
 
 
+def alibi_steps(num_heads, query_len, key_len):
+    return {"slopes": _slopes(num_heads), "distance": _distance(query_len, key_len)}
+
+
 ALIBI = Exercise(
     id="alibi",
     title=Text("ALiBi", "ALiBi"),
@@ -211,6 +215,7 @@ ALIBI = Exercise(
     tracks=("interview", "class"),
     difficulty=2,
     minutes=12,
+    steps=alibi_steps,
     factors=lambda num_heads, query_len, key_len: {"H": num_heads, "T": query_len, "S": key_len},
     float32=False,
     docs="derivations/positions.md",

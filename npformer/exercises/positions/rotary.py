@@ -76,6 +76,12 @@ def i_over_k(x, positions):
     return _turned(x, np.cos(angles), np.sin(angles))
 
 
+def frequencies_rise(x, positions):
+    k = x.shape[-1]
+    angles = positions[:, None] * 10000 ** (np.arange(0, k, 2) / k)
+    return _turned(x, np.cos(angles), np.sin(angles))
+
+
 def positions_from_zero(x, positions):
     return _turned(x, *_cos_sin(np.arange(len(positions)), x.shape[-1]))
 
@@ -90,8 +96,9 @@ def rotation_in_place(x, positions):
 
 
 def rotary_steps(x, positions):
-    cos, sin = _cos_sin(positions, x.shape[-1])
-    return {"cos": cos, "sin": sin}
+    k = x.shape[-1]
+    angles = positions[:, None] * 10000 ** (-np.arange(0, k, 2) / k)
+    return {"angles": angles, "cos": np.cos(angles), "sin": np.sin(angles)}
 
 
 ROTARY = Exercise(
@@ -181,6 +188,15 @@ ROTARY = Exercise(
             Text(
                 "the exponent is -i/K, expected -2i/K: the frequencies fall only half as far.",
                 "指数是 -i/K，应为 -2i/K：频率只降了一半的量级。",
+            ),
+        ),
+        Misconception(
+            "exponent-sign",
+            frequencies_rise,
+            Text(
+                "the exponent has the wrong sign: frequencies fall from 1 to nearly 1/10000, they "
+                "do not rise.",
+                "指数的符号反了：频率从 1 降到接近 1/10000，而不是上升。",
             ),
         ),
         Misconception(

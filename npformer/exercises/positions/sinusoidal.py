@@ -19,8 +19,8 @@ def sinusoidal_cases(rng):
         Case({"length": 3, "d_model": 8}),
         Case({"length": length, "d_model": 2 * half}),
         Case({"length": 5, "d_model": 7}, "odd width"),
-        Case({"length": 1, "d_model": 6}, "one position"),
-        Case({"length": 1000, "d_model": 4}, "a long text"),
+        Case({"length": 1, "d_model": 4}, "one position"),
+        Case({"length": 1000, "d_model": 6}, "a long text"),
     ]
 
 
