@@ -153,7 +153,7 @@ POOLER_BACKWARD = Exercise(
         Text(
             "`dhidden = np.zeros_like(hidden)`, `dhidden[:, 0] = dz @ w.T`; "
             "`dw = hidden[:, 0].T @ dz`; `db = dz.sum(axis=0)`.",
-            "`dhidden = np.zeros_like(hidden)`，`dhidden[:, 0] = dz @ w.T`；"
+            "先写 `dhidden = np.zeros_like(hidden)`，再写 `dhidden[:, 0] = dz @ w.T`；"
             "`dw = hidden[:, 0].T @ dz`；`db = dz.sum(axis=0)`。",
         ),
     ),

@@ -157,7 +157,7 @@ def from_the_end(words, vocab):
     result = []
     for word in words:
         pieces, end = [], len(word)
-        while 0 < end and len(word) <= 100:
+        while end > 0 and len(word) <= 100:
             for start in range(end):
                 piece = "##" * (start > 0) + word[start:end]
                 if piece in vocab:
