@@ -4,7 +4,8 @@ from npformer.exercises.encoder import (
     feed_forward,
     masking,
     pooler,
-    residual,
+    post_ln,
+    pre_ln,
     tied_head,
     wordpiece,
 )
@@ -12,7 +13,8 @@ from npformer.exercises.encoder import (
 # In the order of the course.
 EXERCISES = (
     *feed_forward.EXERCISES,
-    *residual.EXERCISES,
+    *post_ln.EXERCISES,
+    *pre_ln.EXERCISES,
     *pooler.EXERCISES,
     *tied_head.EXERCISES,
     *masking.EXERCISES,

@@ -3,6 +3,7 @@
 from npformer.exercises.optimization import (
     accumulation,
     adam,
+    adamw,
     clipping,
     gradient_checker,
     momentum,
@@ -13,6 +14,7 @@ from npformer.exercises.optimization import (
 EXERCISES = (
     *momentum.EXERCISES,
     *adam.EXERCISES,
+    *adamw.EXERCISES,
     *schedule.EXERCISES,
     *clipping.EXERCISES,
     *accumulation.EXERCISES,
