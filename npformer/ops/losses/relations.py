@@ -1,9 +1,9 @@
-r"""MiniLM: what attends to what, as distributions over the tokens.
+"""MiniLM: what attends to what, as distributions over the tokens.
 
-A relation is a row of probabilities over tokens for each token. The student's may have another
-width than the teacher's: only numbers of heads and of tokens must agree, and no projection is needed.
+A relation is a row of probabilities over tokens for each token. The two models may differ in width:
+only their numbers of heads and of tokens must agree, and no projection is needed.
 
-These two are pairs and no terms of `npformer.distill`: values are not in a model's output. MiniLM
+These are pairs and no terms of `npformer.distill`: values are not in a model's output. MiniLM
 compares the last layers alone, and adds the two losses.
 """
 
