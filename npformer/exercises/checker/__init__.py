@@ -1,0 +1,6 @@
+"""The checker: is a learner's function right, and if not, what was the mistake?"""
+
+from npformer.exercises.checker.check import check
+from npformer.exercises.checker.report import Report, Result
+
+__all__ = ["Report", "Result", "check"]
