@@ -35,6 +35,13 @@ PARTS = {
     "one class": "只有一类",
     "huge logits": "极大的 logits",
     "saturated rows": "饱和的行",
+    "temperature below 1": "温度小于 1",
+    "one row": "只有一行",
+    "padding": "填充",
+    "all-padding row": "全为填充的一行",
+    "nothing kept": "什么都不保留",
+    "length 1": "长度为 1",
+    "one head": "只有一个头",
 }
 
 
