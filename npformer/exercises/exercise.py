@@ -42,6 +42,10 @@ PARTS = {
     "nothing kept": "什么都不保留",
     "length 1": "长度为 1",
     "one head": "只有一个头",
+    "same depth": "层数相同",
+    "one layer": "只有一层",
+    "does not divide": "不能整除",
+    "student too deep": "学生比教师深",
 }
 
 
