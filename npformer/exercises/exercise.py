@@ -42,6 +42,7 @@ PARTS = {
     "nothing kept": "什么都不保留",
     "length 1": "长度为 1",
     "one head": "只有一个头",
+    "huge scores": "极大的分数",
     "one layer learns from two": "一层学习两层",
     "long vectors": "很长的向量",
     "same depth": "层数相同",

@@ -312,7 +312,10 @@ COSINE_LOSS = Exercise(
         Misconception(
             "sum-over-tokens",
             summed,
-            Text("the tokens are summed: divide by how many are kept.", "对词元求了和：要除以保留的个数。"),
+            Text(
+                "the tokens are summed: divide by how many are kept.",
+                "对词元求了和：要除以保留的个数。",
+            ),
         ),
         Misconception(
             "mean-of-means",

@@ -308,7 +308,10 @@ HIDDEN_LOSS = Exercise(
         Misconception(
             "two-of-the-square",
             two_forgotten,
-            Text("the 2 of the square is missing from both gradients.", "两个梯度都漏了平方求导的 2。"),
+            Text(
+                "the 2 of the square is missing from both gradients.",
+                "两个梯度都漏了平方求导的 2。",
+            ),
         ),
         Misconception(
             "dw-averaged-again",

@@ -132,7 +132,9 @@ def soft_targets_steps(student_logits, teacher_logits, tau):
 
 def soft_targets_terms(student_logits, teacher_logits, tau):
     p, q, _ = soft(student_logits, teacher_logits, tau)
-    return {"dstudent_logits": {"student_probs": tau * p / len(p), "- teacher_probs": -tau * q / len(p)}}
+    return {
+        "dstudent_logits": {"student_probs": tau * p / len(p), "- teacher_probs": -tau * q / len(p)}
+    }
 
 
 SOFT_TARGETS = Exercise(
