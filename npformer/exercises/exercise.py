@@ -43,6 +43,7 @@ PARTS = {
     "length 1": "长度为 1",
     "one head": "只有一个头",
     "huge scores": "极大的分数",
+    "768 wide, 12 heads": "宽 768，12 个头",
     "one layer learns from two": "一层学习两层",
     "long vectors": "很长的向量",
     "same depth": "层数相同",
