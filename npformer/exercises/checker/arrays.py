@@ -1,27 +1,12 @@
 """What a wrong array looks like beside the right one, whatever the exercise."""
 
-import itertools
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
-
 import numpy as np
 
+from npformer.exercises.checker.factors import factor
+from npformer.exercises.checker.pairs import SAME, Pair, all_close, close, same_shapes
+from npformer.exercises.checker.terms import term
 from npformer.exercises.text import Text
 from npformer.types import FloatArray
-
-SAME = 1e-8
-# Factors that are what they are at every size.
-PLAIN = {2.0: "2", 0.5: "1/2", 4.0: "4", 0.25: "1/4", 3.0: "3"}
-
-
-class Pair(NamedTuple):
-    """A learner's array of one case beside the right one."""
-
-    got: FloatArray
-    expected: FloatArray
-    factors: Mapping[str, float]  # numbers of this case that a result may be off by
-    terms: Mapping[str, FloatArray]  # the addends, if the array is a sum
-    others: Mapping[str, FloatArray]  # arguments and intermediate results
 
 
 def describe(name: str, pairs: list[Pair]) -> Text | None:
@@ -35,29 +20,30 @@ def describe(name: str, pairs: list[Pair]) -> Text | None:
         Of several cases, of different sizes.
     """
     pairs = [pair for pair in pairs if pair.expected.size]
-    for look in (_shape, _zero, _factor, _term, _transpose, _product, _offset, _ratio):
+    if not all(np.isfinite(pair.got).all() and np.isfinite(pair.expected).all() for pair in pairs):
+        return None  # what is not finite has been named already
+    for look in (
+        _shape,
+        _zero,
+        factor,
+        term,
+        _transpose,
+        _product,
+        _where,
+        _shift,
+        _offset,
+        _ratio,
+    ):
         found = look(name, pairs)
         if found is not None:
             return found
     return None
 
 
-def close(a: FloatArray, b: FloatArray) -> bool:
-    """Whether two arrays are the same, relative to their own size."""
-    if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return False
-    scale = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0), 1e-12)
-    return bool(np.abs(a - b).max(initial=0.0) <= SAME * scale)
-
-
-def _all_close(pairs: "Iterator[tuple[FloatArray, FloatArray]]") -> bool:
-    return all(close(a, b) for a, b in pairs)
-
-
 def _shape(name: str, pairs: list[Pair]) -> Text | None:
     if all(pair.got.shape == pair.expected.shape for pair in pairs):
         return None
-    if all(pair.got.ndim == pair.expected.ndim >= 2 for pair in pairs) and _all_close(
+    if all(pair.got.ndim == pair.expected.ndim >= 2 for pair in pairs) and all_close(
         (pair.got.swapaxes(-1, -2), pair.expected) for pair in pairs
     ):
         return _transposed(name)
@@ -84,181 +70,91 @@ def _summed(got: FloatArray, expected: FloatArray) -> bool:
 
 
 def _zero(name: str, pairs: list[Pair]) -> Text | None:
-    if _same_shapes(pairs) and all(not pair.got.any() for pair in pairs):
+    if same_shapes(pairs) and all(not pair.got.any() for pair in pairs):
         return Text(f"{name} is zero everywhere", f"{name} 处处为零")
     return None
 
 
-def _same_shapes(pairs: list[Pair]) -> bool:
-    return all(pair.got.shape == pair.expected.shape for pair in pairs)
-
-
-def _ratios(pairs: list[Pair]) -> list[float] | None:
-    """Return by what number each case is off, if every one is off by a number."""
-    if not _same_shapes(pairs):
-        return None
-    ratios = []
-    for got, expected, *_ in pairs:
-        square = float((expected * expected).sum())
-        if not square:
-            if got.any():
-                return None
-            continue
-        ratio = float((got * expected).sum()) / square
-        if not ratio or not close(got, ratio * expected):
-            return None
-        ratios.append(ratio)
-    return ratios or None
-
-
-def _factor(name: str, pairs: list[Pair]) -> Text | None:
-    ratios = _ratios(pairs)
-    if ratios is None or np.allclose(ratios, 1, atol=SAME):
-        return None
-    said = name_factor(ratios, [pair.factors for pair in pairs if pair.expected.any()])
-    if said == "-1":
-        return Text(f"{name} has the wrong sign", f"{name} 的符号反了")
-    if said is None:
-        if len(pairs) < 2 or np.ptp(ratios) > SAME:
-            said = ", ".join(f"{ratio:.6g}" for ratio in ratios)
-            return Text(
-                f"{name} is right but for a number, which differs from case to case: {said}",
-                f"{name} 只差一个数，且各例不同：{said}",
-            )
-        said = f"{ratios[0]:.6g}"
-    return Text(
-        f"{name} is the right result times {said}: that factor does not belong there, or its inverse "
-        "is missing",
-        f"{name} 是正确结果乘以 {said}：多了这个因子，或少了它的倒数",
-    )
-
-
-def name_factor(ratios: list[float], factors: list[Mapping[str, float]]) -> str | None:
-    """Return the name of what these numbers are in every case: "sqrt(K)", "1/B", "-1"."""
-    signs = {np.sign(ratio) for ratio in ratios}
-    if len(signs) != 1:
-        return None
-    sign = "-" if signs == {-1.0} else ""
-    sizes = np.abs(ratios)
-    if np.allclose(sizes, 1, rtol=SAME):
-        return "-1" if sign else None
-    for value, text in PLAIN.items():
-        # Only if the cases have other sizes: in one case 2 may be anything.
-        if np.allclose(sizes, value, rtol=SAME) and not _moving(factors, value):
-            return sign + text
-    for text, values in _expressions(factors):
-        if np.allclose(sizes, values, rtol=1e-7):
-            return sign + text
-    for value, text in PLAIN.items():
-        if np.allclose(sizes, value, rtol=SAME):
-            return sign + text
-    return None
-
-
-def _moving(factors: list[Mapping[str, float]], value: float) -> bool:
-    """Whether there is but one case, and a number of it has this value."""
-    return len(factors) == 1 and any(abs(f - value) < SAME for f in factors[0].values())
-
-
-def _expressions(factors: list[Mapping[str, float]]) -> Iterator[tuple[str, FloatArray]]:
-    names = (
-        [name for name in factors[0] if all(name in each for each in factors)] if factors else []
-    )
-    values = {name: np.array([each[name] for each in factors], dtype=np.float64) for name in names}
-    values = {name: array for name, array in values.items() if (array > 0).all()}
-    for name, array in values.items():
-        yield name, array
-        yield f"1/{_in(name)}", 1 / array
-    for name, array in values.items():
-        yield f"{_in(name)}^2", array**2
-        yield f"1/{_in(name)}^2", 1 / array**2
-        yield f"sqrt({name})", np.sqrt(array)
-        yield f"1/sqrt({name})", 1 / np.sqrt(array)
-    for (a, x), (b, y) in itertools.combinations(values.items(), 2):
-        yield f"{_in(a)} {_in(b)}", x * y
-        yield f"1/({_in(a)} {_in(b)})", 1 / (x * y)
-        yield f"{_in(a)}/{_in(b)}", x / y
-        yield f"{_in(b)}/{_in(a)}", y / x
-
-
-def _in(name: str) -> str:
-    return f"({name})" if " " in name else name
-
-
-def _term(name: str, pairs: list[Pair]) -> Text | None:
-    """Find the coefficients of the formula's terms that give what the learner has."""
-    names = list(pairs[0].terms)
-    if not names or not _same_shapes(pairs):
-        return None
-    columns = [
-        np.concatenate([np.ravel(pair.terms[n] + 0 * pair.expected) for pair in pairs])
-        for n in names
-    ]
-    matrix, target = np.stack(columns, axis=1), np.concatenate([np.ravel(p.got) for p in pairs])
-    if not np.isfinite(matrix).all() or not np.isfinite(target).all():
-        return None
-    scale = np.sqrt((matrix**2).sum(axis=0))
-    if not scale.all() or len(target) <= len(names):
-        return None
-    coefficients, _, rank, _ = np.linalg.lstsq(matrix / scale, target, rcond=1e-10)
-    coefficients = coefficients / scale
-    if rank < len(names) or not close(matrix @ coefficients, target):
-        return None
-    said = [_coefficient(n, float(c)) for n, c in zip(names, coefficients, strict=True)]
-    wrong = [text for text in said if text is not None]
-    if not wrong:
-        return None
-    return Text(
-        f"{name}: " + "; ".join(text.en for text in wrong),
-        f"{name}：" + "；".join(text.zh for text in wrong),
-    )
-
-
-def _coefficient(term: str, c: float) -> Text | None:
-    if abs(c - 1) < 1e-6:
-        return None
-    if abs(c) < 1e-6:
-        return Text(f"the term {term} is missing", f"缺少 {term} 这一项")
-    if abs(c + 1) < 1e-6:
-        return Text(f"the term {term} has the wrong sign", f"{term} 这一项的符号反了")
-    if abs(c - 2) < 1e-6:
-        return Text(f"the term {term} is counted twice", f"{term} 这一项算了两次")
-    return Text(f"the term {term} is multiplied by {c:.4g}", f"{term} 这一项被乘了 {c:.4g}")
-
-
 def _transpose(name: str, pairs: list[Pair]) -> Text | None:
-    for a, b in ((-1, -2), (-2, -3), (-1, -3), (-1, -4)):
+    for a, b in ((-1, -2), (-2, -3), (-1, -3)):
         least = max(-a, -b)
-        if all(pair.expected.ndim >= least for pair in pairs) and _all_close(
-            (pair.got.swapaxes(a, b), pair.expected) for pair in pairs
-        ):
+        if not all(pair.got.ndim == pair.expected.ndim >= least for pair in pairs):
+            continue
+        if all_close((pair.got.swapaxes(a, b), pair.expected) for pair in pairs):
             return _transposed(name)
-        if all(
-            pair.expected.ndim >= least and pair.got.shape == pair.expected.shape for pair in pairs
-        ) and _all_close(
-            (pair.got, pair.expected.swapaxes(a, b).reshape(pair.expected.shape)) for pair in pairs
+        if same_shapes(pairs) and all_close(
+            (pair.got, pair.expected.swapaxes(a, b).reshape(pair.got.shape)) for pair in pairs
         ):
             return Text(
-                f"{name} has the right numbers in the wrong places: a reshape where a transpose belongs, or "
-                "one without the other",
+                f"{name} has the right numbers in the wrong places: a reshape where a transpose "
+                "belongs, or one without the other",
                 f"{name} 的数都对，位置不对：该转置的地方用了 reshape，或者两者缺了一个",
             )
     return None
 
 
+def _transposed(name: str) -> Text:
+    return Text(
+        f"{name} is transposed: two of its axes are exchanged", f"{name} 被转置了：有两个轴互换了"
+    )
+
+
 def _product(name: str, pairs: list[Pair]) -> Text | None:
     """An argument or an intermediate result as a factor too many or too few."""
-    if not _same_shapes(pairs):
+    if not same_shapes(pairs):
         return None
     for other in pairs[0].others:
         if not all(_spreads(pair.others.get(other), pair.expected.shape) for pair in pairs):
             continue
-        if _all_close((pair.got * pair.others[other], pair.expected) for pair in pairs):
+        if all_close((pair.got * pair.others[other], pair.expected) for pair in pairs):
             return Text(f"{name} lacks the factor {other}", f"{name} 少乘了 {other}")
-        if _all_close((pair.got, pair.expected * pair.others[other]) for pair in pairs):
+        if all_close((pair.got, pair.expected * pair.others[other]) for pair in pairs):
             return Text(
                 f"{name} is multiplied by {other} once too often", f"{name} 多乘了一次 {other}"
             )
+    return None
+
+
+def _where(name: str, pairs: list[Pair]) -> Text | None:
+    """Right wherever a mask is True, wrong elsewhere; or the other way round."""
+    if not same_shapes(pairs):
+        return None
+    for mask in pairs[0].masks:
+        for inside, en, zh in ((False, "False", "False"), (True, "True", "True")):
+            if all(_wrong_only(pair, mask, inside) for pair in pairs if mask in pair.masks):
+                return Text(
+                    f"{name} is wrong only where {mask} is {en}: it is not applied there, or in "
+                    "the wrong step",
+                    f"{name} 只在 {mask} 为 {zh} 的地方不对：那里没有用上它，或者用错了步骤",
+                )
+    return None
+
+
+def _wrong_only(pair: Pair, name: str, value: bool) -> bool:
+    """Whether all that is wrong is where a mask over the leading axes has this value."""
+    mask, shape = pair.masks[name], pair.expected.shape
+    if mask.shape != shape[: mask.ndim] or mask.all() or not mask.any():
+        return False
+    scale = np.abs(pair.expected).max(initial=1.0)
+    wrong = np.abs(pair.got - pair.expected) > SAME * scale
+    return bool(wrong.any() and not wrong[mask != value].any())
+
+
+def _shift(name: str, pairs: list[Pair]) -> Text | None:
+    """Everything is one place too far along an axis."""
+    if not same_shapes(pairs):
+        return None
+    for axis in range(min(pair.expected.ndim for pair in pairs)):
+        for got_at, right_at in ((slice(1, None), slice(-1)), (slice(-1), slice(1, None))):
+            cut = [
+                (np.moveaxis(p.got, axis, 0)[got_at], np.moveaxis(p.expected, axis, 0)[right_at])
+                for p in pairs
+            ]
+            if all(len(b) > 1 and b.any() for _, b in cut) and all_close(cut):
+                return Text(
+                    f"{name} is shifted by one along axis {axis}",
+                    f"{name} 沿轴 {axis} 错开了一位",
+                )
     return None
 
 
@@ -271,15 +167,9 @@ def _spreads(array: FloatArray | None, shape: tuple[int, ...]) -> bool:
         return False
 
 
-def _transposed(name: str) -> Text:
-    return Text(
-        f"{name} is transposed: two of its axes are exchanged", f"{name} 被转置了：有两个轴互换了"
-    )
-
-
 def _offset(name: str, pairs: list[Pair]) -> Text | None:
     """A term that is the same along an axis, such as a mean, is missing or wrong."""
-    if not _same_shapes(pairs) or not all(pair.expected.ndim for pair in pairs):
+    if not same_shapes(pairs) or not all(pair.expected.ndim for pair in pairs):
         return None
     for axis in (-1, 0):
         if all(pair.expected.shape[axis] > 1 for pair in pairs) and all(
@@ -296,7 +186,7 @@ def _offset(name: str, pairs: list[Pair]) -> Text | None:
 
 def _ratio(name: str, pairs: list[Pair]) -> Text | None:
     """A factor of each row's own is missing or wrong, such as a deviation."""
-    if not _same_shapes(pairs) or not all(pair.expected.ndim >= 1 for pair in pairs):
+    if not same_shapes(pairs) or not all(pair.expected.ndim >= 1 for pair in pairs):
         return None
     if any((pair.expected == 0).any() or not np.isfinite(pair.got).all() for pair in pairs):
         return None

@@ -1,21 +1,22 @@
 """Which mistake was made: first those that an exercise names, then those that anyone makes."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from npformer.exercises.checker.alike import alike
-from npformer.exercises.checker.arrays import Pair, describe
+from npformer.exercises.checker.arrays import describe
 from npformer.exercises.checker.call import call
 from npformer.exercises.checker.compare import difference
 from npformer.exercises.checker.ignored import ignored
+from npformer.exercises.checker.pairs import Pair
 from npformer.exercises.checker.steps import first_wrong_step
 from npformer.exercises.checker.trial import Trial, named
 from npformer.exercises.exercise import Exercise, Misconception
 from npformer.exercises.text import Text
-from npformer.types import FloatArray
+from npformer.types import BoolArray, FloatArray
 
 
 class Found(NamedTuple):
@@ -121,20 +122,28 @@ def _of_arrays(
             continue
         pairs = []
         for trial, right, own in zip(trials, arrays, learners, strict=True):
-            factors, terms, steps = (
-                {} if make is None else make(**copy.deepcopy(trial.args))
-                for make in (exercise.factors, exercise.terms, exercise.steps)
-            )
-            others = {
-                k: v
-                for n, value in [*trial.args.items(), *steps.items()]
-                for k, v in leaves(n, value).items()
-            }
-            pairs.append(Pair(own[name], right[name], factors, terms.get(name, {}), others))
+            pairs.append(_pair(exercise, name, trial, own[name], right[name]))
         if not all(difference(pair.got, pair.expected, name).right for pair in pairs):
             text = describe(name, pairs)
             if text is not None:
                 yield text
+
+
+def _pair(
+    exercise: Exercise, name: str, trial: Trial, got: FloatArray, expected: FloatArray
+) -> Pair:
+    def ask(make: Callable[..., Mapping[str, Any]] | None) -> Mapping[str, Any]:
+        return {} if make is None else make(**copy.deepcopy(trial.args))
+
+    others: dict[str, FloatArray] = {}
+    masks: dict[str, BoolArray] = {}
+    for other, value in [*trial.args.items(), *ask(exercise.steps).items()]:
+        others |= leaves(other, value)
+        if isinstance(value, np.ndarray) and value.dtype == bool:
+            masks[other] = value
+            others[other] = value.astype(np.float64)
+    terms = ask(exercise.terms).get(name, {})
+    return Pair(got, expected, ask(exercise.factors), terms, others, masks)
 
 
 def leaves(name: str, value: Any) -> dict[str, FloatArray]:

@@ -38,6 +38,10 @@ def _changes(names: tuple[str, ...], trials: list[Trial]) -> Iterator[tuple[Any,
         if all(_exchangeable(trial.args[a], trial.args[b]) for trial in trials):
             text = Text(f"{a} and {b} are exchanged", f"{a} 和 {b} 用反了")
             yield lambda args, a=a, b=b: args | {a: args[b], b: args[a]}, text
+    for a, b in itertools.permutations(names, 2):
+        if all(_exchangeable(trial.args[a], trial.args[b]) for trial in trials):
+            text = Text(f"{b} is used where {a} belongs", f"该用 {a} 的地方用了 {b}")
+            yield lambda args, a=a, b=b: args | {a: args[b]}, text
 
 
 def _neutral(name: str, values: list[Any]) -> Iterator[tuple[Any, Text]]:
