@@ -84,6 +84,16 @@ PARTS = {
     "far positions": "很远的位置",
     "three heads": "三个头",
     "twelve heads": "十二个头",
+    "temperature below 1": "温度小于 1",
+    "padding": "填充",
+    "all-padding row": "全为填充的一行",
+    "768 wide, 12 heads": "宽 768，12 个头",
+    "one layer learns from two": "一层学习两层",
+    "long vectors": "很长的向量",
+    "same depth": "层数相同",
+    "one layer": "只有一层",
+    "does not divide": "不能整除",
+    "student too deep": "学生比教师深",
 }
 
 
