@@ -18,6 +18,7 @@ from npformer.cli import (
     gradcheck,
     mlm_head,
     predict,
+    quiz,
     translate,
 )
 
@@ -32,6 +33,7 @@ COMMANDS = (
     translate,
     cost,
     gradcheck,
+    quiz,
 )
 
 
