@@ -154,10 +154,9 @@ def one_number_a_distance():
     assert bucket[0] != bucket[1]  # left and right differ
     assert bucket[2] == bucket[3]  # far ones share a bucket
     assert bucket[4] == bucket[5] == 31  # and from 128 on all do
-    q, k = rng.normal(size=(2, 1, 2, 6, 5))
+    q = rng.normal(size=(1, 2, 6, 5))
     shaw, _ = ops.shaw_key_forward(q, rng.normal(size=(7, 5)), 6)  # asks the query as well
     assert np.ptp(np.diagonal(shaw[0, 0], 1)) > 0.1
-    assert k.shape == q.shape
 
 
 RELATIVE_BIAS = Card(
@@ -241,7 +240,7 @@ def a_penalty_for_distance():
     by_key = ops.alibi_slopes(8)[:, None, None] * np.arange(6)  # m s, as BLOOM adds it
     probs = [ops.masked_softmax_forward(scores + b, past)[0] for b in (bias, by_key)]
     assert np.allclose(*probs)  # a constant along a row is not seen
-    longer = ops.alibi_bias(8, 900, 900)[0]
+    longer = ops.alibi_bias(8, 300, 300)[0]
     assert np.array_equal(longer[:, :6, :6], bias)  # nothing to learn, any length
 
 
