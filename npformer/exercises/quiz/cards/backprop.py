@@ -172,7 +172,8 @@ def attention_backward_in_five_lines():
     dscores = probs * (dprobs - (dprobs * probs).sum(axis=-1, keepdims=True))
     dq = c * dscores @ k
     dk = c * dscores.swapaxes(2, 3) @ q
-    for ours, theirs in zip((dq, dk, dv), ops.attention_backward(dcontext, None, cache)[:3]):
+    expected = ops.attention_backward(dcontext, None, cache)[:3]
+    for ours, theirs in zip((dq, dk, dv), expected, strict=True):
         assert np.allclose(ours, theirs)
     numeric = numeric_gradient(lambda z: ops.attention_forward(q, z, v)[0], k, dcontext)
     assert np.allclose(dk, numeric, atol=1e-7)

@@ -291,9 +291,7 @@ def windows_over_a_long_text():
 
     def products(length, batch):
         config = models.preset("bert-base", max_len=tokens)
-        work = cost.Workload(
-            kind=models.Encoder, config=config, seq_len=length, batch_size=batch
-        )
+        work = cost.Workload(kind=models.Encoder, config=config, seq_len=length, batch_size=batch)
         return cost.count_multiply_adds(work)["layers: scores and mix"]
 
     whole, cut = products(tokens, 1), products(window, len(starts))

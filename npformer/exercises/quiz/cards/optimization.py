@@ -194,9 +194,7 @@ def matrices_decay_vectors_do_not():
     assert (p["b"] == 1).all()
     assert (p["gamma"] == 1).all()
     x = rng.normal(size=(4, 3))  # a norm makes the size of what stands before it irrelevant
-    small, large = (
-        ops.layernorm_forward(s * x, p["gamma"], np.zeros(3))[0] for s in (0.5, 1.0)
-    )
+    small, large = (ops.layernorm_forward(s * x, p["gamma"], np.zeros(3))[0] for s in (0.5, 1.0))
     assert np.allclose(small, large)
 
 

@@ -348,9 +348,7 @@ ADD_NOT_CONCATENATE = Card(
 
 def tokens_as_large_as_positions():
     rng = np.random.default_rng(8)
-    config = layers.TokenEmbeddingsConfig(
-        d_model=256, max_len=64, vocab_size=500, positions="none"
-    )
+    config = layers.TokenEmbeddingsConfig(d_model=256, max_len=64, vocab_size=500, positions="none")
     scaled = layers.TokenEmbeddings.init(config, rng, np.float64)
     table = scaled.params["token"]
     assert abs(table.std() * 16 - 1) < 0.05  # drawn with 1/sqrt(D)
