@@ -37,8 +37,10 @@ NOTHING_DUE = Text(
     "Nothing is due before {day}; --all asks all the same.",
     "{day} 之前没有要复习的卡片；--all 可以现在就问。",
 )
-NEW = Text("new", "新")
-COUNT = Text("{cards} cards in {topics} topics", "{topics} 个主题，{cards} 张卡片")
+COUNT = Text(
+    "{cards} cards in {topics} topics; the day is when one is due, - if it was never asked",
+    "{topics} 个主题，{cards} 张卡片；日期为下次复习的日子，- 表示还没问过",
+)
 
 
 def ask(cards: Sequence[Card], path: Path, lang: str, today: date, say: Say, read: Read) -> bool:
@@ -73,7 +75,7 @@ def listing(cards: Sequence[Card], state: State, lang: str) -> str:
     for topic in dict.fromkeys(card.topic for card in cards):
         lines.append(topic)
         for card in (c for c in cards if c.topic == topic):
-            day = f"{state[card.id].due}" if card.id in state else NEW.to(lang)
+            day = f"{state[card.id].due}" if card.id in state else "-"
             lines.append(f"  {card.id:<28} {day:<10}  {card.question.to(lang)}")
     topics = len({card.topic for card in cards})
     return "\n".join([*lines, COUNT.to(lang).format(cards=len(cards), topics=topics)])

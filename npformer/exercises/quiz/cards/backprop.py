@@ -226,8 +226,8 @@ KEY_BIAS = Card(
         "key 的偏置梯度为什么是零？什么时候不是零？",
     ),
     answer=Text(
-        "b_k adds `q_t . b_k` to all scores of row t alike, and the softmax does not see a shift: the "
-        "columns of dS sum to 0 along each row. A loss on the scores themselves (TinyBERT's) does "
+        "b_k adds `q_t . b_k` to all scores of row t alike, and the softmax does not see a shift: each "
+        "row of dS sums to 0. A loss on the scores themselves (TinyBERT's) does "
         "see it.",
         "b_k 给第 t 行的所有分数都加上 `q_t . b_k`，softmax 看不见平移：dS 每行之和为 0。"
         "直接作用在分数上的损失（如 TinyBERT）就能看见它。",
@@ -510,6 +510,7 @@ def checks_that_see_nothing():
         return dx, *ops.layernorm_backward(dy, cache)[1:]
 
     check_pair(ops.layernorm_forward, forgets_gamma, [x, np.ones(6), beta])  # passes
+    found = ""
     try:
         check_pair(ops.layernorm_forward, forgets_gamma, [x, rng.normal(size=6), beta])
     except GradientError as error:

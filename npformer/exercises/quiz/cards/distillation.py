@@ -314,7 +314,7 @@ def one_mixed_target():
     )
     mixed = alpha * np.eye(4)[labels] + (1 - alpha) * ops.softmax_forward(teacher)[0]
     assert np.allclose(total, (ops.softmax_forward(student)[0] - mixed) / 6)
-    blend = alpha * student + (1 - alpha) * teacher  # the blog's way: logits are mixed
+    blend = alpha * student + (1 - alpha) * teacher  # logits mixed instead of losses
     loss = ops.kl_forward(blend, teacher, 1.0)[0]
     assert loss < ops.kl_forward(student, teacher, 1.0)[0] / 2  # less, and nothing was learned
 
@@ -429,6 +429,7 @@ def what_needs_equal_widths():
     keep = np.ones((1, 5), bool)
     same = {"w.w": np.eye(8)}
     outputs = [models.ModelOutput(hidden=(None, h)) for h in (narrow, wide)]
+    refused = ""
     try:
         HiddenTerm(((1, 1),), ("w",), same).forward(*outputs, keep)  # feature
     except InputError as error:
@@ -473,6 +474,7 @@ def other_numbers_of_heads():
     keep = np.ones((2, 5), bool)
     student = models.ModelOutput(scores=(rng.normal(size=(2, 3, 5, 5)),))
     teacher = models.ModelOutput(scores=(None, rng.normal(size=(2, 6, 5, 5))))
+    refused = ""
     try:
         AttentionScoresTerm(((1, 2),)).forward(student, teacher, keep)
     except InputError as error:

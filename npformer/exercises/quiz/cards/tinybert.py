@@ -208,6 +208,7 @@ def the_same_layers_twice():
     atts = list(range(1, 13))  # 12 arrays of scores, of layers 1 .. 12
     assert [reps[i * 3] for i in range(5)] == [g for _, g in uniform]
     assert [atts[i * 3 + 2] for i in range(4)] == [g for _, g in uniform[1:]]  # nothing is shifted
+    refused = ""
     try:
         uniform_mapping(5, 12)
     except InputError as error:
@@ -325,9 +326,9 @@ ABLATION = Card(
         "数据增强与整个任务阶段作用相当（7.2 与 7.1），通用蒸馏为 3.1。",
     ),
     trap=Text(
-        "How sure is that? One seed, small dev sets, and CoLA moves most. Repeat ablations over "
-        "seeds before believing differences of a point.",
-        "这有多可靠？单个种子、很小的开发集，变动最大的是 CoLA。差一两个点的结论，要在多个种子上重复才可信。",
+        "How sure is that? No spread over seeds is printed, dev sets are small, and CoLA moves most. "
+        "Repeat an ablation over seeds before believing a difference of a point.",
+        "这有多可靠？论文没有给出多个种子的波动，开发集很小，变动最大的又是 CoLA。差一两个点的结论，要在多个种子上重复才可信。",
     ),
     check=what_the_paper_lost,
     exercises=("attention-loss", "hidden-loss"),
