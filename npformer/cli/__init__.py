@@ -19,6 +19,7 @@ from npformer.cli import (
     learn,
     mlm_head,
     predict,
+    quiz,
     translate,
 )
 
@@ -33,7 +34,11 @@ COMMANDS = (
     translate,
     cost,
     gradcheck,
+<<<<<<< HEAD
     learn,
+=======
+    quiz,
+>>>>>>> ex-quiz
 )
 
 
