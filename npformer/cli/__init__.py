@@ -34,11 +34,8 @@ COMMANDS = (
     translate,
     cost,
     gradcheck,
-<<<<<<< HEAD
     learn,
-=======
     quiz,
->>>>>>> ex-quiz
 )
 
 
