@@ -80,8 +80,13 @@ class Progress:
         report = task.check(fn)
         if report.passed:
             self.solved.add(exercise)
-        table = report.html(lang) + _shapes(task, lang)
-        return Checked(report.text(lang), table, report)
+        after = [text.to(lang) for text in task.afterword] if report.passed else []
+        shown = "".join(f"<p>{inline(text)}</p>" for text in after)
+        return Checked(
+            "\n".join([report.text(lang), *after]),
+            report.html(lang) + _shapes(task, lang) + shown,
+            report,
+        )
 
     def hint(self, exercise: str, *, lang: str | None = None) -> Shown:
         """Show the hints so far and one more; parameters as of `check`."""

@@ -56,6 +56,9 @@ def check_one(session: Session, task: Task) -> bool:
             session.say(f"    {line}")
         if len(lines) > 10:
             session.say("    ...")
+    for text in task.afterword if checked.report.passed else ():
+        for line in fill(text.to(session.lang)):
+            session.say(line)
     if not checked.report.passed:
         session.tell(
             f"Stuck? npformer learn hint {task.id}", f"卡住了？npformer learn hint {task.id}"
