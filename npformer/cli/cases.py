@@ -252,6 +252,10 @@ def _losses() -> list[PairCase]:
     broadcast = (kept[0][..., None], "BT1")
     entries = {"x": "BTD", "target": "BTD"}
     soft = {"student_logits": "BTC", "teacher_logits": "BTC"}
+    scores = {"student_scores": "BHTS", "teacher_scores": "BHTS"}
+    values = {"student_v": "BHTK", "teacher_v": "BHTI"}
+    scores_of_teacher: dict[str, Any] = {"constants": ("teacher_scores",), "reduced": "S"}
+    values_of_teacher: dict[str, Any] = {"constants": ("teacher_v",), "reduced": "T"}
     target: dict[str, Any] = {"constants": ("target",)}
     teacher: dict[str, Any] = {"tau": 2.3, "constants": ("teacher_logits",), "reduced": "C"}
     return [
@@ -273,6 +277,12 @@ def _losses() -> list[PairCase]:
         _case("mse/count", entries, {"keep": broadcast}, count=17, **target),
         _case("cosine", entries, **target),
         _case("cosine/kept", entries, {"keep": kept}, count=17, **target),
+        _case("patient", entries, **target),
+        _case("patient/kept", entries, {"keep": kept}, count=17, **target),
+        _case("attention_kl", scores, **scores_of_teacher),
+        _case("attention_kl/kept", scores, {"keep": (_ragged(), "B1TS")}, **scores_of_teacher),
+        _case("value_relation", values, **values_of_teacher),
+        _case("value_relation/kept", values, {"keep": kept}, count=17, **values_of_teacher),
     ]
 
 
