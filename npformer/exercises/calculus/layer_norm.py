@@ -591,6 +591,7 @@ LAYER_NORM_BACKWARD = Exercise(
         "D": dy.shape[-1],
         "the number of rows": dy.size // dy.shape[-1],
         "B": len(dy),
+        **({"rstd": rstd.item()} if rstd.size == 1 else {}),
     },
     docs="derivations/layernorm.md",
 )

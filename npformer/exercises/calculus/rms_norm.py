@@ -279,6 +279,7 @@ RMS_NORM_BACKWARD = Exercise(
         "D": dy.shape[-1],
         "the number of rows": dy.size // dy.shape[-1],
         "B": len(dy),
+        **({"rrms": rrms.item()} if rrms.size == 1 else {}),
     },
     docs="derivations/layernorm.md",
 )
