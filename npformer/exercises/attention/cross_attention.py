@@ -59,7 +59,7 @@ RIGHT = {
 
 
 def _layer(pieces, x, memory, keep, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o, num_heads):
-    """Return the scores and the weights by name, ctx and y."""
+    """Return the weights by name, ctx and y."""
     of_q, of_k, of_v = pieces["sources"](x, memory)
     q = split(of_q @ w_q + b_q, num_heads)  # (B, H, T, K)
     k, v = pieces["keys_and_values"](of_k @ w_k + b_k, of_v @ w_v + b_v)
@@ -67,7 +67,7 @@ def _layer(pieces, x, memory, keep, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o, num_
     scores = pieces["scaled"](q @ transpose(k), q.shape[-1], x.shape[-1])
     probs = masked_softmax(scores, pieces["kept"](keep, x.shape[1]))
     ctx = pieces["merged"](probs @ v)  # (B, T, D)
-    return {"scores": scores, "probs": probs}, ctx, pieces["output"](ctx, w_o, b_o, x)
+    return {"probs": probs}, ctx, pieces["output"](ctx, w_o, b_o, x)
 
 
 def _wrong(**exchanged):

@@ -94,8 +94,7 @@ def mask_of_the_first_sequence(q, k, v, keep):
 
 
 def padding_mask_steps(q, k, v, keep):
-    scores = _scores(q, k)
-    return {"scores": scores, "probs": masked_softmax(scores, keep[:, None, None, :])}
+    return {"probs": masked_softmax(_scores(q, k), keep[:, None, None, :])}
 
 
 PADDING_MASK = Exercise(

@@ -103,7 +103,6 @@ def scores_gradient_terms(dctx, dscores, q, k, v, keep):
 def scores_gradient_steps(dctx, dscores, q, k, v, keep):
     da, probs, _ = _through_the_softmax(dctx, q, k, v, keep)
     return {
-        "scores": q @ transpose(k) / np.sqrt(q.shape[-1]),
         "probs": probs,
         "dprobs": dctx @ transpose(v),
         "total": da + dscores,
