@@ -21,13 +21,21 @@ SOLUTION_HEADER = "import numpy as np\n\nfrom npformer import distill, layers, m
 class Case(NamedTuple):
     """One call of the learner's function.
 
-    ``part`` names the property it counts to. A case without one is plain: there every output is a
+    ``part`` names the property it counts to, one of `PARTS`. A case without one is plain: there every output is a
     property of its own ("dx", "dgamma"). In a named part ("padding mask", "extreme values") all
     outputs must be right.
     """
 
     args: dict[str, Any]  # by parameter name; arrays are float64, integer or boolean
     part: str = ""
+
+
+# The names of the parts in Chinese.
+PARTS = {
+    "one class": "只有一类",
+    "huge logits": "极大的 logits",
+    "saturated rows": "饱和的行",
+}
 
 
 class Misconception(NamedTuple):

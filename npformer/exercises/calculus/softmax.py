@@ -22,6 +22,7 @@ def softmax_cases(rng):
         Case({"x": rng.normal(size=(3, 4)) + 1000}, "huge logits"),
         Case({"x": rng.normal(size=(3, 4)) - 1000}, "huge logits"),
         Case({"x": rng.normal(size=(3, 4)) * 500}, "huge logits"),
+        Case({"x": rng.normal(size=(3, 4)) + np.array([[0], [-2000], [2000]])}, "huge logits"),
     ]
 
 

@@ -1,0 +1,161 @@
+"""Which mistake was made: first those that an exercise names, then those that anyone makes."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from npformer.exercises.checker.alike import alike
+from npformer.exercises.checker.arrays import describe
+from npformer.exercises.checker.call import call
+from npformer.exercises.checker.compare import difference
+from npformer.exercises.checker.ignored import ignored
+from npformer.exercises.checker.pairs import Pair
+from npformer.exercises.checker.steps import first_wrong_step
+from npformer.exercises.checker.trial import Trial, named
+from npformer.exercises.exercise import Exercise, Misconception
+from npformer.exercises.text import Text
+from npformer.types import BoolArray, FloatArray
+
+
+class Found(NamedTuple):
+    """A mistake; ``name`` if it is one of the exercise's misconceptions."""
+
+    text: Text
+    name: str = ""
+
+
+def diagnose(exercise: Exercise, trials: list[Trial]) -> list[Found]:
+    """Return what the mistake is, the surest first.
+
+    1. A misconception that gives the same on every case.
+    2. For each output that is wrong: a misconception that is wrong there in the same way; or a
+       factor, a sign, a transpose, a missing sum, a term of the formula, an argument ignored.
+    3. The first intermediate result that differs.
+
+    Parameters
+    ----------
+    exercise : Exercise
+    trials : list of Trial
+        All cases, at least one of them wrong.
+    """
+    tried = {m.name: _outcomes(exercise, m, trials) for m in exercise.misconceptions}
+    for misconception in exercise.misconceptions:
+        if _same_everywhere(exercise, tried[misconception.name], trials):
+            return [Found(misconception.diagnosis, misconception.name)]
+    found: list[Found] = []
+    for group in _groups(trials):
+        cases = [trials[i] for i in group]
+        if any(trial.outcome.error is not None for trial in cases):
+            continue  # its message says what is wrong
+        outcomes = {name: [each[i] for i in group] for name, each in tried.items()}
+        for output in exercise.outputs:
+            found += _of_output(exercise, output, cases, outcomes)
+        if found:
+            break  # what the plain cases show is the cause; the others follow from it
+    if found:
+        return list(dict.fromkeys(found))
+    return [Found(text) for text in first_wrong_step(exercise, trials)]
+
+
+def _groups(trials: list[Trial]) -> Iterator[list[int]]:
+    """Yield the numbers of the cases of each part, the plain ones first."""
+    for part in dict.fromkeys(["", *(trial.part for trial in trials)]):
+        yield [i for i, trial in enumerate(trials) if trial.part == part]
+
+
+Outputs = list[dict[str, Any] | str]  # of each case: by name, or the exception's class
+
+
+def _outcomes(exercise: Exercise, misconception: Misconception, trials: list[Trial]) -> Outputs:
+    return [_by_name(exercise, misconception.wrong, trial.args) for trial in trials]
+
+
+def _by_name(
+    exercise: Exercise, fn: Callable[..., Any], args: dict[str, Any]
+) -> dict[str, Any] | str:
+    outcome = call(fn, args, None)
+    return outcome.kind or named(exercise, outcome.value)
+
+
+def _same_everywhere(exercise: Exercise, outcomes: Outputs, trials: list[Trial]) -> bool:
+    for outcome, trial in zip(outcomes, trials, strict=True):
+        if isinstance(outcome, str) or trial.outcome.error is not None:
+            if outcome != trial.outcome.kind:
+                return False
+            continue
+        got = named(exercise, trial.outcome.value)
+        if not got or not all(alike(got[name], value) for name, value in outcome.items()):
+            return False
+    return True
+
+
+def _of_output(
+    exercise: Exercise, output: str, trials: list[Trial], tried: dict[str, Outputs]
+) -> list[Found]:
+    """Return what is wrong with one output on these cases; nothing if it is right."""
+    got = [named(exercise, trial.outcome.value).get(output) for trial in trials]
+    expected = [trial.expected[output] for trial in trials]
+    if all(difference(a, r, output).right for a, r in zip(got, expected, strict=True)):
+        return []
+    for misconception in exercise.misconceptions:
+        outcomes = tried[misconception.name]
+        wrong = [None if isinstance(one, str) else one.get(output) for one in outcomes]
+        if any(isinstance(one, str) for one in outcomes):
+            continue
+        same = all(alike(a, w) for a, w in zip(got, wrong, strict=True))
+        if same and not all(alike(r, w) for r, w in zip(expected, wrong, strict=True)):
+            return [Found(misconception.diagnosis, misconception.name)]
+    texts = [*_of_arrays(exercise, output, trials, got), *ignored(exercise, output, trials, got)]
+    return [Found(text) for text in texts[:1]]
+
+
+def _of_arrays(
+    exercise: Exercise, output: str, trials: list[Trial], got: list[Any]
+) -> Iterator[Text]:
+    """Yield what is wrong with the arrays of an output: it may be a dict of them."""
+    arrays = [leaves(output, trial.expected[output]) for trial in trials]
+    learners = [leaves(output, value) for value in got]
+    for name in arrays[0]:
+        if not all(name in each for each in [*arrays, *learners]):
+            continue
+        pairs = []
+        for trial, right, own in zip(trials, arrays, learners, strict=True):
+            pairs.append(_pair(exercise, name, trial, own[name], right[name]))
+        if not all(difference(pair.got, pair.expected, name).right for pair in pairs):
+            text = describe(name, pairs)
+            if text is not None:
+                yield text
+
+
+def _pair(
+    exercise: Exercise, name: str, trial: Trial, got: FloatArray, expected: FloatArray
+) -> Pair:
+    def ask(make: Callable[..., Mapping[str, Any]] | None) -> Mapping[str, Any]:
+        return {} if make is None else make(**copy.deepcopy(trial.args))
+
+    others: dict[str, FloatArray] = {}
+    masks: dict[str, BoolArray] = {}
+    for other, value in [*trial.args.items(), *ask(exercise.steps).items()]:
+        others |= leaves(other, value)
+        if isinstance(value, np.ndarray) and value.dtype == bool:
+            masks[other] = value
+            others[other] = value.astype(np.float64)
+    terms = ask(exercise.terms).get(name, {})
+    return Pair(got, expected, ask(exercise.factors), terms, others, masks)
+
+
+def leaves(name: str, value: Any) -> dict[str, FloatArray]:
+    """Return the float arrays in a value by name: its own, or those of its entries."""
+    if isinstance(value, dict):
+        return {
+            k: v for key, one in value.items() for k, v in leaves(f"{name}[{key!r}]", one).items()
+        }
+    if isinstance(value, list | tuple):
+        return {k: v for i, one in enumerate(value) for k, v in leaves(f"{name}[{i}]", one).items()}
+    if isinstance(value, np.ndarray | np.generic | float):
+        array = np.asarray(value)
+        if array.dtype.kind == "f":
+            return {name: array}
+    return {}

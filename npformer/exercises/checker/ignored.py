@@ -1,0 +1,85 @@
+"""Whether a result is what comes out if an argument is left aside, or two are exchanged."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from npformer.exercises.checker.alike import alike
+from npformer.exercises.checker.call import call
+from npformer.exercises.checker.trial import Trial, named
+from npformer.exercises.exercise import Exercise
+from npformer.exercises.text import Text
+
+
+def ignored(exercise: Exercise, output: str, trials: list[Trial], got: list[Any]) -> Iterator[Text]:
+    """Yield the changes of the arguments under which the reference gives what the learner has."""
+    for change, text in _changes(exercise.parameters, trials):
+        outcomes = []
+        for trial in trials:
+            outcome = call(exercise.reference, change(trial.args), None)
+            if outcome.error is not None:
+                break
+            outcomes.append(named(exercise, outcome.value)[output])
+        if len(outcomes) < len(trials):
+            continue
+        expected = [trial.expected[output] for trial in trials]
+        same = all(map(alike, got, outcomes))
+        if same and not all(map(alike, outcomes, expected)):
+            yield Text(f"{output}: {text.en}", f"{output}：{text.zh}")
+
+
+def _changes(names: tuple[str, ...], trials: list[Trial]) -> Iterator[tuple[Any, Text]]:
+    for name in names:
+        for value, text in _neutral(name, [trial.args[name] for trial in trials]):
+            yield lambda args, n=name, v=value: args | {n: v(args[n])}, text
+    for a, b in itertools.combinations(names, 2):
+        if all(_exchangeable(trial.args[a], trial.args[b]) for trial in trials):
+            text = Text(f"{a} and {b} are exchanged", f"{a} 和 {b} 用反了")
+            yield lambda args, a=a, b=b: args | {a: args[b], b: args[a]}, text
+    for a, b in itertools.permutations(names, 2):
+        if all(_exchangeable(trial.args[a], trial.args[b]) for trial in trials):
+            text = Text(f"{b} is used where {a} belongs", f"该用 {a} 的地方用了 {b}")
+            yield lambda args, a=a, b=b: args | {a: args[b]}, text
+
+
+def _neutral(name: str, values: list[Any]) -> Iterator[tuple[Any, Text]]:
+    ignored = Text(f"{name} is ignored", f"没有用到 {name}")
+    first = next((value for value in values if value is not None), None)
+    if any(value is not None for value in values):
+        yield lambda _: None, ignored
+    if isinstance(first, np.ndarray) and first.dtype == bool:
+        yield lambda v: v if v is None else np.ones_like(v), ignored
+        yield (
+            lambda v: v if v is None else ~v,
+            Text(
+                f"{name} is the wrong way round: True = real token",
+                f"{name} 用反了：True 表示真实的词元",
+            ),
+        )
+    elif isinstance(first, np.ndarray) and first.dtype.kind == "f":
+        for fill in (np.ones_like, np.zeros_like):
+            number = fill(np.empty(1)).item()
+            yield (
+                lambda v, fill=fill: v if v is None else fill(v),
+                Text(
+                    f"it is as if {name} were {number:g} everywhere: {name} is forgotten",
+                    f"相当于 {name} 全为 {number:g}：漏掉了 {name}",
+                ),
+            )
+    elif isinstance(first, int | float) and not isinstance(first, bool):
+        for n in (1, 0):
+            yield (
+                lambda v, n=n: type(v)(n),
+                Text(
+                    f"it is as if {name} were {n}: {name} is forgotten",
+                    f"相当于 {name} = {n}：漏掉了 {name}",
+                ),
+            )
+
+
+def _exchangeable(a: Any, b: Any) -> bool:
+    if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
+        return False
+    return a.dtype == b.dtype and a.ndim == b.ndim

@@ -1,0 +1,125 @@
+"""The properties that any good function has: types kept, inputs untouched, no state, own work."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from npformer.exercises.checker.call import Outcome, call
+from npformer.exercises.checker.report import Result
+from npformer.exercises.checker.trial import Trial, named
+from npformer.exercises.exercise import Exercise
+from npformer.exercises.text import Text
+
+FLOAT32 = Text("float32 stays float32", "float32 仍为 float32")
+UNTOUCHED = Text("inputs untouched", "不改动输入")
+TWICE = Text("the same twice", "两次结果相同")
+PRINTS = Text("prints nothing", "不打印")
+OWN_WORK = Text("written by hand", "自己实现")
+
+
+def manners(exercise: Exercise, fn: Callable[..., Any], trials: list[Trial]) -> Iterator[Result]:
+    """Yield the properties that have nothing to do with the values."""
+    ran = [trial for trial in trials if trial.outcome.error is None]
+    if not ran:
+        return
+    if exercise.float32:
+        yield Result(FLOAT32, *_float32(exercise, fn, ran[0].args))
+    changed = dict.fromkeys(name for trial in ran for name in trial.outcome.changed)
+    said = ", ".join(changed)
+    yield Result(
+        UNTOUCHED,
+        not changed,
+        None,
+        Text(
+            f"it writes into {said}: make a new array instead of +=, out= or x[...] = on an input",
+            f"改动了输入 {said}：不要对输入用 +=、out= 或 x[...] =，而要新建数组",
+        )
+        if changed
+        else None,
+    )
+    if any(trial.outcome.printed for trial in ran):
+        said = "it prints; that is left out here, and does not count as an answer"
+        yield Result(PRINTS, True, None, Text(said, "函数里有打印；这里不显示，也不算答案"))
+    again = call(fn, ran[0].args, None)
+    same = again.error is None and _bits_equal(again.value, ran[0].outcome.value)
+    yield Result(
+        TWICE,
+        same,
+        None,
+        None
+        if same
+        else Text(
+            "a second call with the same inputs gives something else: it keeps a state, or draws "
+            "random numbers of its own",
+            "同样的输入，第二次调用结果不同：函数保存了状态，或自己生成了随机数",
+        ),
+    )
+    called = next((trial.outcome.library for trial in ran if trial.outcome.library), "")
+    yield Result(
+        OWN_WORK,
+        not called,
+        None,
+        Text(
+            f"it calls npformer's {called}: write it with NumPy alone",
+            f"调用了 npformer 的 {called}：请只用 NumPy 自己写",
+        )
+        if called
+        else None,
+    )
+
+
+def _float32(
+    exercise: Exercise, fn: Callable[..., Any], args: dict[str, Any]
+) -> tuple[bool, float | None, Text | None]:
+    single = {name: _to_float32(value) for name, value in args.items()}
+    expected, got = call(exercise.reference, single, None), call(fn, single, None)
+    if got.error is not None:
+        return False, None, got.error
+    for name, wanted, value in _arrays_of(exercise, expected, got):
+        if wanted.dtype != np.float32:
+            continue
+        if getattr(value, "dtype", None) != np.float32:
+            kind = getattr(value, "dtype", type(value).__name__)
+            return (
+                False,
+                None,
+                Text(
+                    f"{name}: got {kind} from float32 inputs, expected float32 (is there a float64 "
+                    "array, such as np.zeros without dtype, or a float64 number in it?)",
+                    f"{name}：输入是 float32，结果却是 {kind}（是不是用了不带 dtype 的 np.zeros 之类？）",
+                ),
+            )
+    return True, None, None
+
+
+def _arrays_of(
+    exercise: Exercise, expected: Outcome, got: Outcome
+) -> Iterator[tuple[str, Any, Any]]:
+    wanted, given = named(exercise, expected.value), named(exercise, got.value)
+    for name in exercise.outputs:
+        if isinstance(wanted[name], np.ndarray) and wanted[name].ndim:
+            yield name, wanted[name], given[name]
+
+
+def _to_float32(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.dtype == np.float64:
+        return value.astype(np.float32)
+    if isinstance(value, dict):
+        return {name: _to_float32(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_to_float32(one) for one in value)
+    return value
+
+
+def _bits_equal(a: Any, b: Any) -> bool:
+    if isinstance(a, dict):
+        return (
+            isinstance(b, dict) and a.keys() == b.keys() and all(_bits_equal(a[k], b[k]) for k in a)
+        )
+    if isinstance(a, list | tuple):
+        return isinstance(b, list | tuple) and len(a) == len(b) and all(map(_bits_equal, a, b))
+    if isinstance(a, np.ndarray | np.generic | int | float):
+        x, y = np.asarray(a), np.asarray(b)
+        return x.shape == y.shape and x.dtype == y.dtype and x.tobytes() == y.tobytes()
+    return bool(a == b)

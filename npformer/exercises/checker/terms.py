@@ -1,0 +1,60 @@
+"""Which addend of a formula is missing, doubled or flipped."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from npformer.exercises.checker.factors import name_factor
+from npformer.exercises.checker.pairs import Pair, close, same_shapes
+from npformer.exercises.text import Text
+
+
+def term(name: str, pairs: list[Pair]) -> Text | None:
+    """Find by which numbers the formula's terms are multiplied in what the learner has."""
+    if not pairs[0].terms or not same_shapes(pairs):
+        return None
+    together = _coefficients(pairs)  # the same numbers in all cases
+    each = [together] * len(pairs) if together else [_coefficients([pair]) for pair in pairs]
+    if not all(each):
+        return None
+    said = []
+    for term in pairs[0].terms:
+        numbers = [found[term] for found in each if found]
+        if not np.allclose(numbers, 1, atol=1e-6):
+            said.append(_said_of_term(term, numbers, [pair.factors for pair in pairs]))
+    if not said:
+        return None
+    return Text(
+        f"{name}: " + "; ".join(text.en for text in said),
+        f"{name}：" + "；".join(text.zh for text in said),
+    )
+
+
+def _coefficients(pairs: list[Pair]) -> dict[str, float] | None:
+    """Solve for the numbers that make the terms add up to the learner's arrays, if any do."""
+    names = list(pairs[0].terms)
+    columns = [
+        np.concatenate([np.broadcast_to(pair.terms[n], pair.got.shape).ravel() for pair in pairs])
+        for n in names
+    ]
+    matrix = np.stack(columns, axis=1)  # (entries, terms)
+    target = np.concatenate([pair.got.ravel() for pair in pairs])  # (entries,)
+    scale = np.sqrt((matrix**2).sum(axis=0))  # (terms,)
+    finite = np.isfinite(matrix).all() and np.isfinite(target).all()
+    if not finite or not scale.all() or len(target) <= len(names):
+        return None
+    solution, _, rank, _ = np.linalg.lstsq(matrix / scale, target, rcond=1e-10)
+    if rank < len(names) or not close(matrix @ (solution / scale), target):
+        return None
+    return dict(zip(names, (solution / scale).tolist(), strict=True))
+
+
+def _said_of_term(term: str, numbers: list[float], factors: list[Mapping[str, float]]) -> Text:
+    if np.allclose(numbers, 0, atol=1e-6):
+        return Text(f"the term {term} is missing", f"缺少 {term} 这一项")
+    if np.allclose(numbers, -1, atol=1e-6):
+        return Text(f"the term {term} has the wrong sign", f"{term} 这一项的符号反了")
+    if np.allclose(numbers, 2, atol=1e-6):
+        return Text(f"the term {term} is counted twice", f"{term} 这一项算了两次")
+    number = name_factor(numbers, factors) or f"{numbers[0]:.4g}"
+    return Text(f"the term {term} is multiplied by {number}", f"{term} 这一项多乘了 {number}")

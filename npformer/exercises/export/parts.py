@@ -1,0 +1,54 @@
+"""What a student's and a teacher's file are made of, as text."""
+
+import ast
+import textwrap
+
+from npformer.exercises.exercise import HEADER, SOLUTION_HEADER, Exercise
+from npformer.exercises.text import Text
+
+YOUR_FUNCTION = Text("Write this function.", "写出这个函数。")
+FOR_TEACHERS = Text(
+    "The solution calls npformer; yours uses NumPy alone.",
+    "参考答案调用了 npformer；你的答案只能用 NumPy。",
+)
+
+
+def statement(exercise: Exercise, lang: str) -> str:
+    """Return title and statement as Markdown."""
+    return f"# {exercise.title.to(lang)}\n\n{exercise.statement.to(lang)}"
+
+
+def check_cell(exercise: Exercise, lang: str) -> str:
+    """Return the code that shows a learner how far the function is."""
+    return (
+        "from npformer.exercises import check\n\n"
+        f'check("{exercise.id}", {exercise.function}, lang="{lang}")'
+    )
+
+
+def split_solution(exercise: Exercise) -> tuple[str, str]:
+    """Return the head of the reference, down to its docstring, and its body."""
+    lines = exercise.solution.splitlines()
+    (function,) = ast.parse(exercise.solution).body
+    if not isinstance(function, ast.FunctionDef):
+        raise TypeError(f"{exercise.id}: the reference is not written as a function")
+    end = function.body[0].end_lineno  # of the docstring
+    return "\n".join(lines[:end]), "\n".join(lines[end:])
+
+
+def student_source(exercise: Exercise, lang: str) -> str:
+    """Return a Python file with the statement and the stub."""
+    return f"{_comment(statement(exercise, lang))}\n\n{HEADER}\n\n{exercise.stub}"
+
+
+def solution_source(exercise: Exercise, lang: str) -> str:
+    """Return a Python file with the solution, which runs, and the library's own source."""
+    library = _comment(exercise.library_source)
+    return (
+        f"{_comment(statement(exercise, lang))}\n\n{SOLUTION_HEADER}\n\n"
+        f"{exercise.solution}\n\n{library}\n"
+    )
+
+
+def _comment(text: str) -> str:
+    return textwrap.indent(text.strip(), "# ", lambda line: True).replace("# \n", "#\n")

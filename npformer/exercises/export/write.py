@@ -1,0 +1,93 @@
+"""Where the exported files go."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from npformer.checks import InputError
+from npformer.exercises.course import EXERCISES
+from npformer.exercises.exercise import Exercise
+from npformer.exercises.export.parts import solution_source, student_source
+from npformer.exercises.text import language
+
+FORMATS = ("nbgrader", "ipynb", "py")
+CONFIG = """c = get_config()
+c.CourseDirectory.course_id = "npformer"
+"""
+
+
+def export(
+    folder: Path, fmt: str, *, exercises: Sequence[Exercise] = EXERCISES, lang: str | None = None
+) -> list[Path]:
+    """Write exercises for a class.
+
+    ``nbgrader`` writes ``source/<chapter>/<exercise>.ipynb``, an assignment a chapter, and
+    ``nbgrader_config.py``; ``ipynb`` and ``py`` write ``student/`` and ``solutions/``.
+
+    Parameters
+    ----------
+    folder : Path
+        New or empty.
+    fmt : str
+        One of `FORMATS`.
+    exercises : sequence of Exercise
+    lang : str, optional
+
+    Returns
+    -------
+    list of Path
+        The files, all written or none.
+
+    Raises
+    ------
+    InputError
+        If the format is unknown, the folder has something in it, or nbformat is not installed.
+    """
+    if fmt not in FORMATS:
+        raise InputError(f"--format: got {fmt!r}, expected one of {', '.join(FORMATS)}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"OUT: got {folder}, which is not empty, expected a new folder")
+    # All text is made before the first file is: a mistake leaves nothing half-written.
+    files = dict(_files(fmt, exercises, language(lang)))
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return [folder / name for name in files]
+
+
+def _files(fmt: str, exercises: Sequence[Exercise], lang: str) -> Iterator[tuple[str, str]]:
+    if fmt == "py":
+        for exercise in exercises:
+            name = f"{file_name(exercise)}.py"
+            yield f"student/{name}", student_source(exercise, lang)
+            yield f"solutions/{name}", solution_source(exercise, lang)
+        return
+    from npformer.exercises.export import notebooks
+
+    if fmt == "ipynb":
+        for exercise in exercises:
+            name = f"{file_name(exercise)}.ipynb"
+            yield f"student/{name}", _json(notebooks.student_notebook, exercise, lang)
+            yield f"solutions/{name}", _json(notebooks.solution_notebook, exercise, lang)
+        return
+    yield "nbgrader_config.py", CONFIG
+    for exercise in exercises:
+        name = f"source/{exercise.topic}/{file_name(exercise)}.ipynb"
+        yield name, _json(notebooks.nbgrader_notebook, exercise, lang)
+
+
+def file_name(exercise: Exercise) -> str:
+    """Return a name without an ending, which sorts in the order of the course."""
+    return f"{EXERCISES.index(exercise) + 1:02d}_{exercise.function}"
+
+
+def _json(make: Callable[[Exercise, str], Any], exercise: Exercise, lang: str) -> str:
+    try:
+        import nbformat
+    except ImportError:
+        raise InputError(
+            "--format: got notebooks, expected the package nbformat to be there: "
+            "pip install 'npformer[class]'"
+        ) from None
+    return str(nbformat.writes(make(exercise, lang))) + "\n"

@@ -1,0 +1,154 @@
+"""Every exercise: stubs fail, references pass, misconceptions fail and are named."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from npformer.exercises.checker import check
+from npformer.exercises.checker.call import call
+from npformer.exercises.checker.compare import difference
+from npformer.exercises.checker.trial import named
+from npformer.exercises.course import EXERCISES, find
+from npformer.exercises.exercise import (
+    DIFFICULTIES,
+    HEADER,
+    PARTS,
+    SOLUTION_HEADER,
+    TRACKS,
+    Exercise,
+)
+from npformer.exercises.text import Text
+
+CHINESE = re.compile(r"[一-鿿]")
+DOCS = Path(__file__).parents[2] / "docs"
+SEEDS = 100
+# One of their cases is of real size: a hundred seeds would take minutes.
+FEW_SEEDS = {"multi-head-attention": 3}
+
+each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)
+MISCONCEPTIONS = [
+    pytest.param(exercise, misconception, id=f"{exercise.id}-{misconception.name}")
+    for exercise in EXERCISES
+    for misconception in exercise.misconceptions
+]
+
+
+def defined(source: str, exercise: Exercise):
+    namespace: dict = {}
+    exec(source, namespace)
+    return namespace[exercise.function]
+
+
+def test_there_are_enough_and_each_has_its_own_id():
+    ids = [exercise.id for exercise in EXERCISES]
+    assert len(ids) >= 40
+    assert len(set(ids)) == len(ids)
+    assert len({exercise.function for exercise in EXERCISES}) == len(ids)
+
+
+@each
+def test_a_stub_fails(exercise):
+    report = check(exercise, defined(HEADER + exercise.stub, exercise))
+    assert not report.passed
+    assert "not written yet" in report.text("en")
+
+
+@each
+def test_the_reference_passes(exercise):
+    report = check(exercise, exercise.reference)
+    assert report.passed, report.text("en")
+
+
+@each
+def test_the_solution_is_source_that_passes(exercise, tmp_path):
+    fn = defined(SOLUTION_HEADER + exercise.solution, exercise)
+    report = check(exercise, fn)
+    assert report.passed, report.text("en")
+    assert exercise.library_source
+
+
+@pytest.mark.parametrize(("exercise", "misconception"), MISCONCEPTIONS)
+def test_a_misconception_fails_and_is_named(exercise, misconception):
+    for seed in range(2):
+        report = check(exercise, misconception.wrong, seed=seed)
+        assert not report.passed
+        assert report.names == [misconception.name], report.text("en")
+
+
+@each
+def test_over_many_seeds_no_false_alarm_and_no_survivor(exercise):
+    for seed in range(FEW_SEEDS.get(exercise.id, SEEDS)):
+        cases = exercise.cases(np.random.default_rng(seed))
+        expected = [
+            named(exercise, call(exercise.reference, case.args, None).value) for case in cases
+        ]
+        for fn in (exercise.reference, *(m.wrong for m in exercise.misconceptions)):
+            right = all(
+                is_right(exercise, fn, case.args, answer)
+                for case, answer in zip(cases, expected, strict=True)
+            )
+            assert right == (fn is exercise.reference), (seed, fn.__name__)
+
+
+def is_right(exercise, fn, args, expected):
+    outcome = call(fn, args, None)
+    if outcome.error is not None:
+        return False
+    got = named(exercise, outcome.value)
+    return got.keys() == expected.keys() and all(
+        difference(got[name], value, name).right for name, value in expected.items()
+    )
+
+
+@each
+def test_the_terms_of_a_formula_add_up(exercise):
+    if exercise.terms is None:
+        return
+    for case in exercise.cases(np.random.default_rng(1)):
+        expected = named(exercise, exercise.reference(**case.args))
+        for name, terms in exercise.terms(**case.args).items():
+            total = sum(terms.values())
+            np.testing.assert_allclose(total, expected[name], rtol=1e-9, atol=1e-9)
+
+
+@each
+def test_both_languages_are_complete(exercise):
+    texts = [
+        exercise.title,
+        exercise.statement,
+        *exercise.hints,
+        *(m.diagnosis for m in exercise.misconceptions),
+    ]
+    for text in texts:
+        assert isinstance(text, Text)
+        assert text.en.strip()
+        assert not CHINESE.search(text.en)
+        assert text.zh.strip()
+    for text in (exercise.statement, *(m.diagnosis for m in exercise.misconceptions)):
+        assert CHINESE.search(text.zh), text.zh
+
+
+@each
+def test_the_labels_are_known(exercise):
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", exercise.id)
+    assert find(exercise.id) is exercise
+    assert exercise.tracks
+    assert set(exercise.tracks) <= set(TRACKS)
+    assert exercise.difficulty in DIFFICULTIES
+    assert 1 <= exercise.minutes <= 60
+    assert len(exercise.hints) == 3
+    assert len(exercise.misconceptions) >= 3
+    parts = {case.part for case in exercise.cases(np.random.default_rng(0))}
+    assert parts <= {"", *PARTS}
+    assert "" in parts
+    assert (DOCS / exercise.docs).exists()
+
+
+@each
+def test_a_student_sees_no_solution(exercise):
+    shown = exercise.stub + exercise.statement.en + exercise.statement.zh
+    body = exercise.solution.partition('"""')[2].partition('"""')[2]
+    for line in body.splitlines():
+        assert len(line.strip()) < 12 or line.strip() not in shown

@@ -1,0 +1,167 @@
+"""Exported exercises: no solution in a student's file, notebooks that run, grades as earned."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from npformer.checks import InputError
+from npformer.exercises.checker import check, grade, property_names
+from npformer.exercises.course import EXERCISES, find
+from npformer.exercises.export import export
+
+ROOT = Path(__file__).parents[2]
+# The Python of a virtual environment with the extra "class"; .ci/run makes one.
+NBGRADER = os.environ.get("NPFORMER_NBGRADER")
+
+
+def solution_lines(exercise):
+    body = exercise.solution.partition('"""')[2].partition('"""')[2]
+    return [line.strip() for line in body.splitlines() if len(line.strip()) >= 12]
+
+
+@pytest.mark.parametrize("fmt", ["py", "ipynb"])
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_students_get_no_solution_and_teachers_one_that_passes(tmp_path, fmt, lang):
+    paths = export(tmp_path / "out", fmt, lang=lang)
+    assert len(paths) == 2 * len(EXERCISES)
+    for exercise in EXERCISES:
+        (student,) = (tmp_path / "out/student").glob(f"*_{exercise.function}.{fmt}")
+        (solution,) = (tmp_path / "out/solutions").glob(f"*_{exercise.function}.{fmt}")
+        shown = code(student)
+        assert not [line for line in solution_lines(exercise) if line in shown]
+        assert exercise.title.to(lang) in student.read_text("utf-8")
+        for path, passes in ((student, False), (solution, True)):
+            namespace: dict = {}
+            exec(code(path), namespace)
+            assert check(exercise, namespace[exercise.function]).passed == passes
+
+
+def code(path):
+    if path.suffix == ".py":
+        return path.read_text("utf-8")
+    cells = nbformat.read(path, as_version=4).cells
+    return "\n".join(
+        cell.source for cell in cells if cell.cell_type == "code" and "check(" not in cell.source
+    )
+
+
+def test_an_nbgrader_notebook_has_a_grade_cell_for_each_property(tmp_path):
+    export(tmp_path / "out", "nbgrader", lang="en")
+    for exercise in EXERCISES:
+        (path,) = (tmp_path / "out/source").glob(f"{exercise.topic}/*_{exercise.function}.ipynb")
+        cells = nbformat.read(path, as_version=4).cells
+        graded = [c for c in cells if c.metadata.get("nbgrader", {}).get("grade")]
+        assert len(graded) == len(property_names(exercise))
+        assert all("### BEGIN HIDDEN TESTS" in cell.source for cell in graded)
+        ids = [c.metadata["nbgrader"]["grade_id"] for c in cells if "nbgrader" in c.metadata]
+        assert len(set(ids)) == len(ids)
+        # What a student gets: the answer's head, and nothing of its body.
+        (answer,) = [c for c in cells if c.metadata.get("nbgrader", {}).get("solution")]
+        head, _, _ = answer.source.partition("### BEGIN SOLUTION")
+        assert not [line for line in solution_lines(exercise) if line in head]
+
+
+def test_a_grade_is_an_assertion_with_the_diagnosis():
+    exercise = find("softmax-backward")
+    grade(exercise.id, exercise.reference, "dx", seeds=(0, 1))
+    wrong = exercise.misconceptions[0].wrong
+    with pytest.raises(AssertionError, match="Every logit also lowers"):
+        grade(exercise.id, wrong, "dx")
+    grade(exercise.id, wrong, "inputs untouched")
+    with pytest.raises(AssertionError):
+        grade(exercise.id, lambda x: x, "inputs untouched")
+    with pytest.raises(InputError, match="name: got 'dy', expected one of dx"):
+        grade(exercise.id, wrong, "dy")
+
+
+def test_a_folder_with_something_in_it_is_refused(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="not empty"):
+        export(tmp_path, "py")
+    with pytest.raises(InputError, match="--format: got 'pdf', expected one of nbgrader"):
+        export(tmp_path / "out", "pdf")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+RIGHT = """
+def softmax_backward(dprobs, probs):
+    return probs * (dprobs - (dprobs * probs).sum(axis=-1, keepdims=True))
+"""
+WRONG = """
+def softmax_backward(dprobs, probs):
+    return probs * dprobs
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(NBGRADER is None, reason="NPFORMER_NBGRADER is not set")
+def test_nbgrader_grades_right_wrong_empty_and_tampered_submissions(tmp_path):
+    exercise = find("softmax-backward")
+    course = tmp_path / "course"
+    export(course, "nbgrader", exercises=[exercise], lang="en")
+    nbgrader(course, "generate_assignment", "calculus")
+    (release,) = (course / "release/calculus").glob("*.ipynb")
+    text = release.read_text("utf-8")
+    assert "BEGIN" not in text
+    assert not [line for line in solution_lines(exercise) if line in text]
+
+    for student, answer, tamper in (
+        ("right", RIGHT, None),
+        ("wrong", WRONG, None),
+        ("empty", None, None),
+        ("tampered", WRONG, "pass"),
+        ("deleted", RIGHT, "delete"),
+    ):
+        notebook = nbformat.read(release, as_version=4)
+        for cell in list(notebook.cells):
+            about = cell.metadata.get("nbgrader", {})
+            if about.get("solution") and answer:
+                cell.source = answer
+            if about.get("grade") and about["grade_id"].endswith("-dx"):
+                if tamper == "pass":
+                    cell.source = "pass"
+                if tamper == "delete":
+                    notebook.cells.remove(cell)
+        path = course / "submitted" / student / "calculus" / release.name
+        path.parent.mkdir(parents=True)
+        nbformat.write(notebook, path)
+
+    nbgrader(course, "autograde", "calculus", "--create")
+    nbgrader(course, "generate_feedback", "calculus")
+    nbgrader(course, "export", "--to", "grades.csv")
+    with (course / "grades.csv").open(encoding="utf-8") as file:
+        scores = {row["student_id"]: float(row["score"]) for row in csv.DictReader(file)}
+    names = property_names(exercise)
+    failed = [r for r in check(exercise, exercise.misconceptions[0].wrong).results if not r.passed]
+    assert scores["right"] == len(names)
+    assert scores["wrong"] == len(names) - len(failed)  # partial credit
+    assert 0 < scores["wrong"] < scores["right"]
+    assert scores["empty"] == 0
+    assert scores["tampered"] == scores["wrong"]  # the cell is restored
+    assert scores["deleted"] == scores["right"] - 1  # what is not there earns nothing
+    (feedback,) = (course / "feedback/wrong/calculus").glob("*.html")
+    assert "Every logit also lowers" in feedback.read_text("utf-8")
+
+
+def nbgrader(course, *arguments):
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "HOME": str(course.parent),  # nobody's own settings
+        "NPFORMER_LANG": "en",
+    }
+    done = subprocess.run(
+        [NBGRADER or sys.executable, "-m", "nbgrader", *arguments],
+        cwd=course,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
