@@ -88,6 +88,7 @@ assert np.allclose(dw, x.T @ dy)
 # 把一个元素向两边各移动 $h$，看 $L = \sum dy \cdot y$ 如何变化。$h$ 取多大？
 # 差分有两种误差：截断误差随 $h$ 增大，舍入误差随 $1/h$ 增大。
 
+
 # %%
 def f(x):
     return float((dy * ops.gelu_forward(x @ w + b)[0]).sum())
@@ -148,6 +149,7 @@ print(f"{report.name}: worst error {report.error:.0e}, allowed {report.tolerance
 # 忘掉 `w` 的转置。方阵时形状恰好吻合，程序毫无怨言；三个尺寸互不相同时，NumPy 立刻报错。
 # 所以本库的每个检验都让各轴大小互不相同。
 
+
 # %%
 def without_transpose(dy, cache):
     _, dw, db = ops.linear_backward(dy, cache)
@@ -159,7 +161,6 @@ try:
     nf.check_pair(ops.linear_forward, without_transpose, square)
 except nf.GradientError as error:
     print("square:", error)
-    assert error.args[0].startswith("linear_forward: the gradient of x is wrong")
 else:
     raise AssertionError("the mistake went through")
 

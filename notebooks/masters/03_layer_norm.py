@@ -101,6 +101,7 @@ nf.check_pair(ops.layernorm_forward, ops.layernorm_backward, (x, gamma, beta))
 # 许多测试用刚初始化的参数检验 `layernorm(x).sum()`：$dy = 1$，$\gamma = 1$。此时 $d\hat x$ 正好沿
 # $(1, \dots, 1)$，真正的梯度是**零**。让五个错误的反向接受两位裁判：这个测试，以及随机 $dy$、随机 $\gamma$ 的测试。
 
+
 # %%
 def centred(d):
     return d - d.mean(axis=1, keepdims=True)

@@ -167,7 +167,11 @@ assert not np.allclose(ctx[..., 4, :], other[..., 4, :])
 # 下面带掩码逐行计算，与库以及有限差分对照。
 
 # %%
-q, k, v = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 3, 6, 5)), rng.normal(size=(2, 3, 6, 7))
+q, k, v = (
+    rng.normal(size=(2, 3, 4, 5)),
+    rng.normal(size=(2, 3, 6, 5)),
+    rng.normal(size=(2, 3, 6, 7)),
+)
 keep = rng.random((2, 1, 4, 6)) < 0.7
 ctx, scores, cache = ops.attention_forward(q, k, v, keep)
 dctx = rng.normal(size=ctx.shape)

@@ -39,7 +39,9 @@ x = np.arange(T)[None, :, None] + np.zeros((B, T, H * K))  # every entry is its 
 right = split_heads(x, H)
 wrong = x.reshape(B, H, T, K)
 figure, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
-for ax, heads, title in zip(axes, (right, wrong), ("reshape, transpose", "reshape only"), strict=True):
+for ax, heads, title in zip(
+    axes, (right, wrong), ("reshape, transpose", "reshape only"), strict=True
+):
     image = ax.imshow(heads[0, 0], cmap="cividis", vmin=0, vmax=3, aspect="auto")
     ax.set(title=f"head 0: {title}", xlabel="feature of the head", ylabel="row t", yticks=range(T))
 figure.colorbar(image, ax=axes, label="token it came from", ticks=range(T))

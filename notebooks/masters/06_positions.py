@@ -202,9 +202,7 @@ assert np.allclose(ops.t5_bias_backward(dbias, cache), by_hand)
 # 可学习的表有尽头。BERT 的有 512 行，没有第 513 行：
 
 # %%
-config = nf.EncoderConfig(
-    vocab_size=50, max_len=16, d_model=12, num_heads=3, num_layers=1, d_ff=20
-)
+config = nf.EncoderConfig(vocab_size=50, max_len=16, d_model=12, num_heads=3, num_layers=1, d_ff=20)
 try:
     nf.Encoder.init(config, rng).forward(np.ones((1, 17), dtype=int))
 except nf.InputError as error:

@@ -84,6 +84,7 @@ assert np.abs(paths["Adam"][14, 0]) < np.abs(paths["SGD"][14, 0])
 # $m$、$v$ 从零开始，起初分别小了 $1 - \beta_1^t$ 和 $1 - \beta_2^t$ 倍。不修正的话，步长变为
 # $(1 - \beta_1^t)/\sqrt{1 - \beta_2^t}$ 倍；$v$ 比 $m$ 慢，所以这个数**大于** 1。BERT 和 TinyBERT 公开代码的优化器正是这样。
 
+
 # %%
 def step_lengths(optimizer, steps):
     params = {"p": np.zeros(1)}

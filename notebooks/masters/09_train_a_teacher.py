@@ -156,6 +156,7 @@ assert by_heart[-1] < 0.02
 #
 # `train` 就是同一个循环，加上裁剪、调度和长度相近的批次。它是生成器：每次更新后产出一次，我们随时可以看 dev。
 
+
 # %%
 def fit(seed, steps=250, lr=3e-3):
     teacher, optimizer = new_teacher(seed), nf.AdamW()
@@ -248,7 +249,9 @@ masked, targets = mask_tokens(
 )
 chosen = targets != -100
 can = batch.keep & ~np.isin(batch.ids, special)
-print(f"chosen {chosen[can].mean():.3f}; of these [MASK] {(masked == special.mask)[chosen].mean():.2f}")
+print(
+    f"chosen {chosen[can].mean():.3f}; of these [MASK] {(masked == special.mask)[chosen].mean():.2f}"
+)
 assert abs(chosen[can].mean() - 0.15) < 0.02
 assert abs((masked == special.mask)[chosen].mean() - 0.8) < 0.06
 assert not chosen[~can].any()  # never padding, [CLS] or [SEP]
@@ -265,9 +268,7 @@ assert np.array_equal(masked[~chosen], batch.ids[~chosen])
 lm = nf.MaskedLM.init(teacher.config, np.random.default_rng(2), np.float64)
 positions = np.flatnonzero(chosen[:8])
 key_biases = [f"encoder.layers.{i}.attention.b_k" for i in range(2)]  # lesson 4: identically zero
-report = nf.check_model(
-    lm, (masked[:8], batch.keep[:8]), {"positions": positions}, zero=key_biases
-)
+report = nf.check_model(lm, (masked[:8], batch.keep[:8]), {"positions": positions}, zero=key_biases)
 print(f"{report.name}: worst error {report.error:.0e}")
 
 # %% [markdown] lang="en"

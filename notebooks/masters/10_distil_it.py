@@ -282,6 +282,7 @@ assert np.linalg.norm(gradient(64, True) - limit) < 0.05 * np.linalg.norm(limit)
 #
 # 多填充一列，损失不应改变。修正后的配方一点不变；TinyBERT 公开代码留下了填充的 query，还除以填充后的总面积。
 
+
 # %%
 def attention_loss(name, columns):
     ids = np.pad(dev.ids[:8, :n], ((0, 0), (0, columns)), constant_values=special.pad)
