@@ -16,6 +16,7 @@ from npformer.cli import (
     evaluate,
     finetune,
     gradcheck,
+    learn,
     mlm_head,
     predict,
     translate,
@@ -32,6 +33,7 @@ COMMANDS = (
     translate,
     cost,
     gradcheck,
+    learn,
 )
 
 
