@@ -249,11 +249,10 @@ masked, targets = mask_tokens(
 )
 chosen = targets != -100
 can = batch.keep & ~np.isin(batch.ids, special)
-print(
-    f"chosen {chosen[can].mean():.3f}; of these [MASK] {(masked == special.mask)[chosen].mean():.2f}"
-)
+hidden = (masked == special.mask)[chosen].mean()
+print(f"chosen {chosen[can].mean():.3f}; of these [MASK] {hidden:.2f}")
 assert abs(chosen[can].mean() - 0.15) < 0.02
-assert abs((masked == special.mask)[chosen].mean() - 0.8) < 0.06
+assert abs(hidden - 0.8) < 0.06
 assert not chosen[~can].any()  # never padding, [CLS] or [SEP]
 assert np.array_equal(masked[~chosen], batch.ids[~chosen])
 
@@ -270,6 +269,7 @@ positions = np.flatnonzero(chosen[:8])
 key_biases = [f"encoder.layers.{i}.attention.b_k" for i in range(2)]  # lesson 4: identically zero
 report = nf.check_model(lm, (masked[:8], batch.keep[:8]), {"positions": positions}, zero=key_biases)
 print(f"{report.name}: worst error {report.error:.0e}")
+assert report.error < 1e-6
 
 # %% [markdown] lang="en"
 # ## What to take along

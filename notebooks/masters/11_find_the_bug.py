@@ -235,6 +235,50 @@ for name, mask in (("mask forgotten", None), ("mask given", keep)):
     assert (np.abs(before - after).max() == 0) == (mask is not None)
 
 # %% [markdown] lang="en"
+# ## The museum
+#
+# `npformer.exercises.museum` keeps real bugs of published code. You get what the function should do
+# and the title of the bug, but neither version; you write the test. It must pass on the right code
+# and fail on the bug. Take a layer norm that is right only while gamma is all ones. The first try
+# below walks into the trap of lesson 3:
+
+# %% [markdown] lang="zh"
+# ## 博物馆
+#
+# `npformer.exercises.museum` 收藏公开代码里的真实 bug。你只知道函数该做什么和 bug 的标题，两个版本都看不到；
+# 你来写测试：在正确的代码上通过，在有 bug 的代码上失败。以一个只在 gamma 全为 1 时才正确的层归一化为例，
+# 第一次尝试掉进了第 3 课的陷阱：
+
+# %%
+from npformer.exercises.museum import BUGS, check_test
+
+
+def differs(fn, gamma):
+    """How far fn is from centred differences."""
+    rng = np.random.default_rng(0)
+    x, dy = rng.normal(size=(2, 3, 5))
+    numeric = nf.numeric_gradient(
+        lambda z: ops.layernorm_forward(z, gamma, np.zeros(5), eps=1e-12)[0], x, dy
+    )
+    return np.abs(fn(dy, x, gamma) - numeric).max()
+
+
+def first_try(fn):
+    assert differs(fn, np.ones(5)) < 1e-7
+
+
+def second_try(fn):
+    assert differs(fn, np.arange(1.0, 6.0)) < 1e-7
+
+
+for test in (first_try, second_try):
+    report = check_test("layer-norm-gamma-outside", test)
+    print(report.text("en"), "\n")
+    assert report.passed == (test is second_try)
+
+print(f"{len(BUGS)} bugs:", ", ".join(bug.id for bug in BUGS))
+
+# %% [markdown] lang="en"
 # ## What to take along
 #
 # * See every test red once.
