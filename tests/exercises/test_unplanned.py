@@ -1,8 +1,9 @@
 """Wrong answers by someone who had seen the statements alone, and what the checker says of them.
 
-`unplanned.py` was committed before the checker was run on it, and is kept as it was written. At that
-first run all 44 failed, and 34 diagnoses were right. Then the generic diagnoses were extended (a factor
-missing in one term, a reshape for a transpose, where a NaN comes from); no misconception was added.
+`unplanned.py` was committed before the checker was run on it, and is kept as it was written. At
+that first run all 44 failed, and 34 diagnoses were right. Then the generic diagnoses were extended
+(a factor missing in one term, a reshape for a transpose, where a NaN comes from); no misconception
+was added.
 """
 
 import pytest
