@@ -1,8 +1,13 @@
-"""Notebooks run from top to bottom without error or warning, and are stored without outputs."""
+"""Notebooks run from top to bottom without error or warning, and are stored without outputs.
+
+The lessons among them are what their masters say, in both languages.
+"""
 
 import json
 import os
+import re
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,13 +24,15 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from traitlets import default
 
+from notebooks.lessons import LANGUAGES, MASTERS, METADATA, REPOSITORY, make, target, text_of
+from npformer.exercises.course import EXERCISES
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TRANSLATED = sorted((ROOT / "notebooks" / "zh").glob("*.ipynb"))
 
-METADATA = {
-    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-    "language_info": {"name": "python"},
-}
+SECONDS = 60  # of one processor, for a whole notebook
+CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
 LEFT = ("metadata", "attachments", "outputs", "execution_count")  # behind, in a cell
 
 ENVIRONMENT = {
@@ -84,21 +91,32 @@ def residue(notebook: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def test_there_is_a_notebook() -> None:
-    assert "quickstart.ipynb" in [path.name for path in NOTEBOOKS]
+def page_id(path: Path) -> str:
+    return path.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_quickstart_and_the_lessons() -> None:
+    lessons = [f"{master.stem}.ipynb" for master in MASTERS]
+    assert len(lessons) == 13
+    assert [path.name for path in NOTEBOOKS] == [*lessons, "quickstart.ipynb"]
+    assert [path.name for path in TRANSLATED] == lessons
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS + TRANSLATED, ids=page_id)
 def test_stored_without_outputs(path: Path) -> None:
     nbformat.validate(read(path))
     assert residue(json.loads(path.read_text("utf-8"))) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=page_id)
 def test_runs(path: Path) -> None:
-    done = execute(read(path), path.parent)
+    notebook = read(path)
+    notebook.cells.append(nbformat.v4.new_code_cell("import time; time.process_time()"))
+    done = execute(notebook, path.parent)
     assert complaints(done) == ""
+    # The kernel's own time: that of the clock depends on what else the machine does.
+    assert float(done.cells[-1].outputs[0].data["text/plain"]) < SECONDS
     drawn = sum("image/png" in output.get("data", {}) for output in outputs(done))
     shown = sum(cell.source.count("plt.show()") for cell in done.cells)
     assert drawn == shown > 0
@@ -118,3 +136,89 @@ def test_a_broken_notebook_is_noticed(tmp_path: Path) -> None:
         "language_info",
         *(f"cell {i}: {left}" for i in range(2) for left in LEFT if left != "attachments"),
     ]
+
+
+# Lessons
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("master", MASTERS, ids=lambda master: master.stem)
+def test_a_lesson_is_what_its_master_says(master: Path, lang: str) -> None:
+    stored = target(master, lang).read_text("utf-8")
+    assert stored == text_of(make(master, lang)), "stale: run `python -m notebooks`"
+
+
+@pytest.mark.parametrize("master", MASTERS, ids=lambda master: master.stem)
+def test_the_two_languages_differ_in_their_text_alone(master: Path) -> None:
+    english, chinese = (read(target(master, lang)).cells for lang in LANGUAGES)
+    for en, zh in zip(english, chinese, strict=True):
+        assert en.cell_type == zh.cell_type
+        if en.cell_type == "code":
+            assert en.source == zh.source
+            # In code it would be in a figure sooner or later, whose font has no Chinese.
+            assert not CHINESE.search(en.source)
+        else:
+            assert CHINESE.search(zh.source)
+            assert not CHINESE.search(en.source.replace("[中文]", ""))
+
+
+@pytest.mark.parametrize("master", MASTERS, ids=lambda master: master.stem)
+def test_a_lesson_uses_the_library_and_asserts(master: Path) -> None:
+    cells = [c.source for c in read(target(master, "en")).cells if c.cell_type == "code"]
+    end = next((i for i, code in enumerate(cells) if "exercises import check" in code), len(cells))
+    lesson, exercises = cells[:end], cells[end:]
+    assert "import npformer as nf" in lesson[0]
+    assert "plt.show()" in "".join(lesson)
+    assert "assert" in lesson[-1].lower()  # or AssertionError
+    assert bool(exercises) == (master.stem != "13_blog_post")
+
+
+def test_every_exercise_is_in_one_lesson() -> None:
+    code = "\n".join(
+        cell.source
+        for master in MASTERS
+        for cell in read(target(master, "en")).cells
+        if cell.cell_type == "code"
+    )
+    found = Counter(re.findall(r'^check\("([\w-]+)", \w+\)$', code, re.MULTILINE))
+    assert found == Counter(exercise.id for exercise in EXERCISES)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS[:-1] + TRANSLATED, ids=page_id)
+def test_a_badge_opens_it_in_colab_and_a_link_the_other_language(path: Path) -> None:
+    head = read(path).cells[0].source
+    place = path.relative_to(ROOT).as_posix()
+    assert f"(https://colab.research.google.com/github/{REPOSITORY}/blob/main/{place})" in head
+    links = [name for name in re.findall(r"\(([^)]+)\)", head) if not name.startswith("http")]
+    assert [(path.parent / link).resolve() for link in links] == [
+        target(path, "en" if path in TRANSLATED else "zh")
+    ]
+
+
+ENGLISH, CHINESE_TEXT, CODE = (
+    '# %% [markdown] lang="en"\n# One.\n',
+    '# %% [markdown] lang="zh"\n# 一。\n',
+    "# %%\n1 + 1\n",
+)
+
+
+@pytest.mark.parametrize(
+    "master",
+    [
+        ENGLISH + CODE,
+        CHINESE_TEXT + CODE,
+        CHINESE_TEXT + ENGLISH,
+        ENGLISH + CODE + CHINESE_TEXT,
+        ENGLISH + CHINESE_TEXT + ENGLISH,
+        ENGLISH + '# %% [markdown] lang="zh"\n',
+        ENGLISH + "# %% [markdown]\n# 一。\n",
+    ],
+)
+def test_text_in_one_language_is_noticed(master: str, tmp_path: Path) -> None:
+    path = tmp_path / "01_one.py"
+    path.write_text(master, "utf-8")
+    with pytest.raises(ValueError, match=r"01_one\.py: .* not followed by the same in Chinese"):
+        make(path, "en")
+    path.write_text(ENGLISH + CHINESE_TEXT + CODE, "utf-8")
+    assert [cell.source for cell in make(path, "en").cells[1:]] == ["One.", "1 + 1"]
+    assert [cell.source for cell in make(path, "zh").cells[1:]] == ["一。", "1 + 1"]

@@ -16,8 +16,10 @@ from npformer.cli import (
     evaluate,
     finetune,
     gradcheck,
+    learn,
     mlm_head,
     predict,
+    quiz,
     translate,
 )
 
@@ -32,6 +34,8 @@ COMMANDS = (
     translate,
     cost,
     gradcheck,
+    learn,
+    quiz,
 )
 
 

@@ -111,6 +111,9 @@ def _maps() -> list[PairCase]:
     return [
         _case("linear", {"x": "BTI", "w": "IO", "b": "O"}),
         _case("linear/no bias", {"x": "BTI", "w": "IO"}, b=None),
+        _case("broadcast_add", {**row, "bias": "D"}),
+        _case("broadcast_add/axes of length 1", {**row, "bias": "T1"}),
+        _case("broadcast_add/same rank", {**row, "bias": "B1D"}),
         *(_case(name, row) for name in ("relu", "gelu", "gelu_tanh", "tanh", "sigmoid", "silu")),
         _case("layernorm", {**row, "gamma": "D", "beta": "D"}),
         _case("layernorm/eps", {**row, "gamma": "D", "beta": "D"}, eps=0.3),
@@ -249,6 +252,10 @@ def _losses() -> list[PairCase]:
     broadcast = (kept[0][..., None], "BT1")
     entries = {"x": "BTD", "target": "BTD"}
     soft = {"student_logits": "BTC", "teacher_logits": "BTC"}
+    scores = {"student_scores": "BHTS", "teacher_scores": "BHTS"}
+    values = {"student_v": "BHTK", "teacher_v": "BHTI"}
+    scores_of_teacher: dict[str, Any] = {"constants": ("teacher_scores",), "reduced": "S"}
+    values_of_teacher: dict[str, Any] = {"constants": ("teacher_v",), "reduced": "T"}
     target: dict[str, Any] = {"constants": ("target",)}
     teacher: dict[str, Any] = {"tau": 2.3, "constants": ("teacher_logits",), "reduced": "C"}
     return [
@@ -270,6 +277,12 @@ def _losses() -> list[PairCase]:
         _case("mse/count", entries, {"keep": broadcast}, count=17, **target),
         _case("cosine", entries, **target),
         _case("cosine/kept", entries, {"keep": kept}, count=17, **target),
+        _case("patient", entries, **target),
+        _case("patient/kept", entries, {"keep": kept}, count=17, **target),
+        _case("attention_kl", scores, **scores_of_teacher),
+        _case("attention_kl/kept", scores, {"keep": (_ragged(), "B1TS")}, **scores_of_teacher),
+        _case("value_relation", values, **values_of_teacher),
+        _case("value_relation/kept", values, {"keep": kept}, count=17, **values_of_teacher),
     ]
 
 

@@ -36,6 +36,11 @@ from npformer.ops.blockwise_attention import (
     blockwise_attention_backward,
     blockwise_attention_forward,
 )
+from npformer.ops.broadcast import (
+    BroadcastAddCache,
+    broadcast_add_backward,
+    broadcast_add_forward,
+)
 from npformer.ops.dropout import (
     DropoutCache,
     dropout_backward,
@@ -70,10 +75,15 @@ from npformer.ops.linear import (
     linear_forward,
 )
 from npformer.ops.losses import (
+    AttentionKlCache,
     CosineCache,
     CrossEntropyCache,
     MseCache,
+    PatientCache,
     SoftTargetCache,
+    ValueRelationCache,
+    attention_kl_backward,
+    attention_kl_forward,
     cosine_backward,
     cosine_forward,
     cross_entropy_backward,
@@ -82,8 +92,12 @@ from npformer.ops.losses import (
     kl_forward,
     mse_backward,
     mse_forward,
+    patient_backward,
+    patient_forward,
     soft_cross_entropy_backward,
     soft_cross_entropy_forward,
+    value_relation_backward,
+    value_relation_forward,
 )
 from npformer.ops.positions import (
     DisentangledBiasCache,
@@ -127,9 +141,11 @@ from npformer.ops.softmax import (
 
 __all__ = [
     "AttentionCache",
+    "AttentionKlCache",
     "AttentionMixCache",
     "AttentionScoresCache",
     "BlockwiseAttentionCache",
+    "BroadcastAddCache",
     "CosineCache",
     "CrossEntropyCache",
     "DisentangledBiasCache",
@@ -143,6 +159,7 @@ __all__ = [
     "LogSoftmaxCache",
     "MaskedSoftmaxCache",
     "MseCache",
+    "PatientCache",
     "ReluCache",
     "RepeatHeadsCache",
     "RmsNormCache",
@@ -157,16 +174,21 @@ __all__ = [
     "SoftmaxCache",
     "T5BiasCache",
     "TanhCache",
+    "ValueRelationCache",
     "alibi_bias",
     "alibi_slopes",
     "attention_backward",
     "attention_forward",
+    "attention_kl_backward",
+    "attention_kl_forward",
     "attention_mix_backward",
     "attention_mix_forward",
     "attention_scores_backward",
     "attention_scores_forward",
     "blockwise_attention_backward",
     "blockwise_attention_forward",
+    "broadcast_add_backward",
+    "broadcast_add_forward",
     "cosine_backward",
     "cosine_forward",
     "cross_entropy_backward",
@@ -196,6 +218,8 @@ __all__ = [
     "masked_softmax_forward",
     "mse_backward",
     "mse_forward",
+    "patient_backward",
+    "patient_forward",
     "relative_bucket",
     "relu_backward",
     "relu_forward",
@@ -226,4 +250,6 @@ __all__ = [
     "t5_bias_forward",
     "tanh_backward",
     "tanh_forward",
+    "value_relation_backward",
+    "value_relation_forward",
 ]

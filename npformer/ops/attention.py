@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npformer.checks import check_bias, check_float, check_shape
+from npformer.ops.broadcast import sum_to
 from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
 from npformer.ops.softmax import (
     MaskedSoftmaxCache,
@@ -97,7 +98,7 @@ def attention_scores_backward(
     dbias : ndarray of the shape of bias, or None if there was none
     """
     scaled_q, k, bias, scale = cache
-    dbias = _sum_to(dscores, bias.shape) if bias is not None else None
+    dbias = sum_to(dscores, bias.shape) if bias is not None else None
     dscaled_q = dscores @ k  # (B, H, T, K)
     dk = dscores.swapaxes(-1, -2) @ scaled_q  # (B, H, S, K)
     dq = dscaled_q
@@ -276,9 +277,3 @@ def _keys_first(k: FloatArray, q: FloatArray) -> FloatArray:
     measures the difference.
     """
     return (k @ q.swapaxes(-1, -2)).swapaxes(-1, -2)  # (..., T, S)
-
-
-def _sum_to(x: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-    """Sum over the axes along which an array of ``shape`` was broadcast to that of x."""
-    axes = tuple(i for i, (n, m) in enumerate(zip(x.shape, shape, strict=True)) if m == 1 != n)
-    return x.sum(axis=axes, keepdims=True) if axes else x.copy()

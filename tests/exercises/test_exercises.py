@@ -77,6 +77,7 @@ def test_a_misconception_fails_and_is_named(exercise, misconception):
         assert report.names == [misconception.name], report.text("en")
 
 
+@pytest.mark.slow
 @each
 def test_over_many_seeds_no_false_alarm_and_no_survivor(exercise):
     for seed in range(FEW_SEEDS.get(exercise.id, SEEDS)):

@@ -149,15 +149,17 @@ def test_nbgrader_grades_right_wrong_empty_and_tampered_submissions(tmp_path):
 
 
 def nbgrader(course, *arguments):
+    python = Path(NBGRADER or sys.executable)
     environment = {
         **os.environ,
+        "PATH": os.pathsep.join([str(python.parent), os.environ["PATH"]]),  # it calls alembic
         "PYTHONPATH": str(ROOT),
         "JUPYTER_PLATFORM_DIRS": "1",
         "HOME": str(course.parent),  # nobody's own settings
         "NPFORMER_LANG": "en",
     }
     done = subprocess.run(
-        [NBGRADER or sys.executable, "-m", "nbgrader", *arguments],
+        [str(python), "-m", "nbgrader", *arguments],
         cwd=course,
         env=environment,
         capture_output=True,

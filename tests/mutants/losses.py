@@ -196,3 +196,104 @@ def cosine_maximises_the_angle(dloss, cache):
 def cosine_keep_ignored(dloss, cache):
     """The vectors left out get a gradient."""
     return ops.cosine_backward(dloss, cache._replace(keep=None))
+
+
+@mutant("patient")
+def patient_length_a_constant(dloss, cache):
+    """The length of x is not differentiated: the part along x stays."""
+    return ops.mse_backward(dloss, cache.error) * cache.rnorm
+
+
+@mutant("patient")
+def patient_length_missing(dloss, cache):
+    """One over the length of x is forgotten."""
+    return ops.patient_backward(dloss, cache._replace(rnorm=np.ones_like(cache.rnorm)))
+
+
+@mutant("patient")
+def patient_not_normalised(dloss, cache):
+    """The gradient at the unit vectors is handed on to x."""
+    return ops.mse_backward(dloss, cache.error)
+
+
+@mutant("patient", "constant factor")
+def patient_mean_over_vectors(dloss, cache):
+    """The mean runs over the vectors, not over their entries."""
+    return ops.patient_backward(dloss, cache) * cache.x_unit.shape[-1]
+
+
+@mutant("patient/kept", "mask ignored")
+def patient_keep_ignored(dloss, cache):
+    """The vectors left out get a gradient."""
+    missing = cache.error.error == 0
+    error = np.where(missing, cache.x_unit - 0.1, cache.error.error)
+    return ops.patient_backward(dloss, cache._replace(error=cache.error._replace(error=error)))
+
+
+@mutant("attention_kl", "sign")
+def attention_kl_truth_minus_prediction(dloss, cache):
+    """Teacher minus student."""
+    return -ops.attention_kl_backward(dloss, cache)
+
+
+@mutant("attention_kl", "constant factor")
+def attention_kl_mean_over_entries(dloss, cache):
+    """The mean runs over the keys as well."""
+    return ops.attention_kl_backward(dloss, cache) / cache.student_probs.shape[-1]
+
+
+@mutant("attention_kl/kept", "constant factor")
+def attention_kl_mean_over_all_queries(dloss, cache):
+    """The mean counts the queries that keep nothing."""
+    rows = float(cache.student_probs[..., 0].size)
+    return ops.attention_kl_backward(dloss, cache._replace(n=rows))
+
+
+@mutant("attention_kl")
+def attention_kl_through_the_softmax(dloss, cache):
+    """The gradient at the logarithms is undone as if it were one of the probabilities."""
+    return ops.softmax_backward(
+        ops.attention_kl_backward(dloss, cache), ops.SoftmaxCache(cache.student_probs, -1)
+    )
+
+
+@mutant("attention_kl")
+def attention_kl_reversed(dloss, cache):
+    """The gradient of KL(student, teacher): the arguments the other way round."""
+    p = cache.student_probs
+    surprise = np.log(p / cache.teacher_probs)
+    return dloss / cache.n * p * (surprise - (p * surprise).sum(-1, keepdims=True))
+
+
+@mutant("value_relation")
+def value_relation_asking_only(dloss, cache):
+    """The values ask and answer; only the asking gets a gradient."""
+    dscores = ops.attention_kl_backward(dloss, cache.loss)
+    return ops.attention_scores_backward(dscores, cache.scores)[0]
+
+
+@mutant("value_relation")
+def value_relation_answering_only(dloss, cache):
+    """The values ask and answer; only the answering gets a gradient."""
+    dscores = ops.attention_kl_backward(dloss, cache.loss)
+    return ops.attention_scores_backward(dscores, cache.scores)[1]
+
+
+@mutant("value_relation", "constant factor")
+def value_relation_scale_forgotten(dloss, cache):
+    """1/sqrt(K) is forgotten."""
+    return ops.value_relation_backward(dloss, cache) / cache.scores.scale
+
+
+@mutant("value_relation")
+def value_relation_symmetric(dloss, cache):
+    """The gradient of the scores is taken for symmetric, as the scores are."""
+    dscores = ops.attention_kl_backward(dloss, cache.loss)
+    return 2 * ops.attention_scores_backward(dscores, cache.scores)[0]
+
+
+@mutant("value_relation/kept", "constant factor")
+def value_relation_count_ignored(dloss, cache):
+    """Backward divides by its own count, not by the one it was given."""
+    kept = cache.loss.student_probs.any(axis=-1).sum()
+    return ops.value_relation_backward(dloss, cache) * cache.loss.n / kept

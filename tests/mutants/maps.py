@@ -1,4 +1,4 @@
-"""Wrong backwards of linear, the activations, the norms, dropout and embedding."""
+"""Wrong backwards of linear, the broadcast sum, activations, norms, dropout and embedding."""
 
 import math
 
@@ -48,6 +48,25 @@ def linear_dx_forgotten(dy, cache):
     """Nothing is sent down."""
     dx, dw, db = ops.linear_backward(dy, cache)
     return np.zeros_like(dx), dw, db
+
+
+@mutant("broadcast_add", "missing broadcast sum")
+def broadcast_add_not_summed(dy, cache):
+    """The bias gets one gradient for every entry it was added to."""
+    return dy.copy(), dy.copy()
+
+
+@mutant("broadcast_add")
+def broadcast_add_over_the_batch_alone(dy, cache):
+    """Of two repeated axes the first is summed; of the other one entry is taken."""
+    return dy.copy(), dy.sum(axis=0)[0]
+
+
+@mutant("broadcast_add/axes of length 1", "constant factor")
+def broadcast_add_averaged(dy, cache):
+    """The mean over what was repeated."""
+    dx, dbias = ops.broadcast_add_backward(dy, cache)
+    return dx, dbias / (dy.size / dbias.size)
 
 
 @mutant("relu")

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npformer import ops
+from npformer.checks import InputError
 
 # Underflow is silent by design: exp of a large negative number is 0.
 STRICT = {"over": "raise", "invalid": "raise", "divide": "raise"}
@@ -179,11 +180,16 @@ def test_losses_with_nothing_kept():
         "kl": ops.kl_forward(x, target, 2.0, keep=no),
         "mse": ops.mse_forward(x, target, no[:, None]),
         "cosine": ops.cosine_forward(x, target, no),
+        "patient": ops.patient_forward(x, target, no),
+        "attention_kl": ops.attention_kl_forward(
+            x[None, None], target[None, None], no[None, None, :, None]
+        ),
+        "value_relation": ops.value_relation_forward(x[None, None], target[None, None], no[None]),
     }
     for name, (loss, cache) in cases.items():
         dx = getattr(ops, f"{name}_backward")(1.3, cache)
         assert loss == 0.0, name
-        assert dx.shape == x.shape, name
+        assert dx.size == x.size, name
         assert not dx.any(), name
 
 
@@ -192,6 +198,58 @@ def test_the_kl_of_a_student_that_agrees_is_zero():
     loss, cache = ops.kl_forward(x, x + 5, 3.0, tau_squared=True)
     assert loss == pytest.approx(0, abs=1e-13)
     assert np.abs(ops.kl_backward(1.0, cache)).max() < 1e-14
+
+
+def test_pkd_is_a_multiple_of_the_cosine():
+    x, target, keep = normal(30, 3, 4, 7), normal(31, 3, 4, 7), np.tri(3, 4, 1, dtype=bool)
+    loss, cache = ops.patient_forward(x, target, keep)
+    cosine, cosine_cache = ops.cosine_forward(x, target, keep)
+    assert loss == pytest.approx(2 / 7 * cosine, rel=1e-11)
+    dx, expected = ops.patient_backward(1.3, cache), ops.cosine_backward(1.3 * 2 / 7, cosine_cache)
+    np.testing.assert_allclose(dx, expected, rtol=0, atol=1e-13)
+
+
+def test_minilm_does_not_see_padding_nor_a_rotation_of_a_head():
+    v, teacher = normal(32, 2, 3, 5, 4), normal(33, 2, 3, 5, 7)
+    keep = np.arange(5) < np.array([[3], [5]])
+    loss, cache = ops.value_relation_forward(v, teacher, keep)
+    dv = ops.value_relation_backward(1.3, cache)
+    wild = np.where(keep[:, None, :, None], v, 300 * v)
+    other, other_cache = ops.value_relation_forward(wild, teacher, keep)
+    assert other == pytest.approx(loss, rel=1e-13)
+    np.testing.assert_allclose(ops.value_relation_backward(1.3, other_cache), dv, atol=1e-15)
+    assert not dv.swapaxes(1, 2)[~keep].any()
+    turn, _ = np.linalg.qr(normal(34, 4, 4))
+    assert ops.value_relation_forward(v @ turn, teacher, keep)[0] == pytest.approx(loss, rel=1e-12)
+    same, _ = ops.value_relation_forward(v, v, keep)
+    assert same == 0
+
+
+def test_attention_kl_of_huge_scores_and_masked_ones():
+    scores = np.array([[[[0.0, 1000, -1000], [500, -500, 3]]]])
+    keep = np.array([[[[True, True, False], [True, False, True]]]])
+    for dtype in (np.float32, np.float64):
+        a = scores.astype(dtype)
+        loss, cache = ops.attention_kl_forward(a, -a, keep)
+        assert loss == pytest.approx((1000 + 497) / 2)
+        assert np.isfinite(ops.attention_kl_backward(1.0, cache)).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: ops.patient_forward(x, x[:1]), "target: got shape"),
+        (lambda x: ops.patient_forward(x, x, np.ones((2, 3))), "keep: got float64"),
+        (lambda x: ops.patient_forward(x, x, eps=0.0), "eps: got 0.0"),
+        (lambda x: ops.attention_kl_forward(x, x[:1]), "teacher_scores: got shape"),
+        (lambda x: ops.attention_kl_forward(x, x, np.ones((2, 5), bool)), "keep: got shape"),
+        (lambda x: ops.value_relation_forward(x, x[:, :1]), "teacher_v: got shape"),
+        (lambda x: ops.value_relation_forward(x, x, np.ones((2, 3), bool)), "keep: got bool"),
+    ],
+)
+def test_losses_refuse_what_does_not_fit(call, message):
+    with pytest.raises(InputError, match=message):
+        call(normal(35, 2, 3, 4, 5))
 
 
 # Structure

@@ -78,6 +78,11 @@ def test_linear():
     compare(pair("linear"), lambda x, w, b: (fn.linear(x, w.T, b),), arrays)
 
 
+@pytest.mark.parametrize("shape", [(D,), (T, D), (T, 1), (B, 1, D), (1, 1, 1)], ids=str)
+def test_broadcast_add(shape):
+    compare(pair("broadcast_add"), lambda x, b: (x + b,), [normal(4, B, T, D), normal(5, *shape)])
+
+
 @pytest.mark.parametrize("name", ["relu", "gelu", "tanh", "sigmoid", "silu"])
 def test_activations(name):
     theirs = getattr(fn, name, None) or getattr(torch, name)
@@ -318,6 +323,53 @@ def test_cosine():
         return (1 - fn.cosine_similarity(x[rows], wanted[rows], dim=-1).mean(),)
 
     compare(pair("cosine", target=target, keep=keep), theirs, [normal(46, B, T, D)])
+
+
+def test_patient():
+    target, keep = normal(47, B, T, D), mask(48, B, T)
+    rows = torch.tensor(keep)
+    unit = fn.normalize(torch.tensor(target), dim=-1)
+
+    def theirs(x):
+        return (fn.mse_loss(fn.normalize(x[rows], dim=-1), unit[rows]),)
+
+    compare(pair("patient", target=target, keep=keep), theirs, [normal(49, B, T, D)])
+
+
+def log_attention(scores, pairs):
+    """Logarithms of the rows that keep something, and what they keep."""
+    some = pairs.any(-1)
+    return fn.log_softmax(scores.masked_fill(~pairs, -1e300)[some], -1), pairs[some]
+
+
+def divergence(student, teacher, pairs):
+    """Mean over rows of KL(teacher, student)."""
+    student, kept = log_attention(student, pairs)
+    teacher, _ = log_attention(teacher, pairs)
+    terms = teacher.exp() * (teacher - student)
+    return terms.where(kept, 0).sum(-1).mean()
+
+
+def test_attention_kl():
+    teacher, keep = normal(50, B, H, T, S), mask(51, B, 1, T, S)
+    keep[1, 0, 2] = False
+    pairs = torch.tensor(np.broadcast_to(keep, teacher.shape).copy())
+    theirs = lambda x: (divergence(x, torch.tensor(teacher), pairs),)  # noqa: E731
+    student = [normal(52, B, H, T, S)]
+    compare(pair("attention_kl", teacher_scores=teacher, keep=keep), theirs, student)
+
+
+def test_value_relation():
+    teacher, keep = normal(53, B, H, T, I), mask(54, B, T)
+    rows = keep[:, None, :, None] & keep[:, None, None, :]
+    pairs = torch.tensor(np.broadcast_to(rows, (B, H, T, T)).copy())
+
+    def relation(v):
+        return v @ v.transpose(-1, -2) / math.sqrt(v.shape[-1])
+
+    theirs = lambda x: (divergence(relation(x), relation(torch.tensor(teacher)), pairs),)  # noqa: E731
+    student = [normal(55, B, H, T, K)]
+    compare(pair("value_relation", teacher_v=teacher, keep=keep), theirs, student)
 
 
 def test_every_pair_is_here():

@@ -14,12 +14,26 @@ from npformer.ops.losses.distillation import (
     soft_cross_entropy_forward,
 )
 from npformer.ops.losses.mse import MseCache, mse_backward, mse_forward
+from npformer.ops.losses.patient import PatientCache, patient_backward, patient_forward
+from npformer.ops.losses.relations import (
+    AttentionKlCache,
+    ValueRelationCache,
+    attention_kl_backward,
+    attention_kl_forward,
+    value_relation_backward,
+    value_relation_forward,
+)
 
 __all__ = [
+    "AttentionKlCache",
     "CosineCache",
     "CrossEntropyCache",
     "MseCache",
+    "PatientCache",
     "SoftTargetCache",
+    "ValueRelationCache",
+    "attention_kl_backward",
+    "attention_kl_forward",
     "cosine_backward",
     "cosine_forward",
     "cross_entropy_backward",
@@ -28,6 +42,10 @@ __all__ = [
     "kl_forward",
     "mse_backward",
     "mse_forward",
+    "patient_backward",
+    "patient_forward",
     "soft_cross_entropy_backward",
     "soft_cross_entropy_forward",
+    "value_relation_backward",
+    "value_relation_forward",
 ]

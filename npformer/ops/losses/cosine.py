@@ -66,9 +66,9 @@ def cosine_forward(
     rows = x.shape[:-1]
     if keep is not None and (keep.dtype != np.bool_ or keep.shape != rows):
         raise InputError(f"keep: got {keep.dtype} {keep.shape}, expected boolean {rows}")
-    rnorm = _rnorm(x, eps)  # (..., 1)
+    rnorm = one_over_length(x, eps)  # (..., 1)
     x_unit = x * rnorm
-    target_unit = target * _rnorm(target, eps)
+    target_unit = target * one_over_length(target, eps)
     cosine = (x_unit * target_unit).sum(axis=-1, keepdims=True)  # (..., 1)
     kept = int(np.prod(rows)) if keep is None else int(keep.sum())
     n = divisor(count, kept)
@@ -101,6 +101,7 @@ def cosine_backward(dloss: float, cache: CosineCache) -> FloatArray:
     return dx
 
 
-def _rnorm(x: FloatArray, eps: float) -> FloatArray:
+def one_over_length(x: FloatArray, eps: float) -> FloatArray:
+    """Return one over the length of each vector of x (..., D), of shape (..., 1)."""
     rnorm: FloatArray = 1 / np.sqrt((x * x).sum(axis=-1, keepdims=True) + x.dtype.type(eps))
-    return rnorm  # (..., 1)
+    return rnorm

@@ -1,0 +1,246 @@
+# %% [markdown] lang="en"
+# # 8. Adam: a step of the size you ask for
+#
+# One idea: **Adam divides the running mean of the gradient by its running size, so a step is about
+# as long as the learning rate, whatever the gradient's scale.** The rest (bias correction, decoupled
+# decay, warm-up, clipping) keeps that promise where it would break.
+
+# %% [markdown] lang="zh"
+# # 8. Adam：想走多长就走多长
+#
+# 一个思想：**Adam 用梯度的滑动平均除以梯度的滑动大小，所以每步长度约等于学习率，与梯度尺度无关。**
+# 其余部分（偏差修正、解耦衰减、warm-up、裁剪）都是为了在承诺会被打破的地方守住它。
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+
+import npformer as nf
+from npformer import ops, plot
+from npformer.optim import (
+    clip_by_global_norm,
+    clip_by_tensor_norm,
+    cosine_schedule,
+    linear_schedule,
+    noam_schedule,
+)
+
+rng = np.random.default_rng(8)
+
+# %% [markdown] lang="en"
+# ## A valley
+#
+# $L = \tfrac12 (a^2 + 50\,b^2)$: flat along $a$, steep along $b$. Plain gradient descent is limited by
+# the steep direction and crawls along the flat one.
+
+# %% [markdown] lang="zh"
+# ## 一条山谷
+#
+# $L = \tfrac12 (a^2 + 50\,b^2)$：沿 $a$ 平缓，沿 $b$ 陡峭。普通梯度下降受陡峭方向限制，在平缓方向上只能爬行。
+
+# %%
+curvature = np.array([1.0, 50.0])
+
+
+def descend(optimizer, lr, steps=60):
+    params = {"p": np.array([-4.0, 1.0])}
+    state, path = optimizer.init(params), [params["p"].copy()]
+    for _ in range(steps):
+        optimizer.update(params, {"p": curvature * params["p"]}, state, lr)
+        path.append(params["p"].copy())
+    return np.array(path)
+
+
+paths = {
+    "SGD": descend(nf.Sgd(momentum=0.0), 0.03),
+    "SGD, momentum 0.9": descend(nf.Sgd(momentum=0.9), 0.02),
+    "Adam": descend(nf.Adam(), 0.3),
+}
+a, b = np.meshgrid(np.linspace(-4.5, 2.5, 100), np.linspace(-1.5, 1.5, 100))
+plt.figure(figsize=(8, 4), layout="constrained")
+plt.contour(a, b, 0.5 * (a**2 + 50 * b**2), levels=12, colors="0.85")
+for i, (name, path) in enumerate(paths.items()):
+    plt.plot(*path.T, plot.STYLES[i], marker=".", color=plot.COLOURS[i], label=name)
+plt.xlabel("a: flat")
+plt.ylabel("b: steep")
+plt.legend()
+plt.show()
+
+first = paths["Adam"][1] - paths["Adam"][0]
+print("Adam's first step:", first.round(4), "for a gradient of", curvature * paths["Adam"][0])
+assert np.allclose(np.abs(first), 0.3)  # lr in every direction, whatever the gradient
+assert np.abs(paths["Adam"][14, 0]) < np.abs(paths["SGD"][14, 0])
+
+# %% [markdown] lang="en"
+# ## Why the bias correction
+#
+# $m$ and $v$ start at zero and are too small at first, by $1 - \beta_1^t$ and $1 - \beta_2^t$. Without
+# a correction a step is $(1 - \beta_1^t)/\sqrt{1 - \beta_2^t}$ times as long. Since $v$ is slower than
+# $m$, that is *more* than 1. The optimizer of BERT's and TinyBERT's released code does this.
+
+# %% [markdown] lang="zh"
+# ## 为什么要偏差修正
+#
+# $m$、$v$ 从零开始，起初分别小了 $1 - \beta_1^t$ 和 $1 - \beta_2^t$ 倍。不修正的话，步长变为
+# $(1 - \beta_1^t)/\sqrt{1 - \beta_2^t}$ 倍；$v$ 比 $m$ 慢，所以这个数**大于** 1。BERT 和 TinyBERT 公开代码的优化器正是这样。
+
+
+# %%
+def step_lengths(optimizer, steps):
+    params = {"p": np.zeros(1)}
+    state, lengths = optimizer.init(params), []
+    for _ in range(steps):
+        before = params["p"].copy()
+        optimizer.update(params, {"p": np.ones(1)}, state, 1.0)  # the same gradient for ever
+        lengths.append(abs(float((params["p"] - before)[0])))
+    return np.array(lengths)
+
+
+t = np.arange(1, 2001)
+corrected = step_lengths(nf.Adam(), 2000)
+uncorrected = step_lengths(nf.BertAdam(weight_decay=0.0), 2000)
+plt.figure(figsize=(7, 3.5), layout="constrained")
+plt.semilogx(t, uncorrected, color=plot.COLOURS[1], label="without correction (BertAdam)")
+plt.semilogx(t, corrected, "--", color=plot.COLOURS[0], label="Adam")
+plt.xlabel("step t")
+plt.ylabel("step length / learning rate")
+plt.ylim(0, None)
+plt.legend()
+plt.show()
+
+formula = (1 - 0.9**t) / np.sqrt(1 - 0.999**t)
+print(f"largest: {uncorrected.max():.2f} times, at t = {t[uncorrected.argmax()]}")
+assert np.allclose(corrected, 1, atol=1e-6)
+assert np.allclose(uncorrected, formula, rtol=1e-4)
+assert t[uncorrected.argmax()] == 12
+assert np.isclose(uncorrected.max(), 6.57, atol=0.01)
+
+# %% [markdown] lang="en"
+# ## Decoupled decay
+#
+# An L2 penalty puts $\lambda\theta$ into the gradient, where Adam divides it by the gradient's size:
+# weights with *large* gradients hardly decay. AdamW shrinks $\theta$ directly, all at one rate. Two
+# weights with noisy gradients of size 0.1 and 10:
+
+# %% [markdown] lang="zh"
+# ## 解耦的权重衰减
+#
+# L2 惩罚把 $\lambda\theta$ 放进梯度，Adam 再把它除以梯度的大小：梯度**大**的权重几乎不衰减。
+# AdamW 直接缩小 $\theta$，一视同仁。两个权重，梯度是大小分别为 0.1 和 10 的噪声：
+
+# %%
+noise = rng.normal(size=(400, 1, 2)) * [0.1, 10.0]
+noise -= noise.mean(axis=0)
+
+
+def decayed(optimizer):
+    params = {"w": np.ones((1, 2))}  # two axes: decay is for matrices
+    state, path = optimizer.init(params), []
+    for g in noise:
+        optimizer.update(params, {"w": g}, state, 1e-3)
+        path.append(params["w"][0].copy())
+    return np.array(path)
+
+
+l2, decoupled = decayed(nf.Adam(weight_decay=1.0)), decayed(nf.AdamW(weight_decay=1.0))
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.2), layout="constrained", sharey=True)
+for ax, path, title in zip(axes, (l2, decoupled), ("Adam, L2 penalty", "AdamW"), strict=True):
+    ax.plot(path[:, 0], color=plot.COLOURS[0], label="gradients of size 0.1")
+    ax.plot(path[:, 1], "--", color=plot.COLOURS[1], label="gradients of size 10")
+    ax.set(title=title, xlabel="step")
+axes[0].set_ylabel("weight")
+axes[0].legend()
+plt.show()
+print("after 400 steps: L2", l2[-1].round(2), "| AdamW", decoupled[-1].round(2))
+assert l2[-1, 1] - l2[-1, 0] > 0.2  # unequal
+assert abs(decoupled[-1, 1] - decoupled[-1, 0]) < 0.1  # nearly equal
+
+# %% [markdown] lang="en"
+# ## Warm-up, clipping
+#
+# A schedule multiplies the rate; it starts near zero because the first estimates of $v$ are poor and
+# post-LN's first gradients are large (lesson 7). Clipping by the *global* norm shortens the step
+# and keeps its direction; clipping each array by itself turns it.
+
+# %% [markdown] lang="zh"
+# ## warm-up 与裁剪
+#
+# 调度器给学习率乘一个系数；从接近零开始，因为最初的 $v$ 估计很差，而 post-LN 的初始梯度又大（第 7 课）。
+# 按**全局**范数裁剪只缩短步长、不改方向；逐个数组裁剪则会改变方向。
+
+# %%
+steps = np.arange(1, 400)
+curves = {
+    "linear": [linear_schedule(int(s), warmup=40, total=400) for s in steps],
+    "cosine": [cosine_schedule(int(s), warmup=40, total=400) for s in steps],
+    "Noam": [noam_schedule(int(s), warmup=40, d_model=512) for s in steps],
+}
+plt.figure(figsize=(7, 3.2), layout="constrained")
+for i, (name, curve) in enumerate(curves.items()):
+    plt.plot(steps, curve / np.max(curve), plot.STYLES[i], color=plot.COLOURS[i], label=name)
+plt.xlabel("step")
+plt.ylabel("rate / peak")
+plt.legend()
+plt.show()
+assert all(steps[int(np.argmax(curve))] == 40 for curve in curves.values())
+
+grads = {"a": np.array([30.0, 40.0]), "b": np.array([0.3, 0.4])}
+together = {name: g.copy() for name, g in grads.items()}
+apart = {name: g.copy() for name, g in grads.items()}
+norm = clip_by_global_norm(together, 1.0)
+clip_by_tensor_norm(apart, 1.0)
+
+
+def cosine(u, v):
+    u, v = (np.concatenate(list(g.values())) for g in (u, v))
+    return u @ v / np.linalg.norm(u) / np.linalg.norm(v)
+
+
+print(f"norm {norm:.2f}; cosine with the gradient: global {cosine(together, grads):.3f}, ", end="")
+print(f"per array {cosine(apart, grads):.3f}")
+assert np.isclose(cosine(together, grads), 1)
+assert cosine(apart, grads) < 0.95
+
+# %% [markdown] lang="en"
+# ## Gradient accumulation
+#
+# A batch of eight in parts of five and three. The mean of the two means is *not* the mean: a
+# sentence in the small part counts for more. Divide every part by the count of the whole.
+
+# %% [markdown] lang="zh"
+# ## 梯度累积
+#
+# 一批 8 个样本，分成 5 和 3 两份。两份均值的均值**不是**总均值：小份里的样本权重更大。每一份都要除以整批的数量。
+
+# %%
+logits, labels = rng.normal(size=(8, 3)), rng.integers(0, 3, 8)
+
+
+def gradient(rows, count=None):
+    _, cache = ops.cross_entropy_forward(logits[rows], labels[rows], count=count)
+    return ops.cross_entropy_backward(1.0, cache)
+
+
+whole = gradient(slice(0, 8))
+by_count = np.concatenate([gradient(slice(0, 5), 8), gradient(slice(5, 8), 8)])
+mean_of_means = np.concatenate([gradient(slice(0, 5)), gradient(slice(5, 8))]) / 2
+print("divided by the whole count: off by", np.abs(by_count - whole).max())
+print("mean of means: off by", np.abs(mean_of_means - whole).max().round(4))
+assert np.allclose(by_count, whole)
+assert np.abs(mean_of_means - whole).max() > 1e-3
+
+# %% [markdown] lang="en"
+# ## What to take along
+#
+# * A step of Adam is about the learning rate; uncorrected, up to 6.57 times that.
+# * L2 in Adam is not weight decay; AdamW's is.
+# * Global clipping keeps the direction; accumulation divides by the whole count.
+
+# %% [markdown] lang="zh"
+# ## 小结
+#
+# * Adam 的一步约等于学习率；不修正时最多是 6.57 倍。
+# * Adam 里的 L2 不是权重衰减，AdamW 的才是。
+# * 全局裁剪不改方向；梯度累积要除以整批的数量。
+
+# %% [markdown] exercises="sgd-momentum adam adamw warmup-schedule clip-global-norm gradient-accumulation"

@@ -1,0 +1,299 @@
+# %% [markdown] lang="en"
+# # 11. Find the bug: a test is worth what it kills
+#
+# One idea: **a test that has never failed has never been tested.** Here are ten wrong backwards of
+# the kind found in published code, and five ways of testing them that are in common use. Which test
+# kills which bug?
+
+# %% [markdown] lang="zh"
+# # 11. 找 bug：测试的价值在于它能杀死什么
+#
+# 一个思想：**从没失败过的测试，等于没被测试过。** 这里有十个错误的反向，都是公开代码里真实出现的类型；
+# 还有五种常见的测试方法。哪种测试能杀死哪个 bug？
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+
+import npformer as nf
+from npformer import ops
+
+rng = np.random.default_rng(11)
+
+# %% [markdown] lang="en"
+# ## The bugs
+#
+# Three functions: softmax, layer norm, attention with dropout and a padding mask. Read each bug and
+# say what is wrong before you look at the picture.
+
+# %% [markdown] lang="zh"
+# ## 这些 bug
+#
+# 三个函数：softmax、层归一化、带 dropout 和填充掩码的注意力。看图之前，先读每个 bug，说出错在哪里。
+
+
+# %%
+def mean(x):
+    return x.mean(axis=-1, keepdims=True)
+
+
+def layer_norm(dxhat, c):
+    return (dxhat - mean(dxhat) - c.xhat * mean(dxhat * c.xhat)) * c.rstd
+
+
+def attention(dctx, c, probs_for_dv=None, dropped=True, scaled=True, rows=True):
+    p, r = c.softmax.probs, 1.0 if c.dropout.r is None else c.dropout.r
+    dv = (p * r if probs_for_dv is None else probs_for_dv).swapaxes(-1, -2) @ dctx
+    dp = dctx @ c.mix.v.swapaxes(-1, -2) * (r if dropped else 1.0)
+    da = p * (dp - (dp * p).sum(axis=-1, keepdims=True)) if rows else p * dp
+    dq, dk, _ = ops.attention_scores_backward(da, c.scores)
+    return (dq, dk, dv) if scaled else (dq / c.scores.scale, dk, dv)
+
+
+bugs = {
+    "softmax: p (1 - p)": lambda dy, c: (dy * c.probs * (1 - c.probs),),
+    "softmax: plain sum": lambda dy, c: (c.probs * (dy - dy.sum(axis=-1, keepdims=True)),),
+    "softmax: p - dy": lambda dy, c: (c.probs - dy,),
+    "norm: dx = 0": lambda dy, c: (np.zeros_like(dy),),
+    "norm: forgets gamma": lambda dy, c: (layer_norm(dy, c),),
+    "norm: no variance path": lambda dy, c: ((dy * c.gamma - mean(dy * c.gamma)) * c.rstd,),
+    "attention: dq not scaled": lambda dy, c: attention(dy, c, scaled=False),
+    "attention: no row sum": lambda dy, c: attention(dy, c, rows=False),
+    "attention: dv from p before dropout": lambda dy, c: attention(dy, c, c.softmax.probs),
+    "attention: dropout not undone": lambda dy, c: attention(dy, c, dropped=False),
+}
+right = {
+    "softmax": lambda dy, c: (ops.softmax_backward(dy, c),),
+    "norm": lambda dy, c: (ops.layernorm_backward(dy, c)[0],),
+    "attention": lambda dy, c: ops.attention_backward(dy, None, c)[:3],
+}
+
+# %% [markdown] lang="en"
+# ## The tests
+#
+# All but the first two compare with centred differences. They differ in what they feed.
+
+# %% [markdown] lang="zh"
+# ## 这些测试
+#
+# 除了前两个，都与中心差分比较；区别在于喂进去的是什么。
+
+
+# %%
+def setting(kind, *, ones, fresh, dropout):
+    """Return forward, its arguments and dy. Fresh: gamma 1, beta 0. Ones: dy is all ones."""
+    rng = np.random.default_rng(3)
+    gamma, beta = (np.ones(5), np.zeros(5)) if fresh else rng.normal(size=(2, 5))
+    keep = np.array([True, True, False, True, True])[None, None, None]
+    p_drop = 0.3 if dropout else 0.0
+
+    def attention_forward(q, k, v):
+        rng = np.random.default_rng(5)  # the same dropout mask at every call
+        ctx, _, cache = ops.attention_forward(q, k, v, keep, p_drop=p_drop, rng=rng)
+        return ctx, cache
+
+    forward, args = {
+        "softmax": (ops.softmax_forward, (rng.normal(size=(4, 5)),)),
+        "norm": (lambda x: ops.layernorm_forward(x, gamma, beta), (rng.normal(size=(4, 5)),)),
+        "attention": (
+            attention_forward,
+            (
+                rng.normal(size=(1, 2, 3, 4)),
+                rng.normal(size=(1, 2, 5, 4)),
+                rng.normal(size=(1, 2, 5, 6)),
+            ),
+        ),
+    }[kind]
+    y, cache = forward(*args)
+    return forward, args, cache, np.ones_like(y) if ones else rng.normal(size=y.shape)
+
+
+def runs(kind, backward):  # "a gradient comes out"
+    _, _, cache, dy = setting(kind, ones=True, fresh=True, dropout=False)
+    return all(np.isfinite(g).all() for g in backward(dy, cache))
+
+
+def shapes(kind, backward):
+    _, args, cache, dy = setting(kind, ones=True, fresh=True, dropout=False)
+    return [g.shape for g in backward(dy, cache)] == [a.shape for a in args]
+
+
+def differences(*, ones, fresh, dropout):
+    def test(kind, backward):
+        forward, args, cache, dy = setting(kind, ones=ones, fresh=fresh, dropout=dropout)
+        for i, given in enumerate(backward(dy, cache)):
+            numeric = nf.numeric_gradient(
+                lambda a, i=i: forward(*args[:i], a, *args[i + 1 :])[0], args[i], dy
+            )
+            if np.abs(given - numeric).max() > 1e-7 * max(1.0, np.abs(numeric).max()):
+                return False
+        return True
+
+    return test
+
+
+tests = {
+    "it runs": runs,
+    "shapes": shapes,
+    "dy = 1": differences(ones=True, fresh=True, dropout=False),
+    "dy random": differences(ones=False, fresh=True, dropout=False),
+    "all random, dropout on": differences(ones=False, fresh=False, dropout=True),
+}
+killed = np.array(
+    [[not test(name.split(":")[0], bug) for test in tests.values()] for name, bug in bugs.items()]
+)
+for test in tests.values():
+    assert all(test(kind, backward) for kind, backward in right.items())  # no false alarm
+
+figure, ax = plt.subplots(figsize=(8, 5), layout="constrained")
+ax.imshow(killed, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+for i, j in np.ndindex(killed.shape):
+    word, colour = ("killed", "black") if killed[i, j] else ("lives", "white")
+    ax.text(j, i, word, ha="center", va="center", color=colour, fontsize=8)
+ax.set_xticks(range(len(tests)), tests, rotation=20, ha="right")
+ax.set_yticks(range(len(bugs)), bugs)
+plt.show()
+
+# %%
+survivors = dict(zip(tests, (~killed).sum(axis=0).tolist(), strict=True))
+print("bugs that live:", survivors)
+assert survivors["it runs"] == survivors["shapes"] == len(bugs)
+assert 0 < survivors["dy random"] < survivors["dy = 1"]
+assert survivors["all random, dropout on"] == 0
+
+# %% [markdown] lang="en"
+# * "It runs" and "the shapes fit" kill nothing.
+# * With $dy = 1$ the true gradients of softmax and layer norm are zero, because their rows sum to a
+#   constant: `dx = 0` passes.
+# * With $\gamma = 1$ nobody sees whether gamma was used; without dropout nobody sees where its mask
+#   belongs.
+# * The last column: random incoming gradients, parameters off their initial values, a fixed dropout
+#   mask, a padding mask, all axes of different size.
+#
+# ## What a mistake looks like
+#
+# A wrong gradient leaves a fingerprint. `check_pair` reports a constant factor, a sign, a transpose
+# where it sees one:
+
+# %% [markdown] lang="zh"
+# * “能跑”和“形状对”什么也杀不死。
+# * $dy = 1$ 时，softmax 和层归一化的真实梯度是零，因为每行之和是常数：`dx = 0` 也能通过。
+# * $\gamma = 1$ 时看不出 gamma 用没用；不开 dropout 就看不出掩码该放哪里。
+# * 最后一列：随机的传入梯度，参数偏离初始值，固定的 dropout 掩码，填充掩码，各轴大小互不相同。
+#
+# ## 错误长什么样
+#
+# 错误的梯度会留下指纹。常数倍、符号、转置，`check_pair` 认得出来就会说：
+
+
+# %%
+def not_scaled(dscores, cache):
+    dq, dk, dbias = ops.attention_scores_backward(dscores, cache)
+    return dq / cache.scale, dk, dbias
+
+
+def wrong_sign(dy, cache):
+    return -ops.tanh_backward(dy, cache)
+
+
+q, k = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 3, 6, 5))
+cases = (
+    (ops.attention_scores_forward, not_scaled, (q, k, None), "factor"),
+    (ops.tanh_forward, wrong_sign, (rng.normal(size=(3, 4)),), "sign"),
+)
+for forward, backward, args, said in cases:
+    try:
+        nf.check_pair(forward, backward, args)
+        message = "accepted"
+    except nf.GradientError as error:
+        message = str(error)
+    print(message, "\n")
+    assert said in message
+
+# %% [markdown] lang="en"
+# ## Bugs that no gradient check can find
+#
+# Forward and backward may agree perfectly and both be wrong. Attention that lets padding in has a
+# correct gradient. For these one tests what must *not* change: put something else in the padding
+# and compare.
+
+# %% [markdown] lang="zh"
+# ## 梯度检验找不到的 bug
+#
+# 前向和反向可能完全一致，却一起错。让填充参与的注意力，梯度也是对的。对付它们，要检验什么**不该**变：
+# 换掉填充的内容，再比较。
+
+# %%
+v = rng.normal(size=(2, 3, 6, 7))
+keep = np.arange(6)[None, None, None] < 4
+nf.check_pair(ops.attention_forward, ops.attention_backward, (q, k, v, None, None))  # no mask: fine
+
+other_k = np.where(keep.swapaxes(-1, -2), k, 9.0)
+for name, mask in (("mask forgotten", None), ("mask given", keep)):
+    before, after = (ops.attention_forward(q, keys, v, mask)[0] for keys in (k, other_k))
+    print(f"{name}: the padding moves the output by {np.abs(before - after).max():.2g}")
+    assert (np.abs(before - after).max() == 0) == (mask is not None)
+
+# %% [markdown] lang="en"
+# ## The museum
+#
+# `npformer.exercises.museum` keeps real bugs of published code. You get what the function should do
+# and the title of the bug, but neither version; you write the test. It must pass on the right code
+# and fail on the bug. Take a layer norm that is right only while gamma is all ones. The first try
+# below walks into the trap of lesson 3:
+
+# %% [markdown] lang="zh"
+# ## 博物馆
+#
+# `npformer.exercises.museum` 收藏公开代码里的真实 bug。你只知道函数该做什么和 bug 的标题，两个版本都看不到；
+# 你来写测试：在正确的代码上通过，在有 bug 的代码上失败。以一个只在 gamma 全为 1 时才正确的层归一化为例，
+# 第一次尝试掉进了第 3 课的陷阱：
+
+# %%
+from npformer.exercises.museum import BUGS, check_test
+
+
+def differs(fn, gamma):
+    """How far fn is from centred differences."""
+    rng = np.random.default_rng(0)
+    x, dy = rng.normal(size=(2, 3, 5))
+    numeric = nf.numeric_gradient(
+        lambda z: ops.layernorm_forward(z, gamma, np.zeros(5), eps=1e-12)[0], x, dy
+    )
+    return np.abs(fn(dy, x, gamma) - numeric).max()
+
+
+def first_try(fn):
+    assert differs(fn, np.ones(5)) < 1e-7
+
+
+def second_try(fn):
+    assert differs(fn, np.arange(1.0, 6.0)) < 1e-7
+
+
+for test in (first_try, second_try):
+    report = check_test("layer-norm-gamma-outside", test)
+    print(report.text("en"), "\n")
+    assert report.passed == (test is second_try)
+
+print(f"{len(BUGS)} bugs:", ", ".join(bug.id for bug in BUGS))
+
+# %% [markdown] lang="en"
+# ## What to take along
+#
+# * See every test red once.
+# * Cotangents random, parameters moved, masks on, axes of different size.
+# * Invariances find what gradient checks cannot.
+#
+# The exercise turns it round: you write the checker, and it is run against right and wrong backwards.
+
+# %% [markdown] lang="zh"
+# ## 小结
+#
+# * 每个测试都要亲眼见它红一次。
+# * 传入梯度随机，参数挪开，掩码打开，各轴大小不同。
+# * 不变性能发现梯度检验发现不了的错误。
+#
+# 练习反过来：由你写检验器，再用正确和错误的反向去考它。
+
+# %% [markdown] exercises="gradient-checker"

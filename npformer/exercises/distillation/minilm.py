@@ -1,0 +1,485 @@
+"""MiniLM: attention distributions and value relations of the last layer."""
+
+import numpy as np
+
+from npformer import ops
+from npformer.exercises.distillation.attention_loss import pairs_of
+from npformer.exercises.exercise import Case, Exercise, Misconception
+from npformer.exercises.text import Text
+
+
+def minilm_loss(student_scores, teacher_scores, student_v, teacher_v, keep):
+    """Return attention_loss, value_loss and their gradients dstudent_scores, dstudent_v.
+
+    Scores: (B, H, T, T), before the mask. student_v: (B, H, T, K_S). teacher_v: (B, H, T, K_T).
+    keep: (B, T), True = real token.
+    """
+    pairs = keep[:, None, :, None] & keep[:, None, None, :]  # (B, 1, T, T)
+    attention_loss, attention = ops.attention_kl_forward(student_scores, teacher_scores, pairs)
+    value_loss, values = ops.value_relation_forward(student_v, teacher_v, keep)
+    dstudent_scores = ops.attention_kl_backward(1.0, attention)
+    return attention_loss, value_loss, dstudent_scores, ops.value_relation_backward(1.0, values)
+
+
+def minilm_loss_cases(rng):
+    """Return last layers of a student and a wider teacher, with and without padding."""
+
+    def case(lengths, h, t, narrow, wide, part="", scale=1.0):
+        b = len(lengths)
+        student, teacher = rng.normal(size=(2, b, h, t, t))
+        return Case(
+            {
+                "student_scores": scale * student,
+                "teacher_scores": scale * teacher,
+                "student_v": rng.normal(size=(b, h, t, narrow)),
+                "teacher_v": rng.normal(size=(b, h, t, wide)),
+                "keep": np.arange(t) < np.array(lengths)[:, None],
+            },
+            part,
+        )
+
+    return [
+        case([4, 4], 3, 4, 5, 7),
+        case([5, 5, 5], 2, 5, 4, 6),
+        case([3] * 4, 5, 3, 6, 8),
+        case([3, 6, 2], 2, 7, 4, 5, "padding"),
+        case([2, 4], 3, 5, 6, 8, "padding"),
+        case([3, 0, 5, 2], 3, 6, 5, 7, "all-padding row"),
+        case([0, 0], 3, 4, 5, 6, "nothing kept"),
+        case([4, 2, 3], 1, 5, 4, 6, "one head"),
+        case([1, 1], 3, 1, 4, 5, "length 1"),
+        case([4, 3], 3, 5, 4, 6, "huge scores", 1000.0),
+    ]
+
+
+def masked_log_softmax(a, mask, axis=-1):
+    """Logarithms among the kept entries, and the probabilities."""
+    a = np.where(mask, a, -1e30)
+    a = a - a.max(axis=axis, keepdims=True)
+    log_probs = a - np.log(np.exp(a).sum(axis=axis, keepdims=True))
+    return log_probs, np.exp(log_probs) * mask
+
+
+def kl(student, teacher, mask, n, axis=-1):
+    """KL(teacher, student) over n rows, and its gradient at the student's scores."""
+    log_p, p = masked_log_softmax(student, mask, axis)
+    log_q, q = masked_log_softmax(teacher, mask, axis)
+    return (q * (log_q - log_p)).sum() / n, (p - q) / n
+
+
+def relation(v, scale=None):
+    return v @ v.swapaxes(-1, -2) / np.sqrt(v.shape[-1] if scale is None else scale)
+
+
+def undo_relation(d, v, scale=None):
+    return (d + d.swapaxes(-1, -2)) @ v / np.sqrt(v.shape[-1] if scale is None else scale)
+
+
+def queries(a, keep):
+    """Heads times kept tokens."""
+    return max(a.shape[1] * keep.sum(), 1)
+
+
+def both(student_scores, teacher_scores, student_v, teacher_v, mask, n):
+    attention_loss, da = kl(student_scores, teacher_scores, mask, n)
+    value_loss, dr = kl(relation(student_v), relation(teacher_v), mask, n)
+    return attention_loss, value_loss, da, undo_relation(dr, student_v)
+
+
+def right(student_scores, teacher_scores, student_v, teacher_v, keep):
+    n = queries(student_scores, keep)
+    return both(student_scores, teacher_scores, student_v, teacher_v, pairs_of(keep), n)
+
+
+def direction_reversed(student_scores, teacher_scores, student_v, teacher_v, keep):
+    mask, n = pairs_of(keep), queries(student_scores, keep)
+
+    def reverse(student, teacher):
+        log_p, p = masked_log_softmax(student, mask)
+        log_q, _ = masked_log_softmax(teacher, mask)
+        row = (p * (log_p - log_q)).sum(axis=-1, keepdims=True)
+        return row.sum() / n, p * (log_p - log_q - row) / n
+
+    attention_loss, da = reverse(student_scores, teacher_scores)
+    value_loss, dr = reverse(relation(student_v), relation(teacher_v))
+    return attention_loss, value_loss, da, undo_relation(dr, student_v)
+
+
+def mse_of_probabilities(student_scores, teacher_scores, student_v, teacher_v, keep):
+    mask, n = pairs_of(keep), queries(student_scores, keep)
+
+    def mse(student, teacher):
+        p, q = masked_log_softmax(student, mask)[1], masked_log_softmax(teacher, mask)[1]
+        dp = 2 * (p - q) / n
+        return ((p - q) ** 2).sum() / n, p * (dp - (dp * p).sum(axis=-1, keepdims=True))
+
+    attention_loss, da = mse(student_scores, teacher_scores)
+    value_loss, dr = mse(relation(student_v), relation(teacher_v))
+    return attention_loss, value_loss, da, undo_relation(dr, student_v)
+
+
+def cross_entropy_instead(student_scores, teacher_scores, student_v, teacher_v, keep):
+    mask, n = pairs_of(keep), queries(student_scores, keep)
+
+    def entropy(teacher):
+        log_q, q = masked_log_softmax(teacher, mask)
+        return -(q * log_q).sum() / n
+
+    a, v, da, dv = right(student_scores, teacher_scores, student_v, teacher_v, keep)
+    return a + entropy(teacher_scores), v + entropy(relation(teacher_v)), da, dv
+
+
+def softmax_over_queries(student_scores, teacher_scores, student_v, teacher_v, keep):
+    mask, n = pairs_of(keep), queries(student_scores, keep)
+    attention_loss, da = kl(student_scores, teacher_scores, mask, n, axis=-2)
+    value_loss, dr = kl(relation(student_v), relation(teacher_v), mask, n, axis=-2)
+    return attention_loss, value_loss, da, undo_relation(dr, student_v)
+
+
+def mask_forgotten(student_scores, teacher_scores, student_v, teacher_v, keep):
+    return right(student_scores, teacher_scores, student_v, teacher_v, np.ones_like(keep))
+
+
+def queries_not_masked(student_scores, teacher_scores, student_v, teacher_v, keep):
+    h, t = student_scores.shape[1:3]
+    keys = keep[:, None, None, :]
+    n = max(h * t * keep.any(axis=1).sum(), 1)
+    return both(student_scores, teacher_scores, student_v, teacher_v, keys, n)
+
+
+def keys_not_masked(student_scores, teacher_scores, student_v, teacher_v, keep):
+    rows = keep[:, None, :, None]
+    n = queries(student_scores, keep)
+
+    def of_rows(student, teacher):
+        log_p, p = masked_log_softmax(student, True)
+        log_q, q = masked_log_softmax(teacher, True)
+        return (rows * q * (log_q - log_p)).sum() / n, rows * (p - q) / n
+
+    attention_loss, da = of_rows(student_scores, teacher_scores)
+    value_loss, dr = of_rows(relation(student_v), relation(teacher_v))
+    return attention_loss, value_loss, da, undo_relation(dr, student_v)
+
+
+def divided_by_all_tokens(student_scores, teacher_scores, student_v, teacher_v, keep):
+    n = student_scores[..., 0].size
+    return both(student_scores, teacher_scores, student_v, teacher_v, pairs_of(keep), n)
+
+
+def divided_by_pairs(student_scores, teacher_scores, student_v, teacher_v, keep):
+    n = max(student_scores.shape[1] * pairs_of(keep).sum(), 1)
+    return both(student_scores, teacher_scores, student_v, teacher_v, pairs_of(keep), n)
+
+
+def heads_summed(student_scores, teacher_scores, student_v, teacher_v, keep):
+    n = max(keep.sum(), 1)
+    return both(student_scores, teacher_scores, student_v, teacher_v, pairs_of(keep), n)
+
+
+def values_unscaled(student_scores, teacher_scores, student_v, teacher_v, keep):
+    n = queries(student_scores, keep)
+    attention_loss, da = kl(student_scores, teacher_scores, pairs_of(keep), n)
+    value_loss, dr = kl(relation(student_v, 1), relation(teacher_v, 1), pairs_of(keep), n)
+    return attention_loss, value_loss, da, undo_relation(dr, student_v, 1)
+
+
+def students_scale_for_both(student_scores, teacher_scores, student_v, teacher_v, keep):
+    n, k = queries(student_scores, keep), student_v.shape[-1]
+    attention_loss, da = kl(student_scores, teacher_scores, pairs_of(keep), n)
+    value_loss, dr = kl(relation(student_v), relation(teacher_v, k), pairs_of(keep), n)
+    return attention_loss, value_loss, da, undo_relation(dr, student_v)
+
+
+def scores_scaled_again(student_scores, teacher_scores, student_v, teacher_v, keep):
+    small, large = np.sqrt(student_v.shape[-1]), np.sqrt(teacher_v.shape[-1])
+    a, v, da, dv = right(student_scores / small, teacher_scores / large, student_v, teacher_v, keep)
+    return a, v, da / small, dv
+
+
+def asking_alone(student_scores, teacher_scores, student_v, teacher_v, keep):
+    mask, n = pairs_of(keep), queries(student_scores, keep)
+    a, v, da, _ = right(student_scores, teacher_scores, student_v, teacher_v, keep)
+    _, dr = kl(relation(student_v), relation(teacher_v), mask, n)
+    return a, v, da, dr @ student_v / np.sqrt(student_v.shape[-1])
+
+
+def answering_alone(student_scores, teacher_scores, student_v, teacher_v, keep):
+    mask, n = pairs_of(keep), queries(student_scores, keep)
+    a, v, da, _ = right(student_scores, teacher_scores, student_v, teacher_v, keep)
+    _, dr = kl(relation(student_v), relation(teacher_v), mask, n)
+    return a, v, da, dr.swapaxes(-1, -2) @ student_v / np.sqrt(student_v.shape[-1])
+
+
+def twice_the_asking(student_scores, teacher_scores, student_v, teacher_v, keep):
+    *others, dv = asking_alone(student_scores, teacher_scores, student_v, teacher_v, keep)
+    return *others, 2 * dv
+
+
+def scale_forgotten_in_dv(student_scores, teacher_scores, student_v, teacher_v, keep):
+    *others, dv = right(student_scores, teacher_scores, student_v, teacher_v, keep)
+    return *others, dv * np.sqrt(student_v.shape[-1])
+
+
+def softmax_undone_twice(student_scores, teacher_scores, student_v, teacher_v, keep):
+    mask, n = pairs_of(keep), queries(student_scores, keep)
+
+    def again(d, scores):
+        p = masked_log_softmax(scores, mask)[1]
+        return p * (d - (d * p).sum(axis=-1, keepdims=True))
+
+    attention_loss, da = kl(student_scores, teacher_scores, mask, n)
+    value_loss, dr = kl(relation(student_v), relation(teacher_v), mask, n)
+    dv = undo_relation(again(dr, relation(student_v)), student_v)
+    return attention_loss, value_loss, again(da, student_scores), dv
+
+
+def minilm_loss_terms(student_scores, teacher_scores, student_v, teacher_v, keep):
+    mask, n = pairs_of(keep), queries(student_scores, keep)
+    p, q = (masked_log_softmax(a, mask)[1] / n for a in (student_scores, teacher_scores))
+    _, dr = kl(relation(student_v), relation(teacher_v), mask, n)
+    root = np.sqrt(student_v.shape[-1])
+    return {
+        "dstudent_scores": {"student_probs": p, "- teacher_probs": -q},
+        "dstudent_v": {
+            "drelation @ v": dr @ student_v / root,
+            "drelation^T @ v": dr.swapaxes(-1, -2) @ student_v / root,
+        },
+    }
+
+
+def minilm_loss_steps(student_scores, teacher_scores, student_v, teacher_v, keep):
+    mask, n = pairs_of(keep), queries(student_scores, keep)
+    return {
+        "pairs": mask,
+        "student_relation": relation(student_v),
+        "teacher_relation": relation(teacher_v),
+        "n": n,
+        "drelation": kl(relation(student_v), relation(teacher_v), mask, n)[1],
+    }
+
+
+MINILM_LOSS = Exercise(
+    id="minilm-relations",
+    title=Text("MiniLM: attention and value relations", "MiniLM：注意力与 value 关系"),
+    statement=Text(
+        "MiniLM needs no projection: it compares distributions over tokens, which have the same shape "
+        "whatever the widths. Of the last layers you have `student_scores`, `teacher_scores` "
+        "(B, H, T, T), scaled, before the mask; `student_v` (B, H, T, K_S), `teacher_v` (B, H, T, K_T); "
+        "and `keep` (B, T), True = real token. The value relation of a model is attention in which the "
+        "values ask and answer, with its own head size: `student_relation` = $v v^\\top/\\sqrt{K_S}$, "
+        "`teacher_relation` = $v v^\\top/\\sqrt{K_T}$, both (B, H, T, T). For scores a (or relations) let "
+        "p be the softmax over the last axis among the kept tokens, and\n\n"
+        "$$L = \\frac1n \\sum_{b,h,t} k_{bt} \\sum_s p^T_{bhts} (\\log p^T_{bhts} - \\log "
+        "p^S_{bhts}), \\qquad n = H \\sum_{b,t} k_{bt},$$\n\n"
+        "with s over the kept tokens too. Return `attention_loss` (L of the scores), `value_loss` (L of "
+        "the relations), `dstudent_scores` and `dstudent_v`, the gradients of their sum; the teacher is "
+        "a constant. Padding gets zero; if nothing is kept, all is 0.",
+        "MiniLM 不需要投影：它比较的是词元上的分布，无论宽度多少形状都相同。给出最后一层的 `student_scores`、"
+        "`teacher_scores` (B, H, T, T)，已缩放、未加掩码；`student_v` (B, H, T, K_S)、`teacher_v` (B, H, T, K_T)；"
+        "以及 `keep` (B, T)，True 为真实词元。value 关系就是让 value 自己既当 query 又当 key 的注意力，各用自己的头宽："
+        "`student_relation` = $v v^\\top/\\sqrt{K_S}$，`teacher_relation` = $v v^\\top/\\sqrt{K_T}$，形状都是 "
+        "(B, H, T, T)。对分数（或关系）a，令 p 为只在保留的词元之间、沿最后一个轴的 softmax，\n\n"
+        "$$L = \\frac1n \\sum_{b,h,t} k_{bt} \\sum_s p^T_{bhts} (\\log p^T_{bhts} - \\log "
+        "p^S_{bhts}), \\qquad n = H \\sum_{b,t} k_{bt},$$\n\n"
+        "其中 s 也只取保留的词元。返回 `attention_loss`（分数的 L）、`value_loss`（关系的 L），以及两者之和的梯度 "
+        "`dstudent_scores` 和 `dstudent_v`；教师是常量。填充处为零；如果什么都不保留，则全部为 0。",
+    ),
+    reference=minilm_loss,
+    library=(
+        ops.attention_kl_forward,
+        ops.attention_kl_backward,
+        ops.value_relation_forward,
+        ops.value_relation_backward,
+    ),
+    outputs=("attention_loss", "value_loss", "dstudent_scores", "dstudent_v"),
+    cases=minilm_loss_cases,
+    hints=(
+        Text(
+            "Both losses are the same function of two arrays (B, H, T, T): write it once. Its gradient is "
+            "that of a cross-entropy. In v v^T the values stand twice.",
+            "两个损失是同一个函数，作用在两个 (B, H, T, T) 数组上：写一次即可，梯度与交叉熵相同。在 v v^T 里 value 出现了两次。",
+        ),
+        Text(
+            "$da^S = (p^S - p^T)/n$ among the kept pairs; with dR the gradient of the relation, "
+            "$dv = (dR + dR^\\top)\\,v/\\sqrt{K_S}$.",
+            "在保留的 pairs 上 $da^S = (p^S - p^T)/n$；设 dR 为关系的梯度，则 "
+            "$dv = (dR + dR^\\top)\\,v/\\sqrt{K_S}$。",
+        ),
+        Text(
+            "`pairs = keep[:, None, :, None] & keep[:, None, None, :]`; `a = np.where(pairs, a, -1e30)`, then "
+            "log-softmax, and `p = np.exp(log_p) * pairs`; `(drelation + drelation.swapaxes(-1, -2)) @ "
+            "student_v / np.sqrt(K_S)`.",
+            "`pairs = keep[:, None, :, None] & keep[:, None, None, :]`；`a = np.where(pairs, a, -1e30)`，再做 "
+            "log-softmax，`p = np.exp(log_p) * pairs`；`(drelation + drelation.swapaxes(-1, -2)) @ "
+            "student_v / np.sqrt(K_S)`。",
+        ),
+    ),
+    misconceptions=(
+        Misconception(
+            "direction-reversed",
+            direction_reversed,
+            Text(
+                "this is KL(student, teacher): the teacher's probabilities are the weights, "
+                "KL(teacher, student).",
+                "这是 KL(学生‖教师)：作权重的应是教师的概率，即 KL(教师‖学生)。",
+            ),
+        ),
+        Misconception(
+            "squared-error-instead",
+            mse_of_probabilities,
+            Text(
+                "the squared error of the probabilities is taken: MiniLM's loss is their KL divergence.",
+                "用了概率的平方误差：MiniLM 用的是 KL 散度。",
+            ),
+        ),
+        Misconception(
+            "cross-entropy-instead",
+            cross_entropy_instead,
+            Text(
+                "this is the cross-entropy, more than the KL divergence by the teacher's entropy: a student "
+                "that agrees would not have loss 0.",
+                "这是交叉熵，比 KL 散度多了教师的熵：完全一致的学生损失也不为 0。",
+            ),
+        ),
+        Misconception(
+            "softmax-over-queries",
+            softmax_over_queries,
+            Text(
+                "the softmax runs over the queries: each query has a distribution over the keys, `axis=-1`.",
+                "softmax 沿 query 轴：每个 query 是 key 上的一个分布，应当 `axis=-1`。",
+            ),
+        ),
+        Misconception(
+            "mask-forgotten",
+            mask_forgotten,
+            Text(
+                "padding counts like real tokens: keep is not used.",
+                "填充与真实词元一样被计入：没有用到 keep。",
+            ),
+        ),
+        Misconception(
+            "queries-not-masked",
+            queries_not_masked,
+            Text(
+                "only the keys are masked: rows of padded queries still count. Leave them out of sum and count.",
+                "只屏蔽了 key：填充的 query 行仍被计入。求和与计数都要去掉它们。",
+            ),
+        ),
+        Misconception(
+            "keys-not-masked",
+            keys_not_masked,
+            Text(
+                "only the rows of padded queries are left out: the softmax must not see padded keys either.",
+                "只去掉了填充的 query 行：softmax 里也不能有填充的 key。",
+            ),
+        ),
+        Misconception(
+            "padding-in-the-mean",
+            divided_by_all_tokens,
+            Text(
+                "the rows are masked, but the sum is divided by B H T: divide by H times the kept tokens.",
+                "行用了掩码，却除以 B H T：应除以 H 乘以保留的词元数。",
+            ),
+        ),
+        Misconception(
+            "mean-over-keys",
+            divided_by_pairs,
+            Text(
+                "the sum over the keys is averaged too: a KL divergence is a sum over them.",
+                "对 key 也取了平均：KL 散度对 key 是求和。",
+            ),
+        ),
+        Misconception(
+            "heads-summed",
+            heads_summed,
+            Text(
+                "the heads are summed: the mean is over them too.", "对各头求了和：对头也要取平均。"
+            ),
+        ),
+        Misconception(
+            "values-unscaled",
+            values_unscaled,
+            Text(
+                "the value relation is not divided by the square root of the head size, in either model.",
+                "两个模型的 value 关系都没有除以头宽的平方根。",
+            ),
+        ),
+        Misconception(
+            "one-scale-for-both",
+            students_scale_for_both,
+            Text(
+                "the teacher's relation is divided by the student's sqrt(K_S): each model has its own, here "
+                "sqrt(K_T).",
+                "教师的关系除以了学生的 sqrt(K_S)：各用自己的，这里应为 sqrt(K_T)。",
+            ),
+        ),
+        Misconception(
+            "scores-scaled-again",
+            scores_scaled_again,
+            Text(
+                "the scores are divided by sqrt(K) once more: they are scaled already.",
+                "分数又除了一次 sqrt(K)：它们已经缩放过了。",
+            ),
+        ),
+        Misconception(
+            "asking-alone",
+            asking_alone,
+            Text(
+                "dstudent_v has only the part in which the values ask, $dR\\,v$: they answer too, so "
+                "$dR^\\top v$ is to be added.",
+                "dstudent_v 只有 value 当 query 的部分 $dR\\,v$：它们也当 key，还要加上 $dR^\\top v$。",
+            ),
+        ),
+        Misconception(
+            "answering-alone",
+            answering_alone,
+            Text(
+                "dstudent_v has only the part in which the values answer, $dR^\\top v$: they ask too, so "
+                "$dR\\,v$ is to be added.",
+                "dstudent_v 只有 value 当 key 的部分 $dR^\\top v$：它们也当 query，还要加上 $dR\\,v$。",
+            ),
+        ),
+        Misconception(
+            "relation-taken-for-symmetric",
+            twice_the_asking,
+            Text(
+                "twice $dR\\,v$: the relation is symmetric, its gradient is not, because each row has a "
+                "softmax of its own. It is $(dR + dR^\\top)\\,v$.",
+                "用了两倍的 $dR\\,v$：关系是对称的，它的梯度不是，因为每行各做 softmax。应为 $(dR + dR^\\top)\\,v$。",
+            ),
+        ),
+        Misconception(
+            "scale-missing-in-dv",
+            scale_forgotten_in_dv,
+            Text(
+                "the relation is divided by sqrt(K_S), its gradient is not.",
+                "关系除以了 sqrt(K_S)，梯度却没有。",
+            ),
+        ),
+        Misconception(
+            "softmax-undone-twice",
+            softmax_undone_twice,
+            Text(
+                "$p^S - p^T$ is already the gradient at the scores: the softmax is undone a second time.",
+                "$p^S - p^T$ 已经是对分数的梯度：又多穿过了一次 softmax。",
+            ),
+        ),
+    ),
+    topic="distillation",
+    tracks=("class", "gradcheck"),
+    difficulty=3,
+    minutes=25,
+    terms=minilm_loss_terms,
+    steps=minilm_loss_steps,
+    factors=lambda student_scores, teacher_scores, student_v, teacher_v, keep: {
+        "B": keep.shape[0],
+        "H": student_scores.shape[1],
+        "T": keep.shape[1],
+        "K_S": student_v.shape[3],
+        "K_T": teacher_v.shape[3],
+        "n": queries(student_scores, keep),
+    },
+    docs="tinybert.md",
+)
+
+EXERCISES = (MINILM_LOSS,)

@@ -1,0 +1,61 @@
+"""``npformer learn list``: what is done and what is left."""
+
+from itertools import groupby
+
+from npformer.checks import InputError
+from npformer.exercises.exercise import TRACKS
+from npformer.exercises.learn import state
+from npformer.exercises.learn.layout import pad, width
+from npformer.exercises.learn.session import Session
+from npformer.exercises.task import Task, tasks
+from npformer.exercises.text import Text
+
+
+def show_list(session: Session, track: str | None) -> int:
+    """Print a table of all exercises, or those of a track, and the progress.
+
+    Raises
+    ------
+    InputError
+        If there is no such track.
+    """
+    if track is not None and track not in TRACKS:
+        raise InputError(f"--track: got {track!r}, expected one of {', '.join(TRACKS)}")
+    saved = state.load(session.folder.path)
+    chosen = [task for task in tasks() if track is None or track in task.tracks]
+    done = [task for task in chosen if session.folder.done(task, saved)]
+    rows = [_row(session, task, task in done, saved.of(task.id)) for task in chosen]
+    sizes = [max(map(width, column)) for column in zip(*rows, strict=True)]
+    chapters = groupby(
+        zip(chosen, rows, strict=True), key=lambda pair: pair[0].place.partition("/")[0]
+    )
+    for chapter, members in chapters:
+        session.say(chapter)
+        for _, row in members:
+            cells = [pad(cell, size) for cell, size in zip(row, sizes, strict=True)]
+            session.say("  " + "  ".join(cells).rstrip())
+    left = sum(task.minutes for task in chosen if task not in done)
+    bar = "#" * (20 * len(done) // max(len(chosen), 1))
+    session.tell(
+        f"[{bar:.<20}] {len(done)} of {len(chosen)} done, about {session.clock(60 * left)} to go.",
+        f"[{bar:.<20}] 完成 {len(done)}/{len(chosen)}，还需约 {session.clock(60 * left)}。",
+    )
+    return 0
+
+
+def _row(session: Session, task: Task, done: bool, seen: state.Record) -> tuple[str, ...]:
+    notes = []
+    if seen.hints:
+        notes.append(Text("hints", "提示").to(session.lang) + f" {seen.hints}/{len(task.hints)}")
+    if seen.solution:
+        notes.append(Text("solution seen", "已看答案").to(session.lang))
+    if seen.seconds is not None:
+        notes.append(session.clock(seen.seconds))
+    return (
+        (Text("done", "完成") if done else Text("open", "未完成")).to(session.lang),
+        task.id,
+        task.title.to(session.lang),
+        session.clock(60 * task.minutes),
+        " ".join(task.tracks),
+        ", ".join(notes),
+    )

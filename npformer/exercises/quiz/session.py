@@ -1,0 +1,120 @@
+"""The dialogue: what is said, in both languages, and in which order."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from textwrap import fill, indent
+
+from npformer.exercises.quiz.card import Card
+from npformer.exercises.quiz.schedule import GRADES, State, graded, next_day
+from npformer.exercises.quiz.state import load, save
+from npformer.exercises.text import Text
+
+WIDTH = 88  # of English lines; a terminal breaks Chinese ones where it likes
+
+Say = Callable[[str], None]
+Read = Callable[[str], str | None]  # None: the end of the input, or the wish to stop
+
+ENTER = Text("Enter shows the answer.", "按回车看答案。")
+ANSWER = Text("Answer", "答案")
+TRAP = Text("Follow-up", "追问")
+PROOF = Text("Proof", "证明")
+HOLDS = Text("The proof holds ({seconds:.2f} s).", "证明成立（{seconds:.2f} 秒）。")
+FAILS = Text(
+    "The proof FAILS: {reason}. Is the library changed?", "证明不成立：{reason}。库被改动过吗？"
+)
+EXERCISES = Text("Exercises: {ids}", "练习：{ids}")
+PAGE = Text("More: {page}", "详见：{page}")
+GRADE = Text(
+    "How well did you know it? 1 not, 2 hardly, 3 well, 4 at once:",
+    "掌握得如何？1 不会，2 勉强，3 会，4 很熟：",
+)
+NO_GRADE = Text("got {line!r}, expected 1, 2, 3, 4, or q to stop", "请输入 1、2、3、4，或 q 退出")
+AGAIN = Text("Again on {day}.", "下次复习：{day}。")
+DONE = Text("{done} of {asked} graded, kept in {path}.", "已评 {done}/{asked} 张，保存在 {path}。")
+NOTHING_DUE = Text(
+    "Nothing is due before {day}; --all asks all the same.",
+    "{day} 之前没有要复习的卡片；--all 可以现在就问。",
+)
+COUNT = Text(
+    "{cards} cards in {topics} topics; the day is when one is due, - if it was never asked",
+    "{topics} 个主题，{cards} 张卡片；日期为下次复习的日子，- 表示还没问过",
+)
+
+
+def ask(cards: Sequence[Card], path: Path, lang: str, today: date, say: Say, read: Read) -> bool:
+    """Ask cards one by one and save each grade as it comes; tell whether all proofs held."""
+    done, hold = 0, True
+    for number, card in enumerate(cards, start=1):
+        say(f"\n[{number}/{len(cards)}] {card.topic}: {card.id}\n")
+        say(_paragraph(card.question, lang))
+        if read("\n" + ENTER.to(lang)) in (None, "q"):
+            break
+        hold &= _show_answer(card, lang, say)
+        grade = _grade(lang, say, read)
+        if grade is None:
+            break
+        state = graded(load(path), card.id, grade, today)
+        save(path, state)
+        say(AGAIN.to(lang).format(day=state[card.id].due))
+        done += 1
+    say("\n" + DONE.to(lang).format(done=done, asked=len(cards), path=path))
+    return hold
+
+
+def show(card: Card, lang: str, say: Say) -> bool:
+    """Show a card from front and back, and tell whether its proof holds."""
+    say(f"{card.topic}: {card.id}\n\n{_paragraph(card.question, lang)}")
+    return _show_answer(card, lang, say)
+
+
+def listing(cards: Sequence[Card], state: State, lang: str) -> str:
+    """Return a line for each card: id, day, question, under the topics."""
+    lines = []
+    for topic in dict.fromkeys(card.topic for card in cards):
+        lines.append(topic)
+        for card in (c for c in cards if c.topic == topic):
+            day = f"{state[card.id].due}" if card.id in state else "-"
+            lines.append(f"  {card.id:<28} {day:<10}  {card.question.to(lang)}")
+    topics = len({card.topic for card in cards})
+    return "\n".join([*lines, COUNT.to(lang).format(cards=len(cards), topics=topics)])
+
+
+def nothing_due(cards: Sequence[Card], state: State, lang: str) -> str:
+    """Say when the next of these cards is due."""
+    return NOTHING_DUE.to(lang).format(day=next_day(cards, state))
+
+
+def _show_answer(card: Card, lang: str, say: Say) -> bool:
+    """Show what is behind the question, run the proof, and tell whether it holds."""
+    for head, text in ((ANSWER, card.answer), (TRAP, card.trap)):
+        say(f"\n{head.to(lang)}\n{_paragraph(text, lang)}")
+    say(f"\n{PROOF.to(lang)}\n{indent(card.proof, '    ')}\n")
+    start = time.perf_counter()
+    try:
+        card.check()
+    except Exception as error:  # whatever it is, the other cards can still be asked
+        say(FAILS.to(lang).format(reason=f"{type(error).__name__} {error}".rstrip()))
+        return False
+    say(HOLDS.to(lang).format(seconds=time.perf_counter() - start))
+    if card.exercises:
+        say(EXERCISES.to(lang).format(ids=", ".join(card.exercises)))
+    if card.docs:
+        say(PAGE.to(lang).format(page=f"docs/{card.docs}"))
+    return True
+
+
+def _grade(lang: str, say: Say, read: Read) -> int | None:
+    """Ask until there is a grade; None means to stop."""
+    while True:
+        line = read("\n" + GRADE.to(lang))
+        if line in (None, "q"):
+            return None
+        if line in {str(grade) for grade in GRADES}:
+            return int(line)
+        say(NO_GRADE.to(lang).format(line=line))
+
+
+def _paragraph(text: Text, lang: str) -> str:
+    return text.zh if lang == "zh" else fill(text.en, WIDTH)

@@ -1,0 +1,145 @@
+"""What there is to solve, whatever it is checked by: exercises and bugs to find."""
+
+import difflib
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from npformer.checks import InputError
+from npformer.exercises.checker import Report, Result, check
+from npformer.exercises.course import EXERCISES
+from npformer.exercises.exercise import HEADER, SOLUTION_HEADER, Exercise
+from npformer.exercises.museum import BUGS, Bug, check_test
+from npformer.exercises.text import Text
+
+FIND_THE_BUG = "find_the_bug"
+WRITE_A_TEST = Text(
+    "Somebody wrote this function with a bug, which the title names. Write a test of it that passes "
+    "on right code and fails on the bug; you see neither.",
+    "有人写这个函数时犯了标题所说的错误。请写一个测试：在正确的代码上通过，在有错的代码上失败。"
+    "两份代码你都看不到。",
+)
+
+
+class Task(NamedTuple):
+    """One function to write."""
+
+    id: str
+    title: Text
+    statement: Text
+    chapter: str
+    place: str  # "01_calculus/07_softmax.py", in a learner's folder
+    function: str
+    parameters: tuple[str, ...]
+    code: str  # what the learner begins with
+    hints: tuple[Text, ...]
+    solution: Callable[[], str]  # a file that passes
+    behind: Callable[[], str]  # source to read: the library's, or the bug's
+    check: Callable[[Callable[..., Any]], Report]
+    tracks: tuple[str, ...]
+    difficulty: int
+    minutes: int
+    shapes: Callable[[], dict[str, str]] = dict  # of the smallest case, by name
+    afterword: tuple[Text, ...] = ()  # for whoever has solved it
+
+
+@cache
+def tasks() -> tuple[Task, ...]:
+    """Return all, in the order of the course."""
+    made = []
+    topics = list(dict.fromkeys(exercise.topic for exercise in EXERCISES))
+    for chapter, topic in enumerate(topics, start=1):
+        members = [exercise for exercise in EXERCISES if exercise.topic == topic]
+        for number, exercise in enumerate(members, start=1):
+            made.append(_of_exercise(exercise, _place(chapter, topic, number, exercise.id)))
+    for number, bug in enumerate(BUGS, start=1):
+        made.append(_of_bug(bug, _place(len(topics) + 1, FIND_THE_BUG, number, bug.id)))
+    return tuple(made)
+
+
+def find(task_id: str) -> Task:
+    """Return the one of this id.
+
+    Raises
+    ------
+    InputError
+        If there is none; it says which ids are like it.
+    """
+    by_id = {task.id: task for task in tasks()}
+    if task_id not in by_id:
+        near = difflib.get_close_matches(str(task_id), by_id, n=3) or [*list(by_id)[:3], "..."]
+        raise InputError(f"id: got {task_id!r}, expected an exercise such as {', '.join(near)}")
+    return by_id[task_id]
+
+
+def _place(chapter: int, topic: str, number: int, task_id: str) -> str:
+    return f"{chapter:02}_{topic}/{number:02}_{task_id.replace('-', '_')}.py"
+
+
+def _of_exercise(exercise: Exercise, place: str) -> Task:
+    return Task(
+        id=exercise.id,
+        title=exercise.title,
+        statement=exercise.statement,
+        chapter=exercise.topic,
+        place=place,
+        function=exercise.function,
+        parameters=exercise.parameters,
+        code=f"{HEADER}\n\n{exercise.stub}",
+        hints=exercise.hints,
+        solution=lambda: f"{SOLUTION_HEADER}\n\n{exercise.solution}",
+        behind=lambda: exercise.library_source,
+        check=lambda fn: check(exercise, fn),
+        tracks=exercise.tracks,
+        difficulty=exercise.difficulty,
+        minutes=exercise.minutes,
+        shapes=lambda: _shapes(exercise),
+    )
+
+
+def _of_bug(bug: Bug, place: str) -> Task:
+    return Task(
+        id=bug.id,
+        title=bug.title,
+        statement=Text(
+            f"{WRITE_A_TEST.en}\n\n{bug.statement.en}", f"{WRITE_A_TEST.zh}\n\n{bug.statement.zh}"
+        ),
+        chapter=FIND_THE_BUG,
+        place=place,
+        function="test",
+        parameters=("fn",),
+        code=f"{HEADER}\n\n{bug.stub}",
+        hints=(bug.story, bug.symptom),
+        solution=lambda: f"{HEADER}\n\n{bug.solution}",
+        behind=lambda: bug.wrong_source,
+        check=lambda fn: _check_test(bug, fn),
+        tracks=bug.tracks,
+        difficulty=2,
+        minutes=10,
+        afterword=(bug.story, bug.symptom),
+    )
+
+
+def _check_test(bug: Bug, test: Callable[..., Any]) -> Report:
+    found = check_test(bug, test)
+    result = Result(Text("your test", "你的测试"), found.passed, None, found.message)
+    return Report(bug.id, bug.title, [result], [], [])
+
+
+def _shapes(exercise: Exercise) -> dict[str, str]:
+    args = exercise.cases(np.random.default_rng(0))[0].args
+    given = {name: _shape(value) for name, value in args.items()}
+    value = exercise.reference(**args)
+    values = value if len(exercise.outputs) > 1 else (value,)
+    # An output may be called like an input: the new state of an optimizer, say.
+    return given | {
+        f"→ {name}": _shape(value) for name, value in zip(exercise.outputs, values, strict=True)
+    }
+
+
+def _shape(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.shape} {value.dtype}"
+    return str(value) if isinstance(value, int | float | str | None) else type(value).__name__
