@@ -1,5 +1,4 @@
 """Wrong answers that nobody planned: written from the statements alone, before any check was run on them."""
-
 import math
 
 import numpy as np
@@ -29,7 +28,7 @@ def _5(dy, y):
 
 
 def _6(dy, x, cdf):
-    pdf = np.exp(-(x**2) / 2) / (2 * np.pi)
+    pdf = np.exp(-x ** 2 / 2) / (2 * np.pi)
     return dy * (cdf + x * pdf)
 
 
@@ -99,7 +98,7 @@ def _14(dy, xhat, rstd, gamma):
 def _15(dy, xhat, rrms, gamma):
     dxhat = dy * gamma
     inner = (dxhat * xhat).mean(axis=-1, keepdims=True)
-    dx = rrms * dxhat - rrms**3 * xhat * inner
+    dx = rrms * dxhat - rrms ** 3 * xhat * inner
     return dx, (dy * xhat).reshape(-1, len(gamma)).sum(axis=0)
 
 
@@ -119,7 +118,7 @@ def _17(dy, ids, table):
 
 def _18(dy, x, w, h):
     D = w.shape[0]
-    dz = dy * (1 - h**2)
+    dz = dy * (1 - h ** 2)
     dx = dy + dz @ w.T
     dw = x.reshape(-1, D).T @ (dy + dz).reshape(-1, D)
     return dx, dw
@@ -238,7 +237,7 @@ def _24(dy, x, keep, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o, num_heads):
 def _25(dy, table):
     dtable = np.zeros_like(table)
     for sequence in dy:
-        dtable[: dy.shape[1]] = sequence
+        dtable[:dy.shape[1]] = sequence
     return dy.copy(), dtable
 
 
@@ -254,7 +253,7 @@ def _27(dy, positions):
     K = dy.shape[-1]
     theta = positions[:, None] * 10000.0 ** (-2 * np.arange(K // 2) / K)
     cos, sin = np.cos(theta), np.sin(theta)
-    da, db = dy[..., : K // 2], dy[..., K // 2 :]
+    da, db = dy[..., :K // 2], dy[..., K // 2:]
     return np.concatenate([da * cos + db * sin, da * sin + db * cos], axis=-1)
 
 
@@ -263,7 +262,7 @@ def _28(dy, x, w_1, b_1, w_2):
     h = x @ w_1 + b_1
     a = h * 0.5 * (1 + np.vectorize(math.erf)(h / np.sqrt(2)))
     cdf = 0.5 * (1 + np.vectorize(math.erf)(a / np.sqrt(2)))
-    slope = cdf + a * np.exp(-(a**2) / 2) / np.sqrt(2 * np.pi)
+    slope = cdf + a * np.exp(-a ** 2 / 2) / np.sqrt(2 * np.pi)
     dh = dy @ w_2.T * slope
     dw_2 = a.reshape(-1, F).T @ dy.reshape(-1, D)
     dw_1 = x.reshape(-1, D).T @ dh.reshape(-1, F)
@@ -275,8 +274,8 @@ def _29(dy, x, w_1, b_1, w_2):
     h = x @ w_1 + b_1
     a = h * 0.5 * (1 + np.vectorize(math.erf)(h / np.sqrt(2)))
     c = np.sqrt(2 / np.pi)
-    t = np.tanh(c * (h + 0.044715 * h**3))
-    slope = 0.5 * (1 + t) + 0.5 * h * (1 - t**2) * c * (1 + 3 * 0.044715 * h**2)
+    t = np.tanh(c * (h + 0.044715 * h ** 3))
+    slope = 0.5 * (1 + t) + 0.5 * h * (1 - t ** 2) * c * (1 + 3 * 0.044715 * h ** 2)
     dh = dy @ w_2.T * slope
     dw_2 = a.reshape(-1, F).T @ dy.reshape(-1, D)
     dw_1 = x.reshape(-1, D).T @ dh.reshape(-1, F)
@@ -286,14 +285,11 @@ def _29(dy, x, w_1, b_1, w_2):
 def _30(dy, x, w, b, gamma, eps):
     u = x + x @ w + b
     centred = u - u.mean(axis=-1, keepdims=True)
-    rstd = 1 / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + eps)
+    rstd = 1 / np.sqrt((centred ** 2).mean(axis=-1, keepdims=True) + eps)
     uhat = centred * rstd
     duhat = dy * gamma
-    du = rstd * (
-        duhat
-        - duhat.mean(axis=-1, keepdims=True)
-        - uhat * (duhat * uhat).mean(axis=-1, keepdims=True)
-    )
+    du = rstd * (duhat - duhat.mean(axis=-1, keepdims=True)
+                 - uhat * (duhat * uhat).mean(axis=-1, keepdims=True))
     dx = dy + du @ w.T
     dw = np.einsum("bti,bto->io", x, du)
     return dx, dw, du.sum(axis=(0, 1)), (dy * uhat).sum(axis=(0, 1)), dy.sum(axis=(0, 1))
@@ -301,7 +297,7 @@ def _30(dy, x, w, b, gamma, eps):
 
 def _31(dy, x, w, gamma, beta, eps):
     centred = x - x.mean(axis=-1, keepdims=True)
-    rstd = 1 / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + eps)
+    rstd = 1 / np.sqrt((centred ** 2).mean(axis=-1, keepdims=True) + eps)
     xhat = centred * rstd
     n = gamma * xhat + beta
     dw = np.einsum("bti,bto->io", n, dy)
@@ -309,17 +305,14 @@ def _31(dy, x, w, gamma, beta, eps):
     dn = dy @ w.T
     dgamma, dbeta = (dy * xhat).sum(axis=(0, 1)), dn.sum(axis=(0, 1))
     dxhat = dn * gamma
-    dx = dy + rstd * (
-        dxhat
-        - dxhat.mean(axis=-1, keepdims=True)
-        - xhat * (dxhat * xhat).mean(axis=-1, keepdims=True)
-    )
+    dx = dy + rstd * (dxhat - dxhat.mean(axis=-1, keepdims=True)
+                      - xhat * (dxhat * xhat).mean(axis=-1, keepdims=True))
     return dx, dw, db, dgamma, dbeta
 
 
 def _32(dpooled, hidden, w, b):
     z = hidden[:, 0] @ w + b
-    dz = dpooled * (1 - z**2)
+    dz = dpooled * (1 - z ** 2)
     dhidden = np.zeros_like(hidden)
     dhidden[:, 0] = dz @ w.T
     return dhidden, hidden[:, 0].T @ dz, dz.sum(axis=0)
@@ -353,10 +346,9 @@ def _35(student_logits, teacher_logits, tau):
     def log_softmax(z):
         z = z - z.max(axis=-1, keepdims=True)
         return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
-
     B = len(student_logits)
     teacher_probs = np.exp(log_softmax(teacher_logits / tau))
-    loss = -(tau**2) / B * (teacher_probs * log_softmax(student_logits / tau)).sum()
+    loss = -tau ** 2 / B * (teacher_probs * log_softmax(student_logits / tau)).sum()
     student_probs = np.exp(log_softmax(student_logits))
     return loss, tau / B * (student_probs - teacher_probs)
 
@@ -365,7 +357,6 @@ def _36(dloss, student_logits, teacher_logits, keep, tau):
     def softmax(z):
         e = np.exp(z - z.max(axis=-1, keepdims=True))
         return e / e.sum(axis=-1, keepdims=True)
-
     student_probs, teacher_probs = softmax(student_logits / tau), softmax(teacher_logits / tau)
     n = max(keep.sum(), 1) * student_logits.shape[-1]
     return dloss * tau / n * keep[:, :, None] * (student_probs - teacher_probs)
@@ -376,14 +367,14 @@ def _37(student_scores, teacher_scores, keep):
     pairs = (keep[:, :, None] & keep[:, None, :])[:, None]
     n = H * max(keep.sum(), 1) ** 2
     error = pairs * (student_scores - teacher_scores)
-    return (error**2).sum() / n, 2 * error / n
+    return (error ** 2).sum() / n, 2 * error / n
 
 
 def _38(student_hidden, teacher_hidden, w_h, keep):
     n = max(keep.sum(), 1) * teacher_hidden.shape[-1]
     difference = student_hidden @ w_h - teacher_hidden
     error = keep[:, :, None] * difference
-    loss = (error**2).sum() / n
+    loss = (error ** 2).sum() / n
     dstudent_hidden = 2 * error @ w_h.T / n
     dw_h = 2 * np.einsum("bti,bto->io", student_hidden, difference) / n
     return loss, dstudent_hidden, dw_h
@@ -438,29 +429,11 @@ def _41(student_scores, teacher_scores, student_v, teacher_v, keep):
     return attention_loss, value_loss, dstudent_scores, dstudent_v
 
 
-def _42(
-    student_hidden,
-    student_scores,
-    student_logits,
-    teacher_hidden,
-    teacher_scores,
-    teacher_logits,
-    keep,
-    w_e,
-    w_h,
-    tau,
-    rate,
-):
+def _42(student_hidden, student_scores, student_logits, teacher_hidden, teacher_scores, teacher_logits, keep, w_e, w_h, tau, rate):
     def log_softmax(z):
         z = z - z.max(axis=-1, keepdims=True)
         return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
-
-    M, N, H, B = (
-        len(student_scores),
-        len(teacher_scores),
-        student_scores.shape[2],
-        len(student_logits),
-    )
+    M, N, H, B = len(student_scores), len(teacher_scores), student_scores.shape[2], len(student_logits)
     g = np.arange(1, M + 1) * N // M
     token = keep[:, :, None]
     n = keep.sum() * teacher_hidden.shape[-1]
@@ -470,12 +443,8 @@ def _42(
     n_pairs = H * (keep.sum(axis=1) ** 2).sum()
     error_a = pairs * (student_scores - teacher_scores[g - 1])
     log_s, log_t = log_softmax(student_logits / tau), log_softmax(teacher_logits / tau)
-    losses = (
-        (error_e**2).sum() / n,
-        (error_h**2).sum() / n,
-        (error_a**2).sum() / n_pairs,
-        tau**2 / B * (np.exp(log_t) * (log_t - log_s)).sum(),
-    )
+    losses = ((error_e ** 2).sum() / n, (error_h ** 2).sum() / n, (error_a ** 2).sum() / n_pairs,
+              tau ** 2 / B * (np.exp(log_t) * (log_t - log_s)).sum())
     d_e, d_h = 2 * error_e / n, 2 * error_h / n
     w_e = w_e - rate * np.einsum("bti,bto->io", student_hidden[0], d_e)
     w_h = w_h - rate * np.einsum("mbti,mbto->io", student_hidden[1:], d_h)
@@ -486,8 +455,8 @@ def _42(
 
 def _43(param, grad, m, v, step, lr, beta_1, beta_2, eps, weight_decay):
     m = beta_1 * m + (1 - beta_1) * grad
-    v = beta_2 * v + (1 - beta_2) * grad**2
-    m_hat, v_hat = m / (1 - beta_1**step), v / (1 - beta_2**step)
+    v = beta_2 * v + (1 - beta_2) * grad ** 2
+    m_hat, v_hat = m / (1 - beta_1 ** step), v / (1 - beta_2 ** step)
     param = param - lr * m_hat / (np.sqrt(v_hat) + eps)
     if param.ndim > 1:
         param = param - lr * weight_decay * param
@@ -500,174 +469,58 @@ def _44(q, k, v, block):
     total = np.zeros((B, H, T, 1))
     mixed = np.zeros((B, H, T, v.shape[-1]))
     for start in range(0, k.shape[2], block):
-        scores = q @ k[:, :, start : start + block].swapaxes(-1, -2) / np.sqrt(K)
+        scores = q @ k[:, :, start:start + block].swapaxes(-1, -2) / np.sqrt(K)
         higher = np.maximum(m, scores.max(axis=-1, keepdims=True))
         weights, old = np.exp(scores - higher), np.exp(m - higher)
         total = total * old + weights.sum(axis=-1, keepdims=True)
-        mixed = mixed * old + weights @ v[:, :, start : start + block]
+        mixed = mixed * old + weights @ v[:, :, start:start + block]
         m = higher
     return mixed / total, m + np.log(total)
 
 
 UNPLANNED = [
-    (
-        "linear-backward",
-        _1,
-        "x is reshaped to (I, rows) instead of reshaped to (rows, I) and transposed, which scrambles dw",
-    ),
-    (
-        "broadcast-bias",
-        _2,
-        "dy is cut into pieces of the bias's shape that are added up, which is right only if the bias has no axis of length 1 to be repeated",
-    ),
+    ("linear-backward", _1, "x is reshaped to (I, rows) instead of reshaped to (rows, I) and transposed, which scrambles dw"),
+    ("broadcast-bias", _2, "dy is cut into pieces of the bias's shape that are added up, which is right only if the bias has no axis of length 1 to be repeated"),
     ("relu-backward", _3, "half the gradient passes where x is exactly 0"),
     ("sigmoid-backward", _4, "the parentheses are lost: dy multiplies y but not y squared"),
     ("tanh-backward", _5, "one minus y is squared, instead of y alone"),
     ("gelu-backward", _6, "the density is divided by 2 pi: the square root is missing"),
-    (
-        "gelu-backward",
-        _7,
-        "the derivative of the normal distribution function is taken to be cdf (1 - cdf), as for the sigmoid",
-    ),
-    (
-        "softmax-backward",
-        _8,
-        "the sum over the row is subtracted without being multiplied by the probability",
-    ),
-    (
-        "log-softmax-backward",
-        _9,
-        "the probabilities are subtracted without the sum of the row's gradient, as if it were always 1",
-    ),
-    (
-        "log-softmax-backward",
-        _10,
-        "it goes back through the probabilities and divides by them, which gives NaN where one has underflowed to 0",
-    ),
-    (
-        "cross-entropy",
-        _11,
-        "the loss is averaged over the kept labels, but the gradient over all labels, the ignored ones too",
-    ),
-    (
-        "label-smoothing",
-        _12,
-        "the uniform share alpha / C of the target is forgotten in the gradient",
-    ),
+    ("gelu-backward", _7, "the derivative of the normal distribution function is taken to be cdf (1 - cdf), as for the sigmoid"),
+    ("softmax-backward", _8, "the sum over the row is subtracted without being multiplied by the probability"),
+    ("log-softmax-backward", _9, "the probabilities are subtracted without the sum of the row's gradient, as if it were always 1"),
+    ("log-softmax-backward", _10, "it goes back through the probabilities and divides by them, which gives NaN where one has underflowed to 0"),
+    ("cross-entropy", _11, "the loss is averaged over the kept labels, but the gradient over all labels, the ignored ones too"),
+    ("label-smoothing", _12, "the uniform share alpha / C of the target is forgotten in the gradient"),
     ("layer-norm-backward", _13, "the two means are taken of dy instead of dy times gamma"),
-    (
-        "layer-norm-backward",
-        _14,
-        "the term of the variance is divided by D - 1, as if the variance were the unbiased one",
-    ),
-    (
-        "rms-norm-backward",
-        _15,
-        "rrms cubed, which belongs to the formula in x, is used together with xhat",
-    ),
-    (
-        "dropout-backward",
-        _16,
-        "it divides by the share of entries that happened to be kept instead of 1 - p",
-    ),
-    (
-        "embedding-backward",
-        _17,
-        "ids that repeat within one sequence are counted once, since += with an index array does not accumulate",
-    ),
-    (
-        "residual-backward",
-        _18,
-        "the gradient of the residual path is added to that of the branch also for dw",
-    ),
-    (
-        "attention-backward",
-        _19,
-        "the softmax's backward multiplies by the weights after dropout instead of those before",
-    ),
+    ("layer-norm-backward", _14, "the term of the variance is divided by D - 1, as if the variance were the unbiased one"),
+    ("rms-norm-backward", _15, "rrms cubed, which belongs to the formula in x, is used together with xhat"),
+    ("dropout-backward", _16, "it divides by the share of entries that happened to be kept instead of 1 - p"),
+    ("embedding-backward", _17, "ids that repeat within one sequence are counted once, since += with an index array does not accumulate"),
+    ("residual-backward", _18, "the gradient of the residual path is added to that of the branch also for dw"),
+    ("attention-backward", _19, "the softmax's backward multiplies by the weights after dropout instead of those before"),
     ("attention-backward", _20, "the scale was put into q, and dq is not scaled on the way back"),
-    (
-        "scores-gradient",
-        _21,
-        "the gradient of the loss on the scores is added after the division by the root of K, so it is not scaled",
-    ),
+    ("scores-gradient", _21, "the gradient of the loss on the scores is added after the division by the root of K, so it is not scaled"),
     ("scores-gradient", _22, "dk lacks the way through the loss on the scores; only dq has both"),
-    (
-        "multi-head-backward",
-        _23,
-        "the scores' gradient is not transposed for dk, which the shapes do not show since T = S",
-    ),
-    (
-        "multi-head-backward",
-        _24,
-        "the gradient of the scores is set to zero for padded queries too, which were not masked in the forward",
-    ),
-    (
-        "learned-positions-backward",
-        _25,
-        "each sequence overwrites the rows of the table instead of adding to them",
-    ),
-    (
-        "relative-bias-backward",
-        _26,
-        "the axes (H, T, S) are brought to (T, S, H) by a reshape instead of a transpose",
-    ),
+    ("multi-head-backward", _23, "the scores' gradient is not transposed for dk, which the shapes do not show since T = S"),
+    ("multi-head-backward", _24, "the gradient of the scores is set to zero for padded queries too, which were not masked in the forward"),
+    ("learned-positions-backward", _25, "each sequence overwrites the rows of the table instead of adding to them"),
+    ("relative-bias-backward", _26, "the axes (H, T, S) are brought to (T, S, H) by a reshape instead of a transpose"),
     ("rotary-backward", _27, "the sine changes its sign in one of the two lines only"),
-    (
-        "feed-forward-backward",
-        _28,
-        "the slope of the GELU is taken at its output a instead of its input h",
-    ),
-    (
-        "feed-forward-backward",
-        _29,
-        "the slope is that of the tanh approximation of the GELU, while the forward is exact",
-    ),
+    ("feed-forward-backward", _28, "the slope of the GELU is taken at its output a instead of its input h"),
+    ("feed-forward-backward", _29, "the slope is that of the tanh approximation of the GELU, while the forward is exact"),
     ("post-ln-backward", _30, "the residual path gets dy instead of the gradient behind the norm"),
     ("pre-ln-backward", _31, "dgamma is computed from dy instead of the gradient of n"),
-    (
-        "pooler-backward",
-        _32,
-        "the derivative of the tanh takes z where the output of the tanh belongs",
-    ),
-    (
-        "tied-head-backward",
-        _33,
-        "the gradient of the states is added to the rows of the ids as well, though it went through the encoder already",
-    ),
+    ("pooler-backward", _32, "the derivative of the tanh takes z where the output of the tanh belongs"),
+    ("tied-head-backward", _33, "the gradient of the states is added to the rows of the ids as well, though it went through the encoder already"),
     ("gradient-accumulation", _34, "rows without a label still send their probabilities back"),
     ("soft-targets", _35, "the gradient takes the student's probabilities without the temperature"),
     ("kl-backward", _36, "the mean is taken over the classes too"),
-    (
-        "attention-loss",
-        _37,
-        "the pairs are counted as the square of all kept tokens, not sequence by sequence",
-    ),
+    ("attention-loss", _37, "the pairs are counted as the square of all kept tokens, not sequence by sequence"),
     ("hidden-loss", _38, "the mask is forgotten in the gradient of the projection"),
-    (
-        "pkd-loss",
-        _39,
-        "the derivative of the normalisation projects along the teacher's direction instead of the student's",
-    ),
-    (
-        "distilbert-cosine",
-        _40,
-        "in the gradient the cosine multiplies the student's vector instead of its unit vector",
-    ),
-    (
-        "minilm-relations",
-        _41,
-        "the two uses of v are taken as twice the first, as if the gradient of the relation were symmetric",
-    ),
-    (
-        "tinybert-step",
-        _42,
-        "the projections are moved first, and the gradients of the hidden states use the new ones",
-    ),
+    ("pkd-loss", _39, "the derivative of the normalisation projects along the teacher's direction instead of the student's"),
+    ("distilbert-cosine", _40, "in the gradient the cosine multiplies the student's vector instead of its unit vector"),
+    ("minilm-relations", _41, "the two uses of v are taken as twice the first, as if the gradient of the relation were symmetric"),
+    ("tinybert-step", _42, "the projections are moved first, and the gradients of the hidden states use the new ones"),
     ("adamw", _43, "the decay comes after the step and acts on the moved parameter"),
-    (
-        "online-softmax",
-        _44,
-        "the running maximum begins at 0 instead of minus infinity, so very negative scores underflow to 0/0",
-    ),
+    ("online-softmax", _44, "the running maximum begins at 0 instead of minus infinity, so very negative scores underflow to 0/0"),
 ]
