@@ -52,7 +52,7 @@ def manners(exercise: Exercise, fn: Callable[..., Any], trials: list[Trial]) -> 
         else Text(
             "a second call with the same inputs gives something else: it keeps a state, or draws "
             "random numbers of its own",
-            "同样的输入，第二次调用结果不同：函数保存了状态，或自己生成了随机数",
+            "输入相同，第二次调用的结果却不同：函数保存了状态，或自己生成了随机数",
         ),
     )
     called = next((trial.outcome.library for trial in ran if trial.outcome.library), "")
@@ -87,7 +87,7 @@ def _float32(
                 Text(
                     f"{name}: got {kind} from float32 inputs, expected float32 (is there a float64 "
                     "array, such as np.zeros without dtype, or a float64 number in it?)",
-                    f"{name}：输入是 float32，结果却是 {kind}（是不是用了不带 dtype 的 np.zeros 之类？）",
+                    f"{name}：输入是 float32，结果却是 {kind}（里面是不是有 float64 的数组或标量，例如不带 dtype 的 np.zeros？）",
                 ),
             )
     return True, None, None

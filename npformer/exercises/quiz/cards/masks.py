@@ -78,7 +78,7 @@ FULLY_MASKED_ROW = Card(
         "With -inf the row is exp(-inf - -inf) = NaN, and backward spreads it to every weight. "
         "With a large finite number all shifted scores are equal, so the weights are uniform over "
         "padding. npformer gives zeros and zero gradients.",
-        "用 -inf 时这一行是 exp(-inf - -inf) = NaN，反向时传染给所有权重。用有限的极大负数，则各分数相等，"
+        "用 -inf 时这一行是 exp(-inf - -inf) = NaN，反向时传播到所有参数。用有限的极大负数，则各分数相等，"
         "权重在填充位置上均匀分布。npformer 给出全零，梯度也是零。",
     ),
     trap=Text(
@@ -128,7 +128,7 @@ CAUSAL_MASK = Card(
     trap=Text(
         "Which target belongs to position t? Token t + 1: inputs and targets are shifted by one. "
         "Forgotten, the model learns to copy.",
-        "位置 t 的目标是哪个词元？第 t + 1 个：输入与目标错开一位。忘了错位，模型只会学抄写。",
+        "位置 t 的目标是哪个词元？第 t + 1 个：输入与目标错开一位。忘了错位，模型只会学会照抄输入。",
     ),
     check=training_sees_all_prefixes,
     exercises=("causal-mask",),

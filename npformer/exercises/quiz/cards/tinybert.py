@@ -36,14 +36,14 @@ TINYBERT_STEPS = Card(
     topic=TOPIC,
     question=Text(
         "How is TinyBERT distilled? Stages, losses, order.",
-        "TinyBERT 如何蒸馏？阶段、损失、顺序。",
+        "TinyBERT 的蒸馏流程是怎样的？请说明阶段、损失和顺序。",
     ),
     answer=Text(
         "1. General distillation on plain text from the *pretrained* BERT: intermediate layers only. "
         "2. Fine-tune the teacher; augment the task's sentences. 3. Task distillation from the "
         "*fine-tuned* teacher: first intermediate layers, then the prediction. All weights 1.",
         "1. 通用蒸馏：在普通文本上，教师是*预训练*的 BERT，只学中间层。2. 微调教师，对任务数据做增强。"
-        "3. 任务蒸馏：教师是*微调后*的模型，先学中间层，再学预测层。各项权重均为 1。",
+        "3. 任务蒸馏：教师是*微调后*的 BERT，先学中间层，再学预测层。各项权重均为 1。",
     ),
     trap=Text(
         "Are the four losses ever added up? Not in the paper's runs: intermediate and prediction are "
