@@ -106,8 +106,8 @@ CAUSAL_MASK = Exercise(
         "\\Bigr), \\qquad \\mathrm{ctx} = \\mathrm{probs}\\,v$$\n\n"
         "`q` is (B, H, T, K), `k` and `v` are (B, H, S, K). Hidden keys have weight exactly 0. "
         "Return `ctx` (B, H, T, K) and `probs` (B, H, T, S), in this order.",
-        "在解码器中，每个词元只注意自己和它之前的词元。S 个 key 来自到目前为止的所有词元；T 个 query 来自其中**最后** "
-        "T 个 (T ≤ S)，因为前面的可能已经读过了。所以 query $t$ 位于位置 $S - T + t$：\n\n"
+        "在解码器中，每个词元只关注自己和它之前的词元。S 个 key 来自到目前为止的所有词元；T 个 query 来自其中**最后** "
+        "T 个 (T ≤ S)，因为更前面的可能已经处理过了。所以 query $t$ 位于位置 $S - T + t$：\n\n"
         "$$\\mathrm{keep}_{ts} = [\\,s \\le S - T + t\\,], \\qquad "
         "\\mathrm{probs} = \\operatorname{softmax}_{\\mathrm{keep}}\\Bigl(\\frac{q "
         "k^\\top}{\\sqrt K}\\Bigr), \\qquad \\mathrm{ctx} = \\mathrm{probs}\\,v$$\n\n"

@@ -120,12 +120,12 @@ CROSS_ATTENTION = Exercise(
     hints=(
         Text(
             "Nothing is new but where the arrays come from. The scores are T by S.",
-            "除了数组的来源，没有新东西。分数是 T × S 的。",
+            "除了数组的来源，没有任何新内容。分数是 T × S 的。",
         ),
         Text(
             "q from x; k and v from memory, each with its own map. `keep` belongs to the keys, so "
             "it is (B, 1, 1, S) against scores of (B, H, T, S).",
-            "q 来自 x；k 和 v 来自 memory，各用各的变换。`keep` 属于 key，所以它以 (B, 1, 1, S) 对应 (B, H, T, S) 的分数。",
+            "q 来自 x；k 和 v 来自 memory，各用各的变换。`keep` 属于 key，所以要变成 (B, 1, 1, S)，与 (B, H, T, S) 的分数广播。",
         ),
         Text(
             "`split = lambda a: a.reshape(b, -1, h, d // h).transpose(0, 2, 1, 3)`; "

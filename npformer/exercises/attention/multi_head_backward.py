@@ -128,7 +128,7 @@ MULTI_HEAD_BACKWARD = Exercise(
         "$$\\mathrm{probs} = \\operatorname{softmax}_{\\mathrm{keep}}\\Bigl(\\frac{q k^\\top}"
         "{\\sqrt K}\\Bigr), \\qquad \\mathrm{ctx} = \\operatorname{merge}(\\mathrm{probs}\\;v), "
         "\\qquad y = \\mathrm{ctx}\\;w_o + b_o.$$\n\n"
-        "`x` 和 y 的梯度 `dy` 的形状为 (B, T, D)；`keep` 是 (B, T) 的布尔数组，True = 真实词元：填充 key 权重为 0，"
+        "`x` 和 y 的梯度 `dy` 的形状为 (B, T, D)；`keep` 是 (B, T) 的布尔数组，True = 真实词元：填充的 key 权重为 0，"
         "query 不做掩码；若整个序列都是填充，权重全为零。每个 `w` 为 (D, D)，输入维在前；每个 `b` 为 (D,)；"
         "`num_heads` 即 H。返回\n\n"
         "`dx, dw_q, db_q, dw_k, db_k, dw_v, db_v, dw_o, db_o`\n\n"

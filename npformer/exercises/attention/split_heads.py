@@ -120,7 +120,7 @@ SPLIT_HEADS = Exercise(
             Text(
                 "head h got every H-th column: D is cut as (K, H), expected (H, K), so that a head "
                 "owns K neighbouring columns.",
-                "第 h 个头拿到的是每隔 H 列取一列：D 被切成了 (K, H)，应当切成 (H, K)，使每个头拥有相邻的 K 列。",
+                "第 h 个头拿到的是按步长 H 抽取的列：D 被切成了 (K, H)，应当切成 (H, K)，使每个头拥有相邻的 K 列。",
             ),
         ),
         Misconception(

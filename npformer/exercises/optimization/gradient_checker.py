@@ -231,7 +231,7 @@ GRADIENT_CHECKER = Exercise(
         "is not finite, its error is `np.inf`. Return `errors, ok`: a dict from name to error, "
         "with every float64 array of `args`, and a bool, True if all errors are at most 1e-6. "
         "Leave `args` as they are: move copies.",
-        "来写其他所有练习的裁判。它拿到一个 `forward` 和一个自称与之对应的 `backward`，要自己判断是否真的对应。"
+        "这里要写的是其他所有练习的裁判。它拿到一个 `forward` 和一个自称与之对应的 `backward`，要自己判断是否真的对应。"
         "你的函数会用正确的 backward 来运行（必须接受），也会用错误的来运行（必须拒绝）。\n\n"
         "- `args` 是从名字到数组的 dict；`forward(**args)` 返回数组 y；\n"
         "- `dy` 的形状与 y 相同，是损失对 y 的梯度，所以取 $L = \\sum dy \\cdot y$；\n"
@@ -242,7 +242,7 @@ GRADIENT_CHECKER = Exercise(
         "$$\\mathrm{error} = \\frac{\\max_i |a_i - n_i|}{\\max(1, \\max_i |n_i|)}$$\n\n"
         "若 dict 中没有 a、a 的形状与参数不同，或含有非有限的元素，则误差为 `np.inf`。返回 `errors, ok`："
         "从名字到误差的 dict（包含 `args` 中每个 float64 数组），以及一个 bool，所有误差都不超过 1e-6 时为 True。"
-        "不要改动 `args`：请移动副本。",
+        "不要改动 `args`：请在副本上加减 h。",
     ),
     reference=gradient_checker,
     library=(gradcheck.numeric_gradient, gradcheck.check_pair),
@@ -258,7 +258,7 @@ GRADIENT_CHECKER = Exercise(
             "`np.ndindex(x.shape)` runs through all entries. Copy x for every move, or put the "
             "entry back. Look at shape and finiteness before comparing: `a - n` broadcasts, and "
             "NaN is larger than nothing.",
-            "`np.ndindex(x.shape)` 遍历所有元素。每次移动都复制 x，或者移动后放回原值。比较之前先看形状和是否有限："
+            "`np.ndindex(x.shape)` 遍历所有元素。每次加减 h 都复制 x，或者用完后放回原值。比较之前先看形状和是否有限："
             "`a - n` 会广播，而 NaN 不大于任何数。",
         ),
         Text(
@@ -306,9 +306,9 @@ GRADIENT_CHECKER = Exercise(
             "ones-for-dy",
             with_ones_for_dy,
             Text(
-                "dy is replaced by ones, for backward and differences alike: for a softmax both "
-                "are then zero whatever the backward does. Use the dy that is given.",
-                "forward 和 backward 两边都把 dy 换成了全 1：对 softmax 来说，梯度应为零，许多错误看不出来。"
+                "dy is replaced by ones, for backward and differences alike: for a softmax the "
+                "gradient is then zero, and many mistakes do not show. Use the dy that is given.",
+                "backward 和差分两边都把 dy 换成了全 1：这时 softmax 的梯度恒为零，许多错误看不出来。"
                 "应使用给定的 dy。",
             ),
         ),
@@ -371,7 +371,7 @@ GRADIENT_CHECKER = Exercise(
             loose,
             Text(
                 "ok is True with errors far above 1e-6: a factor of 1.0003 is wrong, too.",
-                "误差远大于 1e-6 时 ok 仍为 True：差 1.0003 倍也是错的。",
+                "误差远大于 1e-6 时 ok 仍为 True：差一个 1.0003 的因子也是错的。",
             ),
         ),
         Misconception(

@@ -106,8 +106,8 @@ ALIBI = Exercise(
         "$T \\le S$，所以 query $t$ 位于位置 $S - T + t$：\n\n"
         "$$\\mathrm{bias}_{hts} = -m_h\\,(S - T + t - s), \\qquad m_h = 2^{-8h/H}, \\quad "
         "h = 1, \\ldots, H$$\n\n"
-        "此式适用于 H 为 2 的幂。否则，设 P 为小于 H 的最大的 2 的幂：先取 P 个头的斜率，再依次取 2P 个头的第 1、3、5、……"
-        "个斜率，直到凑满 H 个。对 query 之后的 key，返回公式给出的正数即可，因果掩码会把它掩掉。"
+        "此式适用于 H 为 2 的幂。否则，设 P 为小于 H 的最大的 2 的幂：先取 P 个头的斜率，再依次取 2P 个头的第 1、3、5……个斜率"
+        "，直到凑满 H 个。对 query 之后的 key，返回公式给出的正数即可，因果掩码会把它屏蔽掉。"
         "`num_heads` 即 H，`query_len` 即 T，`key_len` 即 S。依次返回 `slopes` (H,) 和 `bias` (1, H, T, S)，"
         "都是 float64。",
     ),
@@ -163,7 +163,7 @@ ALIBI = Exercise(
             Text(
                 "the distance is taken without its sign, as for an encoder: here the formula of "
                 "causal attention is asked for, also where the mask will hide it.",
-                "距离取了绝对值，那是编码器的做法：这里要的是因果注意力的公式，被掩码掩掉的地方也照公式计算。",
+                "距离取了绝对值，那是编码器的做法：这里要的是因果注意力的公式，会被掩码屏蔽的地方也照公式计算。",
             ),
         ),
         Misconception(
@@ -173,7 +173,7 @@ ALIBI = Exercise(
                 "the bias is $m_h s$, as in BLOOM's code: it differs by a number that is the same "
                 "along a row, which the softmax does not see but a loss on the scores would. Here "
                 "it is $-m_h$ times the distance.",
-                "偏置是 $m_h s$，即 BLOOM 代码的写法：每一行只差一个常数，softmax 看不出来，但作用在分数上的损失看得出来。"
+                "偏置是 $m_h s$，即 BLOOM 代码的写法：每一行只差一个常数，softmax 不受影响，但作用在分数上的损失会受影响。"
                 "这里要求的是 $-m_h$ 乘以距离。",
             ),
         ),

@@ -188,7 +188,7 @@ ROTARY = Exercise(
             i_over_k,
             Text(
                 "the exponent is -i/K, expected -2i/K: the frequencies fall only half as far.",
-                "指数是 -i/K，应为 -2i/K：频率只降了一半的量级。",
+                "指数是 -i/K，应为 -2i/K：频率下降的数量级只有一半。",
             ),
         ),
         Misconception(

@@ -289,7 +289,7 @@ BATCHMEAN = Card(
         'KL is a sum over the classes; only rows are averaged. The default "mean" divides by C as '
         "well: the loss is C times too small, so that its weight depends on the number of classes. "
         "TinyBERT's released code does it.",
-        'KL 对类别是求和，只对行取平均。默认的 "mean" 还会除以 C：损失小了 C 倍，权重就随类别数变化。'
+        'KL 对类别是求和，只对行取平均。默认的 "mean" 还会除以 C：损失只有应有值的 1/C，权重就随类别数变化。'
         "TinyBERT 发布的代码正是如此。",
     ),
     trap=Text(

@@ -276,8 +276,8 @@ PADDING_IN_LOSSES = Card(
         "Only padded keys are zeroed; padded queries count, and the mean divides by the padded area. "
         "With 32 tokens padded to 128 the loss is four times too small, and three quarters of it "
         "come from rows that nobody reads. Right: count pairs of real tokens.",
-        "只把填充的 key 置零；填充的 query 照样计入，平均还除以含填充的面积。32 个词元填充到 128 时，损失小了 4 倍，"
-        "而且其中四分之三来自没人读的行。正确做法：只对真实词元对计数。",
+        "只把填充的 key 置零；填充的 query 照样计入，平均还除以含填充的面积。32 个词元填充到 128 时，损失缩小到 1/4，而且其中四分之三"
+        "来自没人读的行。正确做法：只对真实词元对计数。",
     ),
     trap=Text(
         "How do you test a loss for this? Pad the same batch further: neither the value nor a "
