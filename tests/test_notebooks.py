@@ -184,6 +184,12 @@ def test_every_exercise_is_in_one_lesson() -> None:
     assert found == Counter(exercise.id for exercise in EXERCISES)
 
 
+def test_the_course_page_lists_the_lessons() -> None:
+    page = (ROOT / "docs" / "course.md").read_text("utf-8")
+    listed = re.findall(r"^\| `notebooks/(\w+)\.ipynb` \|", page, re.MULTILINE)
+    assert listed == [master.stem for master in MASTERS]
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS[:-1] + TRANSLATED, ids=page_id)
 def test_a_badge_opens_it_in_colab_and_a_link_the_other_language(path: Path) -> None:
     head = read(path).cells[0].source

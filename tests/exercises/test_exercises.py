@@ -24,8 +24,8 @@ from npformer.exercises.text import Text
 CHINESE = re.compile(r"[一-鿿]")
 DOCS = Path(__file__).parents[2] / "docs"
 SEEDS = 100
-# One of their cases is of real size: a hundred seeds would take minutes.
-FEW_SEEDS = {"multi-head-attention": 3}
+# A case of real size, and finite differences in each: a hundred seeds would take minutes.
+FEW_SEEDS = {"multi-head-attention": 3, "gradient-checker": 20}
 
 each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)
 MISCONCEPTIONS = [

@@ -3,8 +3,8 @@
 import numpy as np
 
 from npformer.exercises.checker.factors import factor
-from npformer.exercises.checker.pairs import SAME, Pair, all_close, close, same_shapes
-from npformer.exercises.checker.terms import term
+from npformer.exercises.checker.pairs import SAME, Pair, all_close, close, same_shapes, spreads
+from npformer.exercises.checker.terms import term, term_product
 from npformer.exercises.text import Text
 from npformer.types import FloatArray
 
@@ -29,6 +29,7 @@ def describe(name: str, pairs: list[Pair]) -> Text | None:
         term,
         _transpose,
         _product,
+        term_product,
         _where,
         _shift,
         _offset,
@@ -104,7 +105,7 @@ def _product(name: str, pairs: list[Pair]) -> Text | None:
     if not same_shapes(pairs):
         return None
     for other in pairs[0].others:
-        if not all(_spreads(pair.others.get(other), pair.expected.shape) for pair in pairs):
+        if not all(spreads(pair.others.get(other), pair.expected.shape) for pair in pairs):
             continue
         if all_close((pair.got * pair.others[other], pair.expected) for pair in pairs):
             return Text(f"{name} lacks the factor {other}", f"{name} 少乘了 {other}")
@@ -116,28 +117,27 @@ def _product(name: str, pairs: list[Pair]) -> Text | None:
 
 
 def _where(name: str, pairs: list[Pair]) -> Text | None:
-    """Right wherever a mask is True, wrong elsewhere; or the other way round."""
+    """Right wherever a mask is True, wrong elsewhere."""
     if not same_shapes(pairs):
         return None
     for mask in pairs[0].masks:
-        for inside, en, zh in ((False, "False", "False"), (True, "True", "True")):
-            if all(_wrong_only(pair, mask, inside) for pair in pairs if mask in pair.masks):
-                return Text(
-                    f"{name} is wrong only where {mask} is {en}: it is not applied there, or in "
-                    "the wrong step",
-                    f"{name} 只在 {mask} 为 {zh} 的地方不对：那里漏了这个掩码，或者把它用在了错误的步骤",
-                )
+        if all(mask in pair.masks and _wrong_only_outside(pair, mask) for pair in pairs):
+            return Text(
+                f"{name} is wrong only where {mask} is False: it is not applied there, or in the "
+                "wrong step",
+                f"{name} 只在 {mask} 为 False 的地方不对：那里漏了这个掩码，或者把它用在了错误的步骤",
+            )
     return None
 
 
-def _wrong_only(pair: Pair, name: str, value: bool) -> bool:
-    """Whether all that is wrong is where a mask over the leading axes has this value."""
+def _wrong_only_outside(pair: Pair, name: str) -> bool:
+    """Whether all that is wrong is where a mask over the leading axes is False."""
     mask, shape = pair.masks[name], pair.expected.shape
     if mask.shape != shape[: mask.ndim] or mask.all() or not mask.any():
         return False
     scale = np.abs(pair.expected).max(initial=1.0)
     wrong = np.abs(pair.got - pair.expected) > SAME * scale
-    return bool(wrong.any() and not wrong[mask != value].any())
+    return bool(wrong.any() and not wrong[mask].any())
 
 
 def _shift(name: str, pairs: list[Pair]) -> Text | None:
@@ -156,15 +156,6 @@ def _shift(name: str, pairs: list[Pair]) -> Text | None:
                     f"{name} 沿轴 {axis} 错开了一位",
                 )
     return None
-
-
-def _spreads(array: FloatArray | None, shape: tuple[int, ...]) -> bool:
-    if array is None or not array.any():
-        return False
-    try:
-        return np.broadcast_shapes(array.shape, shape) == shape
-    except ValueError:
-        return False
 
 
 def _offset(name: str, pairs: list[Pair]) -> Text | None:

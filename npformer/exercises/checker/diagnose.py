@@ -11,6 +11,7 @@ from npformer.exercises.checker.arrays import describe
 from npformer.exercises.checker.call import call
 from npformer.exercises.checker.compare import difference
 from npformer.exercises.checker.ignored import ignored
+from npformer.exercises.checker.not_finite import not_finite
 from npformer.exercises.checker.pairs import Pair
 from npformer.exercises.checker.steps import first_wrong_step
 from npformer.exercises.checker.trial import Trial, named
@@ -44,19 +45,45 @@ def diagnose(exercise: Exercise, trials: list[Trial]) -> list[Found]:
     for misconception in exercise.misconceptions:
         if _same_everywhere(exercise, tried[misconception.name], trials):
             return [Found(misconception.diagnosis, misconception.name)]
-    found: list[Found] = []
+    named_only = False
     for group in _groups(trials):
         cases = [trials[i] for i in group]
         if any(trial.outcome.error is not None for trial in cases):
             continue  # its message says what is wrong
         outcomes = {name: [each[i] for i in group] for name, each in tried.items()}
-        for output in exercise.outputs:
-            found += _of_output(exercise, output, cases, outcomes)
+        found = [
+            (output, one)
+            for output in exercise.outputs
+            for one in _of_output(exercise, output, cases, outcomes)
+            if one.name or not named_only
+        ]
         if found:
-            break  # what the plain cases show is the cause; the others follow from it
-    if found:
-        return list(dict.fromkeys(found))
+            return _together(exercise, found)
+        # The first cases that are wrong show it best; what the others look like may be chance.
+        named_only = named_only or any(_is_wrong(exercise, trial) for trial in cases)
     return [Found(text) for text in first_wrong_step(exercise, trials)]
+
+
+def _together(exercise: Exercise, found: list[tuple[str, Found]]) -> list[Found]:
+    """Say a misconception once, of all outputs that it spoils."""
+    outputs: dict[Found, list[str]] = {}
+    for output, one in found:
+        outputs.setdefault(one, []).append(output)
+    said = []
+    for one, names in outputs.items():
+        text = one.text
+        if one.name and len(exercise.outputs) > 1:
+            listed = ", ".join(names)
+            text = Text(f"{listed}: {text.en}", f"{listed}：{text.zh}")
+        said.append(Found(text, one.name))
+    return said
+
+
+def _is_wrong(exercise: Exercise, trial: Trial) -> bool:
+    got = named(exercise, trial.outcome.value)
+    return not all(
+        difference(got.get(name), right, name).right for name, right in trial.expected.items()
+    )
 
 
 def _groups(trials: list[Trial]) -> Iterator[list[int]]:
@@ -107,7 +134,11 @@ def _of_output(
         same = all(alike(a, w) for a, w in zip(got, wrong, strict=True))
         if same and not all(alike(r, w) for r, w in zip(expected, wrong, strict=True)):
             return [Found(misconception.diagnosis, misconception.name)]
-    texts = [*_of_arrays(exercise, output, trials, got), *ignored(exercise, output, trials, got)]
+    texts = [
+        *_of_arrays(exercise, output, trials, got),
+        *ignored(exercise, output, trials, got),
+        *not_finite(output, trials, got),
+    ]
     return [Found(text) for text in texts[:1]]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from npformer.exercises.checker.compare import TOLERANCE
 from npformer.exercises.checker.pairs import SAME, Pair, close, same_shapes
 from npformer.exercises.text import Text
 from npformer.types import FloatArray
@@ -17,7 +18,9 @@ def factor(name: str, pairs: list[Pair]) -> Text | None:
     ratios = _ratios(pairs)
     if ratios is None or np.allclose(ratios, 1, atol=SAME):
         return None
-    said = name_factor(ratios, [pair.factors for pair in pairs if pair.expected.any()])
+    said = name_factor(
+        ratios, [pair.factors for pair in pairs if np.abs(pair.expected).max() > TOLERANCE]
+    )
     if said == "-1":
         return Text(f"{name} has the wrong sign", f"{name} 的符号反了")
     if said is None:
@@ -41,12 +44,11 @@ def _ratios(pairs: list[Pair]) -> list[float] | None:
         return None
     ratios = []
     for got, expected, *_ in pairs:
-        square = float((expected * expected).sum())
-        if not square:
-            if got.any():
+        if np.abs(expected).max() <= TOLERANCE:  # zero, or the rounding of a zero
+            if np.abs(got).max() > TOLERANCE:
                 return None
             continue
-        ratio = float((got * expected).sum()) / square
+        ratio = float((got * expected).sum() / (expected * expected).sum())
         if not ratio or not close(got, ratio * expected):
             return None
         ratios.append(ratio)

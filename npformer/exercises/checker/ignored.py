@@ -59,6 +59,13 @@ def _neutral(name: str, values: list[Any]) -> Iterator[tuple[Any, Text]]:
             ),
         )
     elif isinstance(first, np.ndarray) and first.dtype.kind == "f":
+        yield (
+            _scrambled,
+            Text(
+                f"{name} is reshaped where it must be transposed: that scrambles it",
+                f"{name} 该转置的地方用了 reshape，元素全乱了",
+            ),
+        )
         for fill in (np.ones_like, np.zeros_like):
             number = fill(np.empty(1)).item()
             yield (
@@ -77,6 +84,14 @@ def _neutral(name: str, values: list[Any]) -> Iterator[tuple[Any, Text]]:
                     f"相当于 {name} = {n}：忘了用 {name}",
                 ),
             )
+
+
+def _scrambled(array: Any) -> Any:
+    """Return what x.reshape(D, -1) has at the places of x.reshape(-1, D).T."""
+    if array is None or array.ndim < 2:
+        return array
+    width = array.shape[-1]
+    return array.reshape(width, -1).T.reshape(array.shape)
 
 
 def _exchangeable(a: Any, b: Any) -> bool:

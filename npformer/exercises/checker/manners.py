@@ -85,9 +85,11 @@ def _float32(
                 False,
                 None,
                 Text(
-                    f"{name}: got {kind} from float32 inputs, expected float32 (is there a float64 "
-                    "array, such as np.zeros without dtype, or a float64 number in it?)",
-                    f"{name}：输入是 float32，结果却是 {kind}（里面是不是有 float64 的数组或标量，例如不带 dtype 的 np.zeros？）",
+                    f"{name}: got {kind} from float32 inputs, expected float32: an array "
+                    "made without dtype is float64, as np.zeros(n) is, and so is the number "
+                    "np.sqrt(K), unlike K**0.5",
+                    f"{name}：输入是 float32，结果却是 {kind}：不写 dtype 创建的数组（如 np.zeros(n)）是 float64，"
+                    f"np.sqrt(K) 得到的数也是，K**0.5 则不会",
                 ),
             )
     return True, None, None

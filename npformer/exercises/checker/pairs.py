@@ -35,3 +35,13 @@ def all_close(pairs: Iterable[tuple[FloatArray, FloatArray]]) -> bool:
 
 def same_shapes(pairs: list[Pair]) -> bool:
     return all(pair.got.shape == pair.expected.shape for pair in pairs)
+
+
+def spreads(array: FloatArray | None, shape: tuple[int, ...]) -> bool:
+    """Whether an array that is not zero broadcasts to a shape."""
+    if array is None or not array.any():
+        return False
+    try:
+        return np.broadcast_shapes(array.shape, shape) == shape
+    except ValueError:
+        return False

@@ -24,7 +24,8 @@ def first_wrong_step(exercise: Exercise, trials: list[Trial]) -> list[Text]:
     for name, right in steps.items():
         if name in trial.outcome.local:
             found = difference(trial.outcome.local[name], right, name)
-            if not found.right:
+            # A variable of another shape is another thing of the same name.
+            if not found.right and np.shape(trial.outcome.local[name]) == np.shape(right):
                 how = found.message or Text(
                     f"{name} differs by {found.error:.2g}", f"{name} 相差 {found.error:.2g}"
                 )

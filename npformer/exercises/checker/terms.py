@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from npformer.exercises.checker.factors import name_factor
-from npformer.exercises.checker.pairs import Pair, close, same_shapes
+from npformer.exercises.checker.pairs import Pair, close, same_shapes, spreads
 from npformer.exercises.text import Text
 
 
@@ -28,6 +28,33 @@ def term(name: str, pairs: list[Pair]) -> Text | None:
         f"{name}: " + "; ".join(text.en for text in said),
         f"{name}：" + "；".join(text.zh for text in said),
     )
+
+
+def term_product(name: str, pairs: list[Pair]) -> Text | None:
+    """Find a term that lacks a factor, an argument or an intermediate result, or has it twice."""
+    if not same_shapes(pairs):
+        return None
+    for term in pairs[0].terms:
+        # What stands in the term's place, if all others are right.
+        instead = [pair.got - pair.expected + pair.terms[term] for pair in pairs]
+        for other in pairs[0].others:
+            if not all(spreads(pair.others.get(other), pair.expected.shape) for pair in pairs):
+                continue
+            three = [
+                (put, pair.others[other], np.broadcast_to(pair.terms[term], put.shape))
+                for put, pair in zip(instead, pairs, strict=True)
+            ]
+            if all(close(put * factor, right) for put, factor, right in three):
+                return Text(
+                    f"{name}: the term {term} lacks the factor {other}",
+                    f"{name}：{term} 这一项少乘了 {other}",
+                )
+            if all(close(put, right * factor) for put, factor, right in three):
+                return Text(
+                    f"{name}: the term {term} is multiplied by {other} once too often",
+                    f"{name}：{term} 这一项多乘了一次 {other}",
+                )
+    return None
 
 
 def _coefficients(pairs: list[Pair]) -> dict[str, float] | None:

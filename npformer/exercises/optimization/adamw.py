@@ -36,7 +36,7 @@ def adamw_cases(rng):
         case((2, 3), 2, 0.1),
         case((2, 5), 7, 0.3, betas=(0.8, 0.95), eps=0.1),
         case((3, 2, 7), 11, 0.07, lr=1.3, betas=(0.7, 0.98), eps=0.3),
-        case((3, 2), 1, 0.1, part="first step"),
+        case((3, 2), 1, 0.1, eps=0.3, part="first step"),
         case((7,), 5, 0.3, part="bias"),
         case((2, 3), 5, 0.0, part="no decay"),
     ]

@@ -9,21 +9,21 @@ from npformer.exercises.text import Text
 
 
 def gradient_checker(forward, backward, args, dy):
-    """Return the error of each gradient, a dict, and whether all are right, a bool.
+    """Return for each float64 array of args a pair: its gradient's error, and whether it is right.
 
     forward(**args): y; backward(dy, **args): a dict from name to gradient; args: a dict from name
     to array, float64 or integer; dy: an array of the shape of y.
     """
     from npformer import numeric_gradient
 
-    grads, errors = backward(dy, **args), {}
+    grads, report = backward(dy, **args), {}
     for name in (name for name, x in args.items() if x.dtype == np.float64):
         n = numeric_gradient(lambda z, name=name: forward(**{**args, name: z}), args[name], dy)
-        a = grads.get(name)
-        errors[name] = np.inf
+        a, error = grads.get(name), np.inf
         if a is not None and a.shape == n.shape and np.isfinite(a).all():
-            errors[name] = float(np.abs(a - n).max() / max(1.0, np.abs(n).max()))
-    return errors, all(error <= 1e-6 for error in errors.values())
+            error = float(np.abs(a - n).max() / max(1.0, np.abs(n).max()))
+        report[name] = error, error <= 1e-6
+    return report
 
 
 def gradient_checker_cases(rng):
@@ -84,19 +84,14 @@ def usable(a, x):
 
 
 def judged(forward, backward, args, dy, slopes=central, error=scaled, weights=None):
-    """Return the error of each gradient; ``weights`` in the loss are ``dy`` by default."""
+    """Return the report; ``weights`` in the loss are ``dy`` by default."""
     grads, errors = backward(dy, **args), {}
     weights = dy if weights is None else weights
     for name, x in args.items():
         if x.dtype == np.float64:
             n = slopes(lambda z, name=name: (weights * forward(**{**args, name: z})).sum(), x)
             errors[name] = error(grads[name], n) if usable(grads.get(name), x) else np.inf
-    return errors
-
-
-def all_small(errors, tolerance=1e-6):
-    """Tell whether all errors are small enough; NaN is not."""
-    return all(error <= tolerance for error in errors.values())
+    return {name: (e, e <= 1e-6) for name, e in errors.items()}
 
 
 def one_sided(forward, backward, args, dy):
@@ -108,13 +103,11 @@ def one_sided(forward, backward, args, dy):
             n[i] = (f(plus) - f(x)) / H
         return n
 
-    errors = judged(forward, backward, args, dy, slopes)
-    return errors, all_small(errors)
+    return judged(forward, backward, args, dy, slopes)
 
 
 def divided_by_h(forward, backward, args, dy):
-    errors = judged(forward, backward, args, dy, lambda f, x: 2 * central(f, x))
-    return errors, all_small(errors)
+    return judged(forward, backward, args, dy, lambda f, x: 2 * central(f, x))
 
 
 def not_put_back(forward, backward, args, dy):
@@ -127,88 +120,80 @@ def not_put_back(forward, backward, args, dy):
             n[i] = (plus - f(moved)) / (2 * H)
         return n
 
-    errors = judged(forward, backward, args, dy, slopes)
-    return errors, all_small(errors)
+    return judged(forward, backward, args, dy, slopes)
 
 
 def with_ones_for_dy(forward, backward, args, dy):
-    errors = judged(forward, backward, args, np.ones_like(dy))
-    return errors, all_small(errors)
+    return judged(forward, backward, args, np.ones_like(dy))
 
 
 def ones_in_the_loss(forward, backward, args, dy):
-    errors = judged(forward, backward, args, dy, weights=np.ones_like(dy))
-    return errors, all_small(errors)
+    return judged(forward, backward, args, dy, weights=np.ones_like(dy))
 
 
 def absolute(forward, backward, args, dy):
-    errors = judged(forward, backward, args, dy, error=lambda a, n: float(np.abs(a - n).max()))
-    return errors, all_small(errors)
+    return judged(forward, backward, args, dy, error=lambda a, n: float(np.abs(a - n).max()))
 
 
 def relative_alone(forward, backward, args, dy):
     def error(a, n):
         return float(np.abs(a - n).max() / np.abs(n).max())
 
-    errors = judged(forward, backward, args, dy, error=error)
-    return errors, all_small(errors)
+    return judged(forward, backward, args, dy, error=error)
 
 
 def entry_by_entry(forward, backward, args, dy):
     def error(a, n):
         return float((np.abs(a - n) / np.maximum(1.0, np.abs(n))).max())
 
-    errors = judged(forward, backward, args, dy, error=error)
-    return errors, all_small(errors)
+    return judged(forward, backward, args, dy, error=error)
 
 
 def averaged(forward, backward, args, dy):
     def error(a, n):
         return float(np.abs(a - n).mean() / max(1.0, np.abs(n).max()))
 
-    errors = judged(forward, backward, args, dy, error=error)
-    return errors, all_small(errors)
+    return judged(forward, backward, args, dy, error=error)
 
 
 def with_signs(forward, backward, args, dy):
     def error(a, n):
         return float((a - n).max() / max(1.0, np.abs(n).max()))
 
-    errors = judged(forward, backward, args, dy, error=error)
-    return errors, all_small(errors)
+    return judged(forward, backward, args, dy, error=error)
 
 
 def loose(forward, backward, args, dy):
-    errors = judged(forward, backward, args, dy)
-    return errors, all_small(errors, 1e-2)
-
-
-def one_is_enough(forward, backward, args, dy):
-    errors = judged(forward, backward, args, dy)
-    return errors, any(error <= 1e-6 for error in errors.values())
+    report = judged(forward, backward, args, dy)
+    return {name: (error, error <= 1e-2) for name, (error, _) in report.items()}
 
 
 def shapes_unseen(forward, backward, args, dy):
-    errors, grads = judged(forward, backward, args, dy), backward(dy, **args)
+    report, grads = judged(forward, backward, args, dy), backward(dy, **args)
     for name, a in grads.items():
         if a.shape != args[name].shape and np.isfinite(a).all():
             n = central(lambda z, name=name: (dy * forward(**{**args, name: z})).sum(), args[name])
-            errors[name] = scaled(a, n)
-    return errors, all_small(errors)
+            report[name] = scaled(a, n), scaled(a, n) <= 1e-6
+    return report
 
 
 def nan_accepted(forward, backward, args, dy):
-    errors, grads = judged(forward, backward, args, dy), backward(dy, **args)
+    report, grads = judged(forward, backward, args, dy), backward(dy, **args)
     for name, a in grads.items():
         if np.isnan(a).any():
-            errors[name] = np.nan
-    return errors, not any(error > 1e-6 for error in errors.values())
+            report[name] = np.nan, not np.nan > 1e-6
+    return report
 
 
 def missing_unseen(forward, backward, args, dy):
-    given = backward(dy, **args)
-    errors = {name: e for name, e in judged(forward, backward, args, dy).items() if name in given}
-    return errors, all_small(errors)
+    report, grads = judged(forward, backward, args, dy), backward(dy, **args)
+    return {name: pair for name, pair in report.items() if name in grads}
+
+
+def gradient_checker_steps(forward, backward, args, dy):
+    """Return the slopes of the last argument."""
+    name, x = [(name, x) for name, x in args.items() if x.dtype == np.float64][-1]
+    return {"n": central(lambda z: (dy * forward(**{**args, name: z})).sum(), x)}
 
 
 GRADIENT_CHECKER = Exercise(
@@ -228,9 +213,9 @@ GRADIENT_CHECKER = Exercise(
         "and compare it with the gradient a that backward returned under that name:\n\n"
         "$$\\mathrm{error} = \\frac{\\max_i |a_i - n_i|}{\\max(1, \\max_i |n_i|)}$$\n\n"
         "If a is missing from the dict, has another shape than its argument, or has an entry that "
-        "is not finite, its error is `np.inf`. Return `errors, ok`: a dict from name to error, "
-        "with every float64 array of `args`, and a bool, True if all errors are at most 1e-6. "
-        "Leave `args` as they are: move copies.",
+        "is not finite, its error is `np.inf`. Return a dict from the name of every float64 array "
+        "of `args` to a pair `(error, right)`: a float, and a bool that is True if the error is at "
+        "most 1e-6. Leave `args` as they are: move copies.",
         "这里要写的是其他所有练习的裁判。它拿到一个 `forward` 和一个自称与之对应的 `backward`，要自己判断是否真的对应。"
         "你的函数会用正确的 backward 来运行（必须接受），也会用错误的来运行（必须拒绝）。\n\n"
         "- `args` 是从名字到数组的 dict；`forward(**args)` 返回数组 y；\n"
@@ -240,13 +225,12 @@ GRADIENT_CHECKER = Exercise(
         "$$n_i = \\frac{L(x + h e_i) - L(x - h e_i)}{2h}, \\qquad h = 10^{-5}$$\n\n"
         "并与 backward 以该名字返回的梯度 a 比较：\n\n"
         "$$\\mathrm{error} = \\frac{\\max_i |a_i - n_i|}{\\max(1, \\max_i |n_i|)}$$\n\n"
-        "若 dict 中没有 a、a 的形状与参数不同，或含有非有限的元素，则误差为 `np.inf`。返回 `errors, ok`："
-        "从名字到误差的 dict（包含 `args` 中每个 float64 数组），以及一个 bool，所有误差都不超过 1e-6 时为 True。"
-        "不要改动 `args`：请在副本上加减 h。",
+        "若 dict 中没有 a、a 的形状与参数不同，或含有非有限的元素，则误差为 `np.inf`。返回一个 dict，把 `args` 中每个 float64 数组的名字对应到 "
+        "`(error, right)`：一个 float 和一个 bool（误差不超过 1e-6 时为 True）。不要改动 `args`：请在副本上加减 h。",
     ),
     reference=gradient_checker,
     library=(gradcheck.numeric_gradient, gradcheck.check_pair),
-    outputs=("errors", "ok"),
+    outputs=("report",),
     cases=gradient_checker_cases,
     hints=(
         Text(
@@ -265,13 +249,13 @@ GRADIENT_CHECKER = Exercise(
             "For each i: `plus, minus = x.copy(), x.copy()`, `plus[i] += h`, `minus[i] -= h`, "
             "`n[i] = (loss(plus) - loss(minus)) / (2 * h)` with "
             "`loss(z) = (dy * forward(**{**args, name: z})).sum()`. Then "
-            "`np.abs(a - n).max() / max(1.0, np.abs(n).max())`, and "
-            "`all(e <= 1e-6 for e in errors.values())`.",
+            "`error = np.abs(a - n).max() / max(1.0, np.abs(n).max())` and "
+            "`report[name] = error, error <= 1e-6`.",
             "对每个 i：`plus, minus = x.copy(), x.copy()`，`plus[i] += h`，`minus[i] -= h`，"
             "`n[i] = (loss(plus) - loss(minus)) / (2 * h)`，其中 "
             "`loss(z) = (dy * forward(**{**args, name: z})).sum()`。然后 "
-            "`np.abs(a - n).max() / max(1.0, np.abs(n).max())`，以及 "
-            "`all(e <= 1e-6 for e in errors.values())`。",
+            "`error = np.abs(a - n).max() / max(1.0, np.abs(n).max())`，"
+            "`report[name] = error, error <= 1e-6`。",
         ),
     ),
     misconceptions=(
@@ -370,16 +354,8 @@ GRADIENT_CHECKER = Exercise(
             "loose-tolerance",
             loose,
             Text(
-                "ok is True with errors far above 1e-6: a factor of 1.0003 is wrong, too.",
-                "误差远大于 1e-6 时 ok 仍为 True：差一个 1.0003 的因子也是错的。",
-            ),
-        ),
-        Misconception(
-            "any-for-all",
-            one_is_enough,
-            Text(
-                "ok is True as soon as one gradient is right: all must be.",
-                "只要有一个梯度正确 ok 就为 True：必须全部正确。",
+                "errors far above 1e-6 are called right: a factor of 1.0003 is wrong, too.",
+                "误差远大于 1e-6 时仍判为正确：差一个 1.0003 的因子也是错的。",
             ),
         ),
         Misconception(
@@ -414,6 +390,7 @@ GRADIENT_CHECKER = Exercise(
     tracks=("interview", "class", "gradcheck"),
     difficulty=3,
     minutes=25,
+    steps=gradient_checker_steps,
     float32=False,
 )
 

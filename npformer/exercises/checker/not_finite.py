@@ -1,0 +1,50 @@
+"""Where a NaN comes from."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from npformer.exercises.checker.trial import Trial
+from npformer.exercises.text import Text
+from npformer.types import BoolArray
+
+
+def not_finite(output: str, trials: list[Trial], got: list[Any]) -> Iterator[Text]:
+    """Yield which of the learner's variables is 0, or infinite, where a result is NaN.
+
+    An argument may well be 0 there; that says little.
+    """
+    for trial, value in zip(trials, got, strict=True):
+        if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+            continue
+        strange = ~np.isfinite(value) & np.isfinite(trial.expected[output])
+        if not strange.any():
+            continue
+        for name, array in trial.outcome.local.items():  # the arguments are among them
+            if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+                continue
+            if _covers(np.isinf(array), strange):
+                yield Text(
+                    f"{output} is NaN where {name} is infinite: something in it overflows",
+                    f"{name} 为无穷大的地方，{output} 是 NaN：计算它时溢出了",
+                )
+            elif name not in trial.args and _covers(array == 0, strange):
+                yield Text(
+                    f"{output} is NaN where {name} is 0: it is divided by, or its logarithm is taken",
+                    f"{name} 为 0 的地方，{output} 是 NaN：除以了它，或对它取了对数",
+                )
+        return
+
+
+def _covers(odd: BoolArray, strange: BoolArray) -> bool:
+    """Whether every strange entry is where the other is odd, or in a row that has one."""
+    if not odd.any() or odd.all():
+        return False
+    if odd.shape == strange.shape:
+        return not (strange & ~odd.any(axis=-1, keepdims=True)).any()
+    try:
+        spread = np.broadcast_to(odd, strange.shape)
+    except ValueError:
+        return False
+    return not (strange & ~spread).any()
