@@ -63,7 +63,7 @@ def _neutral(name: str, values: list[Any]) -> Iterator[tuple[Any, Text]]:
             _scrambled,
             Text(
                 f"{name} is reshaped where it must be transposed: that scrambles it",
-                f"{name} 该转置的地方用了 reshape，元素全乱了",
+                f"{name} 该转置的地方用了 reshape，元素的顺序全乱了",
             ),
         )
         for fill in (np.ones_like, np.zeros_like):

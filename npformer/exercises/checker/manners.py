@@ -89,7 +89,7 @@ def _float32(
                     "made without dtype is float64, as np.zeros(n) is, and so is the number "
                     "np.sqrt(K), unlike K**0.5",
                     f"{name}：输入是 float32，结果却是 {kind}：不写 dtype 创建的数组（如 np.zeros(n)）是 float64，"
-                    f"np.sqrt(K) 得到的数也是，K**0.5 则不会",
+                    "np.sqrt(K) 得到的数也是，K**0.5 则不会",
                 ),
             )
     return True, None, None
