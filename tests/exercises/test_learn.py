@@ -83,7 +83,7 @@ SAID = {
         "not begun": "还没有开始：请编辑",
         "wrong": "exp 溢出了：先减去每行的最大值",
         "hint": "提示 1/3：给一行的所有 logits",
-        "right": "softmax: Softmax: 已完成",
+        "right": "softmax：Softmax：已完成",
         "done": "完成    softmax ",
         "open": "未完成  softmax-backward ",
         "progress": f"] 完成 1/{len(tasks())}，还需约",

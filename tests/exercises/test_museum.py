@@ -450,7 +450,7 @@ def test_a_test_that_finds_it():
     assert (report.verdict, report.line) == ("found", line)
     assert report.message == (
         f"Found: your test passes on the right code and fails on the bug at your line {line}.",
-        f"找到了：你的测试通过了正确的代码，并且在第 {line} 行没有放过错误。",
+        f"找到了：正确的代码通过了你的测试，有错的代码在第 {line} 行没有通过。",
     )
 
 

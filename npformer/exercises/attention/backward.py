@@ -172,10 +172,10 @@ ATTENTION_BACKWARD = Exercise(
         "\\mathrm{probs} = \\operatorname{softmax}_{\\mathrm{keep}}(\\mathrm{scores}), \\qquad "
         "\\mathrm{dropped} = \\mathrm{probs} \\odot r, \\qquad "
         "\\mathrm{ctx} = \\mathrm{dropped}\\;v.$$\n\n"
-        "`q` 的形状为 (B, H, T, K)，`k` 和 `v` 为 (B, H, S, K)。`keep` 是 (B, 1, T, S) 的布尔数组，True = 可以注意；"
-        "被掩蔽的键权重为 0，若一个查询没有任何可注意的键，它的所有权重都为 0。`r` (B, H, T, S) 是本次前向的 "
+        "`q` 的形状为 (B, H, T, K)，`k` 和 `v` 为 (B, H, S, K)。`keep` 是 (B, 1, T, S) 的布尔数组，True = 可见；"
+        "被屏蔽的 key 权重为 0，若一个 query 没有任何可见的 key，它的所有权重都为 0。`r` (B, H, T, S) 是本次前向的 "
         "dropout 因子，取 0 或 $1/(1-p)$，视为常数。给定损失对 ctx 的梯度 `dctx` (B, H, T, K)，依次返回 `dq`、`dk`、`dv`，"
-        "形状与各自的输入相同。前向需要自己重算。即使某个查询什么都看不到，也不能出现 NaN。\n\n"
+        "形状与各自的输入相同。前向需要自己重算。即使某个 query 什么都看不到，也不能出现 NaN。\n\n"
         "如果变量名为 `probs`、`dropped`、`dprobs`、`dscores`，且各自恰为公式中的量，检查时就能指出最先出错的是哪一个。",
     ),
     reference=attention_backward,
@@ -263,7 +263,7 @@ ATTENTION_BACKWARD = Exercise(
             without_mask,
             Text(
                 "the forward was computed again without `keep`: hidden keys got weight.",
-                "重算前向时没有用 `keep`：被掩蔽的键也得到了权重。",
+                "重算前向时没有用 `keep`：被屏蔽的 key 也得到了权重。",
             ),
         ),
         Misconception(
@@ -272,7 +272,7 @@ ATTENTION_BACKWARD = Exercise(
             Text(
                 "dq and dk are too large by $\\sqrt K$: the forward divides the scores by it, so "
                 "the backward must too.",
-                "dq 和 dk 大了 $\\sqrt K$ 倍：前向把分数除以了它，反向也要除。",
+                "dq 和 dk 多了一个因子 $\\sqrt K$：前向把分数除以了它，反向也要除。",
             ),
         ),
         Misconception(
@@ -291,7 +291,7 @@ ATTENTION_BACKWARD = Exercise(
             Text(
                 "in the softmax's backward the sum goes over the queries (axis -2): the softmax "
                 "went over the keys, axis -1, and so does this sum.",
-                "softmax 反向中的求和沿查询（轴 -2）做了：softmax 是沿键（轴 -1）做的，求和也应如此。",
+                "softmax 的反向里沿 query（轴 -2）求和了：softmax 是沿 key（轴 -1）做的，求和也应如此。",
             ),
         ),
         Misconception(
@@ -300,7 +300,7 @@ ATTENTION_BACKWARD = Exercise(
             Text(
                 "in the softmax's backward one sum is taken over all rows: each query has its "
                 "own, `axis=-1, keepdims=True`.",
-                "softmax 反向中对所有行只求了一个和：每个查询各有各的，`axis=-1, keepdims=True`。",
+                "softmax 的反向里对所有行只求了一个和：每个 query 各有各的，`axis=-1, keepdims=True`。",
             ),
         ),
         Misconception(
@@ -318,7 +318,7 @@ ATTENTION_BACKWARD = Exercise(
             Text(
                 "a query with nothing to attend to gives NaN: its row of scores is all -inf. Its "
                 "weights, and with them its gradients, must be zero.",
-                "没有可注意的键的查询得到了 NaN：它那一行分数全是 -inf。它的权重应为零，梯度也随之为零。",
+                "看不到任何 key 的 query 得到了 NaN：它那一行分数全是 -inf。它的权重应为零，梯度也随之为零。",
             ),
         ),
     ),

@@ -106,12 +106,12 @@ CAUSAL_MASK = Exercise(
         "\\Bigr), \\qquad \\mathrm{ctx} = \\mathrm{probs}\\,v$$\n\n"
         "`q` is (B, H, T, K), `k` and `v` are (B, H, S, K). Hidden keys have weight exactly 0. "
         "Return `ctx` (B, H, T, K) and `probs` (B, H, T, S), in this order.",
-        "在解码器中，每个 token 只注意自己和它之前的 token。S 个键来自到目前为止的所有 token；T 个查询来自其中**最后** "
-        "T 个 (T ≤ S)，因为前面的可能已经读过了。所以查询 $t$ 位于位置 $S - T + t$：\n\n"
+        "在解码器中，每个词元只关注自己和它之前的词元。S 个 key 来自到目前为止的所有词元；T 个 query 来自其中**最后** "
+        "T 个 (T ≤ S)，因为更前面的可能已经处理过了。所以 query $t$ 位于位置 $S - T + t$：\n\n"
         "$$\\mathrm{keep}_{ts} = [\\,s \\le S - T + t\\,], \\qquad "
-        "\\mathrm{probs} = \\operatorname{softmax}_{\\mathrm{keep}}\\Bigl(\\frac{q k^\\top}{\\sqrt K}"
-        "\\Bigr), \\qquad \\mathrm{ctx} = \\mathrm{probs}\\,v$$\n\n"
-        "`q` 的形状为 (B, H, T, K)，`k` 和 `v` 为 (B, H, S, K)。被掩蔽的键权重恰好为 0。"
+        "\\mathrm{probs} = \\operatorname{softmax}_{\\mathrm{keep}}\\Bigl(\\frac{q "
+        "k^\\top}{\\sqrt K}\\Bigr), \\qquad \\mathrm{ctx} = \\mathrm{probs}\\,v$$\n\n"
+        "`q` 的形状为 (B, H, T, K)，`k` 和 `v` 为 (B, H, S, K)。被屏蔽的 key 权重恰好为 0。"
         "依次返回 `ctx` (B, H, T, K) 和 `probs` (B, H, T, S)。",
     ),
     reference=causal_attention,
@@ -143,7 +143,7 @@ CAUSAL_MASK = Exercise(
             Text(
                 "the triangle is aligned with the top left corner, as if the queries were the "
                 "first T tokens. They are the last T: shift the diagonal by S - T.",
-                "三角与左上角对齐了，好像查询是最前面的 T 个 token。它们是最后 T 个：对角线要平移 S - T。",
+                "三角与左上角对齐了，好像 query 是最前面的 T 个词元。它们是最后 T 个：对角线要平移 S - T。",
             ),
         ),
         Misconception(
@@ -152,7 +152,7 @@ CAUSAL_MASK = Exercise(
             Text(
                 "the diagonal is shifted to the wrong side, by T - S, expected S - T: the last "
                 "query must see all keys.",
-                "对角线平移的方向反了，移了 T - S，应为 S - T：最后一个查询必须看到所有的键。",
+                "对角线平移的方向反了，移了 T - S，应为 S - T：最后一个 query 必须看到所有的 key。",
             ),
         ),
         Misconception(
@@ -160,7 +160,7 @@ CAUSAL_MASK = Exercise(
             future_only,
             Text(
                 "the triangle is the upper one: tokens see the future and not the past.",
-                "用成了上三角：token 看到的是未来而不是过去。",
+                "用成了上三角：词元看到的是未来而不是过去。",
             ),
         ),
         Misconception(
@@ -169,7 +169,7 @@ CAUSAL_MASK = Exercise(
             Text(
                 "a token does not see itself: the diagonal belongs to the kept keys ($\\le$, "
                 "not $<$). The first token has nothing else.",
-                "token 看不到自己：对角线也要保留（是 $\\le$ 而不是 $<$）。第一个 token 除了自己什么都没有。",
+                "词元看不到自己：对角线也要保留（是 $\\le$ 而不是 $<$）。第一个词元除了自己什么都没有。",
             ),
         ),
         Misconception(
@@ -178,7 +178,7 @@ CAUSAL_MASK = Exercise(
             Text(
                 "a token sees the next one, which is what it is to predict: the diagonal is one "
                 "too high.",
-                "token 看到了下一个 token，而那正是要预测的：对角线高了一格。",
+                "词元看到了下一个词元，而那正是要预测的：对角线高了一格。",
             ),
         ),
         Misconception(
@@ -187,7 +187,7 @@ CAUSAL_MASK = Exercise(
             Text(
                 "the mask comes after the softmax: the weights of a query sum to less than 1, and "
                 "the future is still in the denominator. Mask the scores before it.",
-                "掩码放在了 softmax 之后：权重之和小于 1，而且分母里仍有未来的信息。应当在 softmax 之前掩蔽分数。",
+                "掩码放在了 softmax 之后：权重之和小于 1，而且分母里仍有未来的信息。应当在 softmax 之前屏蔽分数。",
             ),
         ),
         Misconception(
@@ -196,7 +196,7 @@ CAUSAL_MASK = Exercise(
             Text(
                 "the scores are multiplied by the mask: a hidden key has the score 0, and "
                 "exp(0) = 1. Make it very low instead.",
-                "分数乘了掩码：被掩蔽的键分数为 0，而 exp(0) = 1。应当换成极低的数。",
+                "分数乘了掩码：被屏蔽的 key 分数为 0，而 exp(0) = 1。应当换成极低的数。",
             ),
         ),
         Misconception(
@@ -204,7 +204,7 @@ CAUSAL_MASK = Exercise(
             without_mask,
             Text(
                 "there is no mask: every token sees the future.",
-                "没有掩码：每个 token 都看到了未来。",
+                "没有掩码：每个词元都看到了未来。",
             ),
         ),
     ),

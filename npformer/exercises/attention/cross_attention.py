@@ -103,13 +103,14 @@ CROSS_ATTENTION = Exercise(
         "source that is all padding the weights are zero, so ctx is too. Each `w` is (D, D), input "
         "first; each `b` is (D,); `num_heads` is H. Return `y` (B, T, D), without a residual "
         "connection.",
-        "解码器的 T 个目标 token `x` (B, T, D) 去查询 S 个源 token `memory` (B, S, D)，即编码器最后一层的隐藏状态。"
-        "查询来自 x，键**和**值来自 memory：\n\n"
+        "解码器的 T 个目标词元 `x` (B, T, D) 去读取 S 个源词元 `memory` (B, S, D)，即编码器最后一层的隐藏状态。"
+        "query 来自 x，key **和** value 来自 memory：\n\n"
         "$$q = x w_q + b_q, \\qquad k = m w_k + b_k, \\qquad v = m w_v + b_v$$\n\n"
         "各拆成 H 个头，每个头是相邻的 K = D / H 列；\n\n"
         "$$\\mathrm{ctx} = \\operatorname{merge}\\Bigl(\\operatorname{softmax}_{\\mathrm{keep}}"
-        "\\Bigl(\\frac{q k^\\top}{\\sqrt K}\\Bigr)\\,v\\Bigr), \\qquad y = \\mathrm{ctx}\\;w_o + b_o$$\n\n"
-        "`keep` 是 (B, S) 的布尔数组，True = 真实的源 token；这里没有因果掩码。若源序列全是填充，权重全为零，ctx 也为零。"
+        "\\Bigl(\\frac{q k^\\top}{\\sqrt K}\\Bigr)\\,v\\Bigr), \\qquad y = \\mathrm{ctx}\\;w_o + "
+        "b_o$$\n\n"
+        "`keep` 是 (B, S) 的布尔数组，True = 真实的源词元；这里没有因果掩码。若源序列全是填充，权重全为零，ctx 也为零。"
         "每个 `w` 为 (D, D)，输入维在前；每个 `b` 为 (D,)；`num_heads` 即 H。返回 `y` (B, T, D)，不加残差连接。",
     ),
     reference=cross_attention,
@@ -119,12 +120,12 @@ CROSS_ATTENTION = Exercise(
     hints=(
         Text(
             "Nothing is new but where the arrays come from. The scores are T by S.",
-            "除了数组的来源，没有新东西。分数是 T × S 的。",
+            "除了数组的来源，没有任何新内容。分数是 T × S 的。",
         ),
         Text(
             "q from x; k and v from memory, each with its own map. `keep` belongs to the keys, so "
             "it is (B, 1, 1, S) against scores of (B, H, T, S).",
-            "q 来自 x；k 和 v 来自 memory，各用各的变换。`keep` 属于键，所以它以 (B, 1, 1, S) 对应 (B, H, T, S) 的分数。",
+            "q 来自 x；k 和 v 来自 memory，各用各的变换。`keep` 属于 key，所以要变成 (B, 1, 1, S)，与 (B, H, T, S) 的分数广播。",
         ),
         Text(
             "`split = lambda a: a.reshape(b, -1, h, d // h).transpose(0, 2, 1, 3)`; "
@@ -147,7 +148,7 @@ CROSS_ATTENTION = Exercise(
                 "the queries come from the memory and keys and values from x, expected the other "
                 "way round: the decoder asks, and what it reads is the encoder's. With T = S the "
                 "shapes do not tell.",
-                "查询取自 memory，键和值取自 x，正好反了：解码器负责查询，读取的是编码器的输出。T = S 时形状看不出错。",
+                "query 取自 memory，key 和 value 取自 x，正好反了：解码器负责提问，读取的是编码器的输出。T = S 时形状看不出错。",
             ),
         ),
         Misconception(
@@ -156,7 +157,7 @@ CROSS_ATTENTION = Exercise(
             Text(
                 "the values come from x: keys and values belong together, both come from the "
                 "memory.",
-                "值取自 x：键和值是一对，都来自 memory。",
+                "value 取自 x：key 和 value 是一对，都来自 memory。",
             ),
         ),
         Misconception(
@@ -164,7 +165,7 @@ CROSS_ATTENTION = Exercise(
             _wrong(sources=lambda x, memory: (x, x, x)),
             Text(
                 "keys and values come from x: this is self-attention, the source is never read.",
-                "键和值都取自 x：这是自注意力，根本没有读源序列。",
+                "key 和 value 都取自 x：这是自注意力，根本没有读源序列。",
             ),
         ),
         Misconception(
@@ -173,7 +174,7 @@ CROSS_ATTENTION = Exercise(
             Text(
                 "the keys are made with w_v and the values with w_k: both come from the memory, but "
                 "each has its own map.",
-                "键用了 w_v，值用了 w_k：两者都来自 memory，但要各用各的变换。",
+                "key 用了 w_v，value 用了 w_k：两者都来自 memory，但要各用各的变换。",
             ),
         ),
         Misconception(
@@ -181,7 +182,7 @@ CROSS_ATTENTION = Exercise(
             _wrong(keys_and_values=lambda k, v: (k, k)),
             Text(
                 "the keys are mixed instead of the values: what is averaged is $m w_v + b_v$.",
-                "被加权平均的是键而不是值：应当对 $m w_v + b_v$ 求平均。",
+                "被加权平均的是 key 而不是 value：应当对 $m w_v + b_v$ 求平均。",
             ),
         ),
         Misconception(
@@ -189,7 +190,7 @@ CROSS_ATTENTION = Exercise(
             _wrong(kept=lambda keep, t: np.ones_like(keep)[:, None, None, :]),
             Text(
                 "the padding of the source gets weight: `keep` hides keys before the softmax.",
-                "源序列的填充得到了权重：要在 softmax 之前用 `keep` 掩蔽键。",
+                "源序列的填充得到了权重：要在 softmax 之前用 `keep` 屏蔽 key。",
             ),
         ),
         Misconception(
@@ -198,7 +199,7 @@ CROSS_ATTENTION = Exercise(
             Text(
                 "there is a causal mask: it belongs to the decoder's self-attention. Every target "
                 "token may read the whole source.",
-                "加了因果掩码：它属于解码器的自注意力。每个目标 token 都可以读整个源序列。",
+                "加了因果掩码：它属于解码器的自注意力。每个目标词元都可以读整个源序列。",
             ),
         ),
         Misconception(
@@ -232,7 +233,7 @@ CROSS_ATTENTION = Exercise(
             Text(
                 "heads are merged by a plain reshape, which mixes tokens and heads: swap H and T "
                 "back first.",
-                "合并多头时直接 reshape，混淆了 token 与头：要先把 H 和 T 换回来。",
+                "合并多头时直接 reshape，混淆了词元与头：要先把 H 和 T 换回来。",
             ),
         ),
         Misconception(

@@ -77,7 +77,7 @@ def all_rows_of_such_a_sequence(scores, keep):
 
 FULLY_MASKED_ROW = Exercise(
     id="fully-masked-row",
-    title=Text("A row that keeps nothing", "全被掩蔽的行"),
+    title=Text("A row that keeps nothing", "全被屏蔽的行"),
     statement=Text(
         "Write the softmax of masked attention over the last axis:\n\n"
         "$$p_{ts} = \\frac{\\mathrm{keep}_{ts}\\,e^{\\mathrm{scores}_{ts}}}"
@@ -90,10 +90,10 @@ FULLY_MASKED_ROW = Exercise(
         "写出带掩码的注意力中沿最后一个轴的 softmax：\n\n"
         "$$p_{ts} = \\frac{\\mathrm{keep}_{ts}\\,e^{\\mathrm{scores}_{ts}}}"
         "{\\sum_l \\mathrm{keep}_{tl}\\,e^{\\mathrm{scores}_{tl}}}$$\n\n"
-        "`scores` 的形状为 (B, H, T, S)；`keep` 是 (B, 1, T, S) 的布尔数组，True = 可以注意。"
-        "如果一个查询没有任何可注意的键（因果掩码下的左侧填充，或整个序列都是填充），公式变成 0/0："
-        "这一行应当**全为零**，既不是 NaN，也不是均匀分布。其余各行之和为 1；被掩蔽的键权重恰好为 0。"
-        "无论是否被掩蔽，大小达到 10000 的分数都不能造成问题。返回 `probs` (B, H, T, S)。",
+        "`scores` 的形状为 (B, H, T, S)；`keep` 是 (B, 1, T, S) 的布尔数组，True = 可见。"
+        "如果一个 query 没有任何可见的 key（因果掩码下的左侧填充，或整个序列都是填充），公式变成 0/0："
+        "这一行应当**全为零**，既不是 NaN，也不是均匀分布。其余各行之和为 1；被屏蔽的 key 权重恰好为 0。"
+        "无论是否被屏蔽，绝对值达到 10000 的分数都不能出问题。返回 `probs` (B, H, T, S)。",
     ),
     reference=masked_softmax,
     library=(ops.masked_softmax_forward,),
@@ -108,7 +108,7 @@ FULLY_MASKED_ROW = Exercise(
         Text(
             "Replace hidden scores by a *finite* low number, so that the maximum is finite; the "
             "exponentials of an empty row are then all 1, and must be made 0.",
-            "用一个**有限**的极小数替换被掩蔽的分数，这样最大值是有限的；此时空行的指数全为 1，必须再置为 0。",
+            "用一个**有限**但极低的数替换被屏蔽的分数，这样最大值是有限的；此时空行的指数全为 1，必须再置为 0。",
         ),
         Text(
             "`low = np.where(keep, scores, -1e30)`, "
@@ -126,7 +126,7 @@ FULLY_MASKED_ROW = Exercise(
             Text(
                 "with -inf an empty row has the maximum -inf, and -inf minus -inf is NaN. Take a "
                 "finite low number, and set the empty rows to zero.",
-                "用 -inf 时空行的最大值是 -inf，而 -inf 减 -inf 得 NaN。应当用有限的极小数，并把空行置零。",
+                "用 -inf 时空行的最大值是 -inf，而 -inf 减 -inf 得 NaN。应当用有限但极低的数，并把空行置零。",
             ),
         ),
         Misconception(
@@ -135,7 +135,7 @@ FULLY_MASKED_ROW = Exercise(
             Text(
                 "an empty row is uniform over what is hidden: all its scores are the same low "
                 "number. Here it must be zeros.",
-                "空行变成了在被掩蔽的键上的均匀分布：它的分数全是同一个极小数。这里要求它全为零。",
+                "空行变成了在被屏蔽的 key 上的均匀分布：它的分数全是同一个极低的数。这里要求它全为零。",
             ),
         ),
         Misconception(
@@ -144,7 +144,7 @@ FULLY_MASKED_ROW = Exercise(
             Text(
                 "the mask comes after a softmax over all keys: empty rows are zeros, but the other "
                 "rows sum to less than 1.",
-                "先对所有键做 softmax 再乘掩码：空行确实为零，但其他行之和小于 1。",
+                "先对所有 key 做 softmax 再乘掩码：空行确实为零，但其他行之和小于 1。",
             ),
         ),
         Misconception(
@@ -162,8 +162,8 @@ FULLY_MASKED_ROW = Exercise(
             Text(
                 "the maximum is taken over hidden keys too: if one of them is far above the kept "
                 "ones, those round to 0 and the row looks empty. Mask before the maximum.",
-                "求最大值时把被掩蔽的键也算进去了：若其中某个远高于保留的键，后者会舍入为 0，这一行看起来就像空行。"
-                "要先掩蔽再求最大值。",
+                "求最大值时把被屏蔽的 key 也算进去了：若其中某个远高于保留的 key，后者会舍入为 0，这一行看起来就像空行。"
+                "要先屏蔽再求最大值。",
             ),
         ),
         Misconception(
@@ -180,7 +180,7 @@ FULLY_MASKED_ROW = Exercise(
             Text(
                 "one empty row makes all rows of its sequence zero: ask row by row, over the keys "
                 "(`axis=-1, keepdims=True`).",
-                "一个空行使整个序列的各行都变成了零：应当逐行判断，即沿键的轴 (`axis=-1, keepdims=True`)。",
+                "一个空行使整个序列的各行都变成了零：应当逐行判断，即沿 key 的轴 (`axis=-1, keepdims=True`)。",
             ),
         ),
     ),

@@ -86,7 +86,7 @@ def kv_cache_step_terms(**args):
 
 KV_CACHE_STEP = Exercise(
     id="kv-cache-step",
-    title=Text("A step with a KV cache", "KV 缓存的一步"),
+    title=Text("A step with a KV cache", "用 KV 缓存计算一步"),
     statement=Text(
         "While a text is generated, earlier tokens never see later ones, so their keys and values "
         "stay what they are and are kept. Process one new token `x` (B, 1, D) of self-attention "
@@ -100,13 +100,13 @@ KV_CACHE_STEP = Exercise(
         "{\\sqrt K}\\Bigr)\\,v\\Bigr), \\qquad y = \\mathrm{ctx}\\;w_o + b_o$$\n\n"
         "Each `w` is (D, D), input first; each `b` is (D,). Return `y` (B, 1, D), `k` and `v` "
         "(B, H, t + 1, K) in this order; the arrays that were given stay as they are.",
-        "生成文本时，前面的 token 看不到后面的，所以它们的键和值不会再变，可以缓存起来。处理因果掩码下自注意力的一个新 token "
-        "`x` (B, 1, D)。`past_k` 和 `past_v` (B, H, t, K) 是前面 t 个 token 的键和值，已拆成多头；t 可以为 0。\n\n"
+        "生成文本时，前面的词元看不到后面的，所以它们的 key 和 value 不会再变，可以缓存起来。处理因果掩码下自注意力的一个新词元 "
+        "`x` (B, 1, D)。`past_k` 和 `past_v` (B, H, t, K) 是前面 t 个词元的 key 和 value，已拆成多头；t 可以为 0。\n\n"
         "令 $q = x w_q + b_q$，$k_{\\mathrm{new}} = x w_k + b_k$，"
         "$v_{\\mathrm{new}} = x w_v + b_v$，各拆成 H 个头，每个头是相邻的 K = D / H 列，"
-        "再把新的键和值接在过去的后面。新 token 注意过去的全部 token **以及它自己**：\n\n"
-        "$$\\mathrm{ctx} = \\operatorname{merge}\\Bigl(\\operatorname{softmax}\\Bigl(\\frac{q k^\\top}"
-        "{\\sqrt K}\\Bigr)\\,v\\Bigr), \\qquad y = \\mathrm{ctx}\\;w_o + b_o$$\n\n"
+        "再把新的 key 和 value 接在过去的后面。新词元关注过去的全部词元**以及它自己**：\n\n"
+        "$$\\mathrm{ctx} = \\operatorname{merge}\\Bigl(\\operatorname{softmax}\\Bigl(\\frac{q "
+        "k^\\top}{\\sqrt K}\\Bigr)\\,v\\Bigr), \\qquad y = \\mathrm{ctx}\\;w_o + b_o$$\n\n"
         "每个 `w` 为 (D, D)，输入维在前；每个 `b` 为 (D,)。依次返回 `y` (B, 1, D)、`k` 和 `v` (B, H, t + 1, K)；"
         "传入的数组不得改动。",
     ),
@@ -117,11 +117,11 @@ KV_CACHE_STEP = Exercise(
     hints=(
         Text(
             "Only the new token is projected. Which mask does the last token of a text need?",
-            "只需对新 token 做投影。一段文本的最后一个 token 需要什么掩码？",
+            "只需对新词元做投影。一段文本的最后一个词元需要什么掩码？",
         ),
         Text(
             "None: it may see all there is. Append first, then attend from one query to t + 1 keys.",
-            "不需要：它可以看到全部。先追加，再用一个查询去注意 t + 1 个键。",
+            "不需要：它可以看到全部。先追加，再用一个 query 去关注 t + 1 个 key。",
         ),
         Text(
             "`split = lambda a: a.reshape(b, 1, h, -1).transpose(0, 2, 1, 3)`, "
@@ -141,7 +141,7 @@ KV_CACHE_STEP = Exercise(
             Text(
                 "the new token attends to the past alone: append its key and value first, it sees "
                 "itself too.",
-                "新 token 只注意了过去：要先追加它自己的键和值，它也看得到自己。",
+                "新词元只关注了过去：要先追加它自己的 key 和 value，它也看得到自己。",
             ),
         ),
         Misconception(
@@ -150,7 +150,7 @@ KV_CACHE_STEP = Exercise(
             Text(
                 "the new token attends to itself alone: the cached keys and values of the past "
                 "belong in the softmax.",
-                "新 token 只注意了自己：缓存中过去的键和值也要参与 softmax。",
+                "新词元只关注了自己：缓存中过去的 key 和 value 也要参与 softmax。",
             ),
         ),
         Misconception(
@@ -160,8 +160,8 @@ KV_CACHE_STEP = Exercise(
                 "the new token sees the first key only: a causal mask for one query, aligned with "
                 "the top left corner, hides all the others. The query stands at position t and "
                 "needs no mask.",
-                "新 token 只看到了第一个键：对单个查询使用与左上角对齐的因果掩码，会把其余的键都掩掉。"
-                "这个查询位于位置 t，不需要掩码。",
+                "新词元只看到了第一个 key：对单个 query 使用与左上角对齐的因果掩码，会把其余的 key 都屏蔽掉。"
+                "这个 query 位于位置 t，不需要掩码。",
             ),
         ),
         Misconception(
@@ -169,7 +169,7 @@ KV_CACHE_STEP = Exercise(
             _wrong(value_map=lambda k_map, v_map: k_map),
             Text(
                 "the new value is made with w_k and b_k: keys and values have a map each.",
-                "新的值用了 w_k 和 b_k：键和值各有各的变换。",
+                "新的 value 用了 w_k 和 b_k：key 和 value 各有各的变换。",
             ),
         ),
         Misconception(
@@ -179,7 +179,7 @@ KV_CACHE_STEP = Exercise(
                 "the new key and value stand before the past ones. y does not show it, since "
                 "attention has no order, but the cache is in the wrong order for positions and "
                 "masks: append at the end.",
-                "新的键和值放到了过去的前面。注意力不分先后，y 看不出来，但缓存的顺序对位置编码和掩码来说是错的：应当接在末尾。",
+                "新的 key 和 value 放到了过去的前面。注意力不分先后，y 看不出来，但缓存的顺序对位置编码和掩码来说是错的：应当接在末尾。",
             ),
         ),
         Misconception(
@@ -187,7 +187,7 @@ KV_CACHE_STEP = Exercise(
             _wrong(split=_interleaved),
             Text(
                 "head h got every H-th column: D is cut as (K, H), expected (H, K).",
-                "第 h 个头拿到的是每隔 H 列取一列：D 被切成了 (K, H)，应当切成 (H, K)。",
+                "第 h 个头拿到的是按步长 H 抽取的列：D 被切成了 (K, H)，应当切成 (H, K)。",
             ),
         ),
         Misconception(

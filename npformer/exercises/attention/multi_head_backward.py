@@ -128,8 +128,8 @@ MULTI_HEAD_BACKWARD = Exercise(
         "$$\\mathrm{probs} = \\operatorname{softmax}_{\\mathrm{keep}}\\Bigl(\\frac{q k^\\top}"
         "{\\sqrt K}\\Bigr), \\qquad \\mathrm{ctx} = \\operatorname{merge}(\\mathrm{probs}\\;v), "
         "\\qquad y = \\mathrm{ctx}\\;w_o + b_o.$$\n\n"
-        "`x` 和 y 的梯度 `dy` 的形状为 (B, T, D)；`keep` 是 (B, T) 的布尔数组，True = 真实 token：填充键权重为 0，"
-        "查询不做掩码；若整个序列都是填充，权重全为零。每个 `w` 为 (D, D)，输入维在前；每个 `b` 为 (D,)；"
+        "`x` 和 y 的梯度 `dy` 的形状为 (B, T, D)；`keep` 是 (B, T) 的布尔数组，True = 真实词元：填充的 key 权重为 0，"
+        "query 不做掩码；若整个序列都是填充，权重全为零。每个 `w` 为 (D, D)，输入维在前；每个 `b` 为 (D,)；"
         "`num_heads` 即 H。返回\n\n"
         "`dx, dw_q, db_q, dw_k, db_k, dw_v, db_v, dw_o, db_o`\n\n"
         "顺序如上，形状与各自的输入相同。动手之前先想一想：这九个里哪一个恒为零？为什么？\n\n"
@@ -149,7 +149,7 @@ MULTI_HEAD_BACKWARD = Exercise(
             "For $y = x w + b$: $dx = dy\\,w^\\top$, $dw = x^\\top dy$ and $db = \\sum dy$ over batch "
             "and tokens. Start at $w_o$, whose input is ctx; split $dy\\,w_o^\\top$ into heads; go "
             "through the attention; merge dq, dk, dv; then the three maps.",
-            "对 $y = x w + b$：$dx = dy\\,w^\\top$，$dw = x^\\top dy$，$db$ 是 $dy$ 对批次和 token 求和。"
+            "对 $y = x w + b$：$dx = dy\\,w^\\top$，$dw = x^\\top dy$，$db$ 是 $dy$ 对批次和词元求和。"
             "从 $w_o$ 开始，它的输入是 ctx；把 $dy\\,w_o^\\top$ 拆成多头；通过注意力；合并 dq、dk、dv；最后是三个仿射变换。",
         ),
         Text(
@@ -161,7 +161,7 @@ MULTI_HEAD_BACKWARD = Exercise(
             "`dctx = split(dy @ w_o.T)`，`dw_o = (ctx.swapaxes(1, 2) @ dy).sum(axis=0)`，"
             "`db_o = dy.sum(axis=(0, 1))`；经过注意力并合并之后，"
             "`dw_q = (x.swapaxes(1, 2) @ dq).sum(axis=0)` 等等，"
-            "`dx = dq @ w_q.T + dk @ w_k.T + dv @ w_v.T`。db_k 为零：键的偏置使一行的所有分数平移同一个数。",
+            "`dx = dq @ w_q.T + dk @ w_k.T + dv @ w_v.T`。db_k 为零：key 的偏置使一行的所有分数平移同一个数。",
         ),
     ),
     misconceptions=(
@@ -188,7 +188,7 @@ MULTI_HEAD_BACKWARD = Exercise(
             Text(
                 "heads are merged by a plain reshape, which mixes tokens and heads: swap H and T "
                 "back first.",
-                "合并多头时直接 reshape，混淆了 token 与头：要先把 H 和 T 换回来。",
+                "合并多头时直接 reshape，混淆了词元与头：要先把 H 和 T 换回来。",
             ),
         ),
         Misconception(
@@ -233,7 +233,7 @@ MULTI_HEAD_BACKWARD = Exercise(
             Text(
                 "the bias gradients are means over batch and tokens: a bias that is added to B T "
                 "rows gets the sum of their gradients.",
-                "偏置的梯度取了批次和 token 上的平均：偏置被加到 B T 行上，它的梯度应当是这些行的梯度之和。",
+                "偏置的梯度取了批次和词元上的平均：偏置被加到 B T 行上，它的梯度应当是这些行的梯度之和。",
             ),
         ),
         Misconception(

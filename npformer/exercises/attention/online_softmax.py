@@ -139,8 +139,8 @@ ONLINE_SOFTMAX = Exercise(
         "`q` is (B, H, T, K), `k` and `v` are (B, H, S, K). Return `ctx` (B, H, T, K), equal to "
         "plain attention, and `lse` (B, H, T, 1), in this order. Scores of size $\\pm 1000$ do no "
         "harm. (A solution with whole rows would give the same numbers; the point is to do without.)",
-        "不保存整行分数的注意力：键按每块 `block` 个依次到来（最后一块可能较短）。对每个查询维护三样东西：到目前为止分数的最大值 "
-        "`m`、指数之和 `total`、值的加权和 `mixed`，后两者都以 m 为基准。设某一块 J 的分数为 "
+        "不保存整行分数的注意力：key 按每块 `block` 个依次到来（最后一块可能较短）。对每个 query 维护三样东西：到目前为止分数的最大值 "
+        "`m`、指数之和 `total`、value 的加权和 `mixed`，后两者都以 m 为基准。设某一块 J 的分数为 "
         "$a_{ts} = q_t \\cdot k_s / \\sqrt K$，它可能把最大值提高到 "
         "$m' = \\max(m, \\max_{s \\in J} a_{ts})$。请推导 total 和 mixed 如何更新。处理完最后一块之后\n\n"
         "$$\\mathrm{ctx}_t = \\frac{\\mathrm{mixed}_t}{\\mathrm{total}_t}, \\qquad "
@@ -237,7 +237,7 @@ ONLINE_SOFTMAX = Exercise(
             Text(
                 "the last keys are left out where `block` does not divide S: the last block may be "
                 "shorter.",
-                "`block` 不能整除 S 时，末尾的键被漏掉了：最后一块可以较短。",
+                "`block` 不能整除 S 时，末尾的 key 被漏掉了：最后一块可以较短。",
             ),
         ),
         Misconception(

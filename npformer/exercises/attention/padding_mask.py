@@ -111,13 +111,13 @@ PADDING_MASK = Exercise(
         "however large its score is (up to $10^6$ here), and the others sum to 1. Queries are not "
         "masked. Every sequence has at least one real token. Return `ctx` (B, H, T, K) and `probs` "
         "(B, H, T, S), in this order.",
-        "同一批次的序列被填充到相同长度，任何查询都不能注意到填充位置。`keep` 是形状为 (B, S) 的布尔数组："
-        "True = 真实 token。`scores` $= q k^\\top/\\sqrt K$ 同前，softmax 只在保留的键上进行：\n\n"
+        "同一批次的序列被填充到相同长度，任何 query 都不能关注填充位置。`keep` 是形状为 (B, S) 的布尔数组："
+        "True = 真实词元。`scores` $= q k^\\top/\\sqrt K$ 同前，softmax 只在保留的 key 上进行：\n\n"
         "$$\\mathrm{probs}_{ts} = \\frac{\\mathrm{keep}_s\\,e^{\\mathrm{scores}_{ts}}}"
         "{\\sum_l \\mathrm{keep}_l\\,e^{\\mathrm{scores}_{tl}}}, \\qquad "
         "\\mathrm{ctx} = \\mathrm{probs}\\,v$$\n\n"
-        "`q` 的形状为 (B, H, T, K)，`k` 和 `v` 为 (B, H, S, K)。填充键的权重必须恰好为 0，无论它的分数有多大"
-        "（这里可达 $10^6$），其余权重之和为 1。查询不做掩码。每个序列至少有一个真实 token。"
+        "`q` 的形状为 (B, H, T, K)，`k` 和 `v` 为 (B, H, S, K)。填充的 key 权重必须恰好为 0，无论它的分数有多大"
+        "（这里可达 $10^6$），其余权重之和为 1。query 不做掩码。每个序列至少有一个真实词元。"
         "依次返回 `ctx` (B, H, T, K) 和 `probs` (B, H, T, S)。",
     ),
     reference=padding_mask,
@@ -128,12 +128,12 @@ PADDING_MASK = Exercise(
         Text(
             "Make the scores of padded keys so low, before the softmax, that their exponentials "
             "vanish. Which axes of the scores does `keep` lack?",
-            "在 softmax 之前把填充键的分数压到极低，使其指数变为 0。`keep` 比分数少了哪些轴？",
+            "在 softmax 之前把填充的 key 的分数压到极低，使其指数变为 0。`keep` 比分数少了哪些轴？",
         ),
         Text(
             "(B, S) becomes (B, 1, 1, S), which broadcasts over heads and queries. Replace the "
             "masked scores; adding a penalty to them only works if it is larger than any score.",
-            "(B, S) 变成 (B, 1, 1, S)，沿头和查询广播。要替换被掩蔽的分数；若是加惩罚项，它必须比任何分数都大才有效。",
+            "(B, S) 变成 (B, 1, 1, S)，沿头和 query 广播。要替换被屏蔽的分数；若是加惩罚项，它必须比任何分数都大才有效。",
         ),
         Text(
             "`scores = np.where(keep[:, None, None, :], scores, -1e30)`, then the softmax over "
@@ -149,7 +149,7 @@ PADDING_MASK = Exercise(
             Text(
                 "the real tokens are hidden and the padding is seen: True in `keep` means "
                 "*may* be attended to.",
-                "真实 token 被掩掉了，反而看到了填充：`keep` 中的 True 表示**可以**注意。",
+                "真实词元被屏蔽了，反而看到了填充：`keep` 中的 True 表示**可见**。",
             ),
         ),
         Misconception(
@@ -158,7 +158,7 @@ PADDING_MASK = Exercise(
             Text(
                 "the scores are multiplied by the mask: a padded key then has the score 0, and "
                 "exp(0) = 1 is no small weight. Make it very low instead.",
-                "分数乘了掩码：填充键的分数变成 0，而 exp(0) = 1 并不是小权重。应当换成极低的数。",
+                "分数乘了掩码：填充的 key 分数变成 0，而 exp(0) = 1 并不是小权重。应当换成极低的数。",
             ),
         ),
         Misconception(
@@ -167,7 +167,7 @@ PADDING_MASK = Exercise(
             Text(
                 "the mask is added as 0 and 1: padding is only 1 lower than the rest. An additive "
                 "mask has 0 for real tokens and a very negative number for padding.",
-                "掩码按 0 和 1 直接加上去了：填充只比别的低 1。加性掩码应当在真实 token 处为 0，在填充处为极大的负数。",
+                "掩码按 0 和 1 直接加上去了：填充只比别的低 1。加性掩码应当在真实词元处为 0，在填充处为绝对值极大的负数。",
             ),
         ),
         Misconception(
@@ -176,7 +176,7 @@ PADDING_MASK = Exercise(
             Text(
                 "the mask comes after the softmax: what the padding had is lost, and the weights "
                 "of a query sum to less than 1. Mask the scores before it.",
-                "掩码放在了 softmax 之后：填充占的那份权重丢了，每个查询的权重之和小于 1。应当在 softmax 之前掩蔽分数。",
+                "掩码放在了 softmax 之后：填充占的那份权重丢了，每个 query 的权重之和小于 1。应当在 softmax 之前屏蔽分数。",
             ),
         ),
         Misconception(
@@ -186,8 +186,8 @@ PADDING_MASK = Exercise(
                 "the mask comes after a softmax over all keys, and the rest is divided by its sum: "
                 "if a padded key has the highest score, the others have rounded to 0 and "
                 "0/0 is left. Mask the scores before the softmax.",
-                "先对所有键做 softmax，再掩蔽并重新归一化：若某个填充键的分数最高，其余权重已舍入为 0，只剩 0/0。"
-                "应当在 softmax 之前掩蔽分数。",
+                "先对所有 key 做 softmax，再屏蔽并重新归一化：若某个填充的 key 分数最高，其余权重已舍入为 0，只剩 0/0。"
+                "应当在 softmax 之前屏蔽分数。",
             ),
         ),
         Misconception(
@@ -205,7 +205,7 @@ PADDING_MASK = Exercise(
             Text(
                 "the queries are masked instead of the keys: S is the last axis of the scores, so "
                 "`keep` becomes (B, 1, 1, S). With T = S the shapes do not tell.",
-                "掩掉的是查询而不是键：S 是分数的最后一个轴，所以 `keep` 要变成 (B, 1, 1, S)。T = S 时形状看不出错。",
+                "屏蔽的是 query 而不是 key：S 是分数的最后一个轴，所以 `keep` 要变成 (B, 1, 1, S)。T = S 时形状看不出错。",
             ),
         ),
         Misconception(

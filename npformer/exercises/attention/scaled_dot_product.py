@@ -97,12 +97,12 @@ SCALED_DOT_PRODUCT = Exercise(
         "`q` is (B, H, T, K), `k` and `v` are (B, H, S, K); every sequence and every head is on "
         "its own, and T need not be S. The weights of a query sum to 1 over the keys. Return "
         "`ctx` (B, H, T, K) and `probs` (B, H, T, S), in this order. Huge scores must not overflow.",
-        "T 个查询各自对 S 个值求加权平均，权重由查询与各个键的内积决定：\n\n"
+        "T 个 query 各自对 S 个 value 求加权平均，权重由 query 与各个 key 的内积决定：\n\n"
         "$$\\mathrm{scores}_{ts} = \\frac{1}{\\sqrt K}\\sum_d q_{td}\\,k_{sd}, \\qquad "
         "\\mathrm{probs} = \\operatorname{softmax}(\\mathrm{scores}), \\qquad "
         "\\mathrm{ctx}_{td} = \\sum_s \\mathrm{probs}_{ts}\\,v_{sd}$$\n\n"
         "`q` 的形状为 (B, H, T, K)，`k` 和 `v` 为 (B, H, S, K)；各序列、各头互不相干，T 不必等于 S。"
-        "每个查询的权重沿键求和为 1。依次返回 `ctx` (B, H, T, K) 和 `probs` (B, H, T, S)。"
+        "每个 query 的权重沿 key 求和为 1。依次返回 `ctx` (B, H, T, K) 和 `probs` (B, H, T, S)。"
         "分数很大时不能溢出。",
     ),
     reference=scaled_dot_product,
@@ -113,12 +113,12 @@ SCALED_DOT_PRODUCT = Exercise(
         Text(
             "Three steps: scores from q and k, a softmax over the keys, a product with v. `@` "
             "works on the last two axes and carries B and H along.",
-            "分三步：由 q 和 k 算分数，沿键做 softmax，再与 v 相乘。`@` 只作用于最后两个轴，B 和 H 自动跟随。",
+            "分三步：由 q 和 k 算分数，沿 key 做 softmax，再与 v 相乘。`@` 只作用于最后两个轴，B 和 H 自动跟随。",
         ),
         Text(
             "$\\mathrm{scores} = q k^\\top/\\sqrt K$ is (T, S) for each head. The keys are its last "
             "axis: the softmax goes over that one, after the row's maximum has been subtracted.",
-            "$\\mathrm{scores} = q k^\\top/\\sqrt K$，每个头一个 (T, S) 矩阵。最后一个轴是键：先减去每行的最大值，"
+            "$\\mathrm{scores} = q k^\\top/\\sqrt K$，每个头一个 (T, S) 矩阵。最后一个轴是 key：先减去每行的最大值，"
             "再沿这个轴做 softmax。",
         ),
         Text(
@@ -172,7 +172,7 @@ SCALED_DOT_PRODUCT = Exercise(
             Text(
                 "the scores are divided by the root of the number of keys; K is the last axis of "
                 "q, the length of a key.",
-                "分数除以了键的个数的平方根；K 是 q 的最后一个轴，也就是每个键的维数。",
+                "分数除以了 key 的个数的平方根；K 是 q 的最后一个轴，也就是每个 key 的维数。",
             ),
         ),
         Misconception(
@@ -181,7 +181,7 @@ SCALED_DOT_PRODUCT = Exercise(
             Text(
                 "the scale comes after the softmax, so the weights of a query sum to "
                 "$1/\\sqrt K$. It belongs to the scores, before the softmax.",
-                "缩放放在了 softmax 之后，于是每个查询的权重之和是 $1/\\sqrt K$。应当在 softmax 之前缩放分数。",
+                "缩放放在了 softmax 之后，于是每个 query 的权重之和是 $1/\\sqrt K$。应当在 softmax 之前缩放分数。",
             ),
         ),
         Misconception(
@@ -190,7 +190,7 @@ SCALED_DOT_PRODUCT = Exercise(
             Text(
                 "the softmax goes over the queries (axis -2): the weights must sum to 1 over the "
                 "keys, the last axis.",
-                "softmax 沿查询（轴 -2）做了：权重应当沿键求和为 1，即最后一个轴。",
+                "softmax 沿 query（轴 -2）做了：权重应当沿 key 求和为 1，即最后一个轴。",
             ),
         ),
         Misconception(
@@ -207,7 +207,7 @@ SCALED_DOT_PRODUCT = Exercise(
             Text(
                 "the values are mixed with the scores themselves: a softmax over the keys makes "
                 "weights of them first.",
-                "直接用分数去混合值了：要先沿键做 softmax，把分数变成权重。",
+                "直接用分数去混合 value 了：要先沿 key 做 softmax，把分数变成权重。",
             ),
         ),
     ),

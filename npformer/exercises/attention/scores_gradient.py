@@ -125,11 +125,11 @@ SCORES_GRADIENT = Exercise(
         "`dk`, `dv` of the sum of both losses, in this order. There is no dropout.",
         "TinyBERT 比较学生与教师的注意力**分数**，即掩码和 softmax 之前的值。于是损失沿两条路到达 q 和 k：\n\n"
         "$$\\mathrm{scores} = \\frac{q k^\\top}{\\sqrt K} \\;\\to\\; \\text{损失}, \\qquad "
-        "\\mathrm{ctx} = \\operatorname{softmax}_{\\mathrm{keep}}(\\mathrm{scores})\\,v \\;\\to\\; "
-        "\\text{模型的其余部分}$$\n\n"
-        "`q` 的形状为 (B, H, T, K)，`k` 和 `v` 为 (B, H, S, K)，`keep` 是 (B, S) 的布尔数组，True = 真实 token；"
+        "\\mathrm{ctx} = \\operatorname{softmax}_{\\mathrm{keep}}(\\mathrm{scores})\\,v "
+        "\\;\\to\\; \\text{模型的其余部分}$$\n\n"
+        "`q` 的形状为 (B, H, T, K)，`k` 和 `v` 为 (B, H, S, K)，`keep` 是 (B, S) 的布尔数组，True = 真实词元；"
         "若整个序列都是填充，权重全为零。给定 ctx 的梯度 `dctx` (B, H, T, K)，以及另一个损失对 scores 的梯度 "
-        "`dscores` (B, H, T, S)，填充键处也可能非零。依次返回两个损失之和的梯度 `dq`、`dk`、`dv`。没有 dropout。",
+        "`dscores` (B, H, T, S)，在填充的 key 处也可能非零。依次返回两个损失之和的梯度 `dq`、`dk`、`dv`。没有 dropout。",
     ),
     reference=scores_gradient,
     library=(ops.attention_backward, ops.attention_scores_backward),
@@ -192,7 +192,7 @@ SCORES_GRADIENT = Exercise(
             Text(
                 "dscores is set to zero at padded keys. The scores left before the mask; whether "
                 "padding counts is the other loss's business.",
-                "dscores 在填充键处被置零了。分数是在掩码之前取出的；填充是否计入由那个损失自己决定。",
+                "dscores 在填充的 key 处被置零了。分数是在掩码之前取出的；填充是否计入由那个损失自己决定。",
             ),
         ),
         Misconception(
@@ -210,7 +210,7 @@ SCORES_GRADIENT = Exercise(
             Text(
                 "dq and dk are too large by $\\sqrt K$: the forward divides by it, so the backward "
                 "must too.",
-                "dq 和 dk 大了 $\\sqrt K$ 倍：前向除以了它，反向也要除。",
+                "dq 和 dk 多了一个因子 $\\sqrt K$：前向除以了它，反向也要除。",
             ),
         ),
         Misconception(

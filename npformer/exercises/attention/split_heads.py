@@ -75,11 +75,11 @@ SPLIT_HEADS = Exercise(
         "`x` is (B, T, D), `ctx` is (B, H, T, K) and `num_heads` is H. Return `heads` "
         "(B, H, T, K), which is x split, and `merged` (B, T, D), which is ctx merged, in this "
         "order. Merging is the inverse of splitting; x and ctx are unrelated numbers.",
-        "第 $h$ 个头拥有每个 token 的 D = H K 个特征中的第 $hK$ 到 $(h+1)K$ 列：\n\n"
+        "第 $h$ 个头拥有每个词元的 D = H K 个特征中的第 $hK$ 到 $(h+1)K$ 列：\n\n"
         "$$\\mathrm{heads}_{b,h,t,d} = x_{b,\\,t,\\,hK+d}, \\qquad "
         "\\mathrm{merged}_{b,\\,t,\\,hK+d} = \\mathrm{ctx}_{b,h,t,d}$$\n\n"
-        "`x` 的形状为 (B, T, D)，`ctx` 为 (B, H, T, K)，`num_heads` 即 H。依次返回 `heads` (B, H, T, K)（x 拆分的结果）"
-        "和 `merged` (B, T, D)（ctx 合并的结果）。合并是拆分的逆运算；x 与 ctx 的数值互不相关。",
+        "`x` 的形状为 (B, T, D)，`ctx` 为 (B, H, T, K)，`num_heads` 即 H。依次返回 `heads` (B, H, T, K)（x "
+        "拆分的结果）和 `merged` (B, T, D)（ctx 合并的结果）。合并是拆分的逆运算；x 与 ctx 的数值互不相关。",
     ),
     reference=split_and_merge,
     library=(layers.attention.split_heads, layers.attention.join_heads),
@@ -110,7 +110,7 @@ SPLIT_HEADS = Exercise(
             Text(
                 "heads is a plain reshape to (B, H, T, K): it has the right shape, but a head gets "
                 "pieces of different tokens. Cut to (B, T, H, K) and then swap T and H.",
-                "heads 直接 reshape 成了 (B, H, T, K)：形状对，但每个头里混进了不同 token 的片段。"
+                "heads 直接 reshape 成了 (B, H, T, K)：形状对，但每个头里混进了不同词元的片段。"
                 "应当先切成 (B, T, H, K)，再交换 T 和 H。",
             ),
         ),
@@ -120,7 +120,7 @@ SPLIT_HEADS = Exercise(
             Text(
                 "head h got every H-th column: D is cut as (K, H), expected (H, K), so that a head "
                 "owns K neighbouring columns.",
-                "第 h 个头拿到的是每隔 H 列取一列：D 被切成了 (K, H)，应当切成 (H, K)，使每个头拥有相邻的 K 列。",
+                "第 h 个头拿到的是按步长 H 抽取的列：D 被切成了 (K, H)，应当切成 (H, K)，使每个头拥有相邻的 K 列。",
             ),
         ),
         Misconception(
@@ -128,7 +128,7 @@ SPLIT_HEADS = Exercise(
             tokens_with_another_batch,
             Text(
                 "batch and tokens are mixed up: the reshape must keep (B, T) in front as they are.",
-                "批次和 token 混在一起了：reshape 时前面的 (B, T) 必须原样保留。",
+                "批次和词元混在一起了：reshape 时前面的 (B, T) 必须原样保留。",
             ),
         ),
         Misconception(
@@ -137,7 +137,7 @@ SPLIT_HEADS = Exercise(
             Text(
                 "merged is a plain reshape of ctx: a token gets the features of several tokens of "
                 "one head. Swap H and T back before joining H and K.",
-                "merged 是对 ctx 直接 reshape：一个 token 拿到了同一个头里多个 token 的特征。"
+                "merged 是对 ctx 直接 reshape：一个词元拿到了同一个头里多个词元的特征。"
                 "要先把 H 和 T 换回来，再合并 H 与 K。",
             ),
         ),

@@ -190,7 +190,7 @@ CROSS_ENTROPY = Exercise(
             Text(
                 "the rows are summed: the loss is their mean, so that it and its gradient are divided by the "
                 "number of kept labels.",
-                "这里是对各行求和。损失是平均值，它和梯度都要除以保留的标签个数。",
+                "对各行求了和。损失是平均值，它和梯度都要除以保留的标签个数。",
             ),
         ),
         Misconception(
@@ -206,7 +206,7 @@ CROSS_ENTROPY = Exercise(
             divided_by_the_batch,
             Text(
                 "the sum is divided by the batch size. With tokens, (B, T, C), every kept label counts as one.",
-                "和除以了批大小。对词元 (B, T, C)，每个保留的标签都算一个。",
+                "和除以了批次大小。对词元 (B, T, C)，每个保留的标签都算一个。",
             ),
         ),
         Misconception(
@@ -215,7 +215,7 @@ CROSS_ENTROPY = Exercise(
             Text(
                 "the mean runs over the classes as well, so that the result is C times too small: sum over the "
                 "classes, and take the mean over the rows.",
-                "对类别也取了平均，结果小了 C 倍：应对类别求和，对行取平均。",
+                "对类别也取了平均，结果只有应有值的 1/C：应对类别求和，对行取平均。",
             ),
         ),
         Misconception(
@@ -276,7 +276,7 @@ CROSS_ENTROPY = Exercise(
             Text(
                 "the softmax is computed first and its logarithm taken then: a probability that rounds to 0 gives "
                 "an infinite loss. Compute the log-softmax directly.",
-                "先算 softmax，再取对数：概率舍入为 0 时损失变成无穷大。应直接计算 log-softmax。",
+                "先算 softmax 再取对数：概率舍入为 0 时损失变成无穷大。应直接计算 log-softmax。",
             ),
         ),
         Misconception(
@@ -285,7 +285,7 @@ CROSS_ENTROPY = Exercise(
             Text(
                 "log(p + 1e-12) hides the infinity, but a sure mistake then costs 27.6 nats at most, whatever the "
                 "logits. Compute the log-softmax directly.",
-                "log(p + 1e-12) 掩盖了无穷大，但再离谱的错误损失也只有 27.6 nat，与 logits 无关。应直接计算 log-softmax。",
+                "log(p + 1e-12) 掩盖了无穷大，但再离谱的错误，损失最多也只有 27.6 nat，与 logits 无关。应直接计算 log-softmax。",
             ),
         ),
         Misconception(

@@ -76,7 +76,7 @@ DROPOUT_BACKWARD = Exercise(
         "$$y = \\frac{x \\odot \\mathrm{keep}}{1 - p}.$$\n\n"
         "Given `dy` (...), the gradient of the loss with respect to y, the mask of the forward, `keep` (...), boolean, "
         "**True = kept**, and `p_drop`, the probability p of dropping, in [0, 1), return `dx` (...).",
-        "前向是 inverted dropout：保留下来的会放大，使期望不变，\n\n"
+        "前向是 inverted dropout：保留下来的元素会放大，使期望不变，\n\n"
         "$$y = \\frac{x \\odot \\mathrm{keep}}{1 - p}.$$\n\n"
         "给定损失对 y 的梯度 `dy` (...)，前向所用的布尔掩码 `keep` (...)，**True 表示保留**，"
         "以及丢弃概率 `p_drop`，即 p，取值 [0, 1)，返回 `dx` (...)。",
@@ -88,7 +88,7 @@ DROPOUT_BACKWARD = Exercise(
     hints=(
         Text(
             "Once the mask is drawn, dropout is a product with a constant array.",
-            "掩码一旦抽定，dropout 就只是与一个常数数组相乘。",
+            "掩码一旦采样确定，dropout 就只是与一个常数数组相乘。",
         ),
         Text(
             "The gradient goes through the same product: the same mask, and the same factor $1/(1 - p)$.",
@@ -159,7 +159,7 @@ DROPOUT_BACKWARD = Exercise(
             scale_and_mask_of_its_own,
             Text(
                 "a new mask is drawn. The gradient has to pass where the values passed: use the mask of the forward.",
-                "重新抽了一个掩码。值从哪里通过，梯度就从哪里通过：要用前向的掩码。",
+                "重新采样了一个掩码。值从哪里通过，梯度就从哪里通过：要用前向的掩码。",
             ),
         ),
         Misconception(

@@ -159,7 +159,7 @@ GELU_BACKWARD = Exercise(
             Text(
                 "this is the derivative of the tanh approximation (GPT-2). The forward is the exact one, "
                 "and the two slopes differ by up to 0.0009: enough to fail a gradient check.",
-                "这是 tanh 近似（GPT-2）的导数。前向用的是精确形式，两者斜率最多相差 0.0009，足以通不过梯度检验。",
+                "这是 tanh 近似（GPT-2）的导数。前向用的是精确形式，两者斜率最多相差 0.0009，足以通不过梯度检查。",
             ),
         ),
         Misconception(

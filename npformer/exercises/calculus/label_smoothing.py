@@ -141,7 +141,7 @@ LABEL_SMOOTHING = Exercise(
     hints=(
         Text(
             "Only the target is new: the derivation of p - y used nothing of y but that it sums to 1.",
-            "新的只有目标：推导 p - y 时，只用到了 y 的和为 1。",
+            "变的只有目标：推导 p - y 时，只用到了 y 的和为 1。",
         ),
         Text(
             "$d\\mathrm{logits} = (p - t)/n$.",
@@ -236,7 +236,7 @@ LABEL_SMOOTHING = Exercise(
             Text(
                 "the rows are summed: the loss is their mean, so that it and its gradient are divided by the number "
                 "of rows.",
-                "这里是对各行求和。损失是平均值，它和梯度都要除以行数。",
+                "对各行求了和。损失是平均值，它和梯度都要除以行数。",
             ),
         ),
         Misconception(
@@ -245,7 +245,7 @@ LABEL_SMOOTHING = Exercise(
             Text(
                 "the softmax is computed first and its logarithm taken then: a probability that rounds to 0 gives an "
                 "infinite loss, here in every sure row, since all classes count. Compute the log-softmax directly.",
-                "先算 softmax，再取对数：概率舍入为 0 时损失变成无穷大；这里所有类别都参与，只要某行很确定就会发生。"
+                "先算 softmax 再取对数：概率舍入为 0 时损失变成无穷大；这里所有类别都参与，只要某行很确定就会发生。"
                 "应直接计算 log-softmax。",
             ),
         ),

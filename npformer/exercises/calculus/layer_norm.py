@@ -385,7 +385,7 @@ LAYER_NORM_BACKWARD = Exercise(
         Text(
             "Go back line by line: first `dxhat = dy * gamma`. Then each $x_j$ moves $\\hat x_i$ on three paths: "
             "directly, through the mean, and through the variance.",
-            "一行一行往回走：先是 `dxhat = dy * gamma`。然后每个 $x_j$ 经三条路影响 $\\hat x_i$：直接、经均值、经方差。",
+            "逐行往回推：先是 `dxhat = dy * gamma`。然后每个 $x_j$ 经三条路影响 $\\hat x_i$：直接、经均值、经方差。",
         ),
         Text(
             "$dx_j = r\\,\\bigl(d\\hat x_j - \\tfrac1D\\sum_i d\\hat x_i - \\hat x_j\\,\\tfrac1D\\sum_i d\\hat x_i "
@@ -410,7 +410,7 @@ LAYER_NORM_BACKWARD = Exercise(
             gamma_dropped,
             Text(
                 "dx starts from dy. Between y and xhat stands gamma: start from dxhat = dy * gamma.",
-                "dx 从 dy 出发了。y 与 xhat 之间隔着 gamma：应从 dxhat = dy * gamma 出发。",
+                "dx 是从 dy 算起的。y 与 xhat 之间隔着 gamma：应从 dxhat = dy * gamma 算起。",
             ),
         ),
         Misconception(
@@ -542,7 +542,7 @@ LAYER_NORM_BACKWARD = Exercise(
             Text(
                 "there is one gradient for every row. gamma and beta are shared by all rows: sum over all axes but the "
                 "last.",
-                "每一行都有一份梯度。gamma 和 beta 由所有行共用：除最后一个轴外都要求和。",
+                "每一行都有一份梯度。gamma 和 beta 由所有行共用：应沿最后一个轴以外的所有轴求和。",
             ),
         ),
         Misconception(
@@ -559,7 +559,7 @@ LAYER_NORM_BACKWARD = Exercise(
             parameters_summed_over_the_first_axis,
             Text(
                 "only the first axis is summed. With (B, T, D) the tokens are rows as well: sum over all axes but the last.",
-                "只沿第一个轴求和了。形状为 (B, T, D) 时，每个词元也是一行：除最后一个轴外都要求和。",
+                "只沿第一个轴求和了。形状为 (B, T, D) 时，每个词元也是一行：应沿最后一个轴以外的所有轴求和。",
             ),
         ),
         Misconception(

@@ -102,7 +102,7 @@ LINEAR_BACKWARD = Exercise(
         Text(
             "Write y with all its indices. The gradient of an entry is the sum over every y it occurs "
             "in: the indices that it does not carry itself are summed.",
-            "把 y 的下标全部写出来。一个元素的梯度，是对它出现过的所有 y 求和：它自己没有的下标都要求和。",
+            "把 y 的下标全部写出来。一个元素的梯度，是对它出现过的所有 y 求和：对它自己没有的下标全部求和。",
         ),
         Text(
             "$dx_{ni} = \\sum_o dy_{no} w_{io}$, $dw_{io} = \\sum_n x_{ni} dy_{no}$, "
@@ -169,7 +169,7 @@ LINEAR_BACKWARD = Exercise(
             Text(
                 "db is summed over the first axis alone. With (B, T, O) the tokens are rows as well: sum "
                 "over all axes but the last.",
-                "db 只沿第一个轴求和。形状为 (B, T, O) 时，每个词元也是一行：除最后一个轴外都要求和。",
+                "db 只沿第一个轴求和。形状为 (B, T, O) 时，每个词元也是一行：应沿最后一个轴以外的所有轴求和。",
             ),
         ),
         Misconception(
@@ -186,7 +186,7 @@ LINEAR_BACKWARD = Exercise(
             Text(
                 "the mean over the rows was taken where the sum belongs. If the loss is a mean, dy "
                 "holds that factor already.",
-                "该求和的地方取了行的平均。如果损失是平均值，这个因子已经在 dy 里了。",
+                "该对各行求和的地方取了平均。如果损失是平均值，这个因子已经在 dy 里了。",
             ),
         ),
         Misconception(
@@ -195,7 +195,7 @@ LINEAR_BACKWARD = Exercise(
             Text(
                 "the result is divided by the batch size. Only the loss takes means; dy holds that factor "
                 "already, and it would count twice.",
-                "结果除以了批大小。取平均是损失的事，这个因子已经在 dy 里了，再除就重复了。",
+                "结果除以了批次大小。取平均是损失的事，这个因子已经在 dy 里了，再除就重复了。",
             ),
         ),
     ),
@@ -275,7 +275,7 @@ def bias_cut_out(dy, bias):
 
 BROADCAST_BIAS = Exercise(
     id="broadcast-bias",
-    title=Text("Broadcast bias: what was repeated is summed", "广播的偏置：重复过的要求和"),
+    title=Text("Broadcast bias: what was repeated is summed", "广播的偏置：沿重复过的轴求和"),
     statement=Text(
         "Forward is `y = x + bias`, and NumPy repeats the bias until it has the shape of `x`: axes are "
         "matched from the **last** one on; an axis that the bias lacks, or that has length 1, is "
@@ -316,7 +316,7 @@ BROADCAST_BIAS = Exercise(
             Text(
                 "dy is handed back as it is. What broadcasting repeated has to be summed, down to the "
                 "shape of the bias.",
-                "把 dy 原样返回了。广播时重复过的轴要求和，直到形状与 bias 相同。",
+                "把 dy 原样返回了。应沿广播时重复过的轴求和，直到形状与 bias 相同。",
             ),
         ),
         Misconception(
@@ -361,7 +361,7 @@ BROADCAST_BIAS = Exercise(
             bias_summed_to_a_number,
             Text(
                 "all of dy is summed to one number. Only the axes that were repeated are summed.",
-                "把整个 dy 加成了一个数。只应对被重复的轴求和。",
+                "把整个 dy 加成了一个标量。只应对被重复的轴求和。",
             ),
         ),
         Misconception(
@@ -369,7 +369,7 @@ BROADCAST_BIAS = Exercise(
             bias_cut_out,
             Text(
                 "only the first of the repeated copies is taken. All of them count: sum, do not slice.",
-                "只取了被重复的第一份。每一份都算数：要求和，而不是切片。",
+                "只取了被重复的第一份。每一份都算数：应当求和，而不是切片。",
             ),
         ),
     ),

@@ -68,7 +68,7 @@ def as_the_cross_entropy(dlog_probs, log_probs):
 
 LOG_SOFTMAX_BACKWARD = Exercise(
     id="log-softmax-backward",
-    title=Text("Log-softmax: the vector-Jacobian product", "Log-softmax：向量与雅可比的乘积"),
+    title=Text("Log-softmax: the vector-Jacobian product", "Log-softmax：向量–雅可比积"),
     statement=Text(
         "The log-softmax of a row is\n\n"
         "$$\\ell_j = x_j - \\log \\sum_l e^{x_l}.$$\n\n"

@@ -168,7 +168,7 @@ RMS_NORM_BACKWARD = Exercise(
             gamma_dropped,
             Text(
                 "dx starts from dy. Between y and xhat stands gamma: start from dxhat = dy * gamma.",
-                "dx 从 dy 出发了。y 与 xhat 之间隔着 gamma：应从 dxhat = dy * gamma 出发。",
+                "dx 是从 dy 算起的。y 与 xhat 之间隔着 gamma：应从 dxhat = dy * gamma 算起。",
             ),
         ),
         Misconception(
@@ -241,7 +241,7 @@ RMS_NORM_BACKWARD = Exercise(
             dgamma_not_summed,
             Text(
                 "there is one dgamma for every row. gamma is shared by all rows: sum over all axes but the last.",
-                "每一行都有一个 dgamma。gamma 由所有行共用：除最后一个轴外都要求和。",
+                "每一行都有一个 dgamma。gamma 由所有行共用：应沿最后一个轴以外的所有轴求和。",
             ),
         ),
         Misconception(
@@ -257,7 +257,7 @@ RMS_NORM_BACKWARD = Exercise(
             dgamma_over_the_first_axis,
             Text(
                 "only the first axis is summed. With (B, T, D) the tokens are rows as well: sum over all axes but the last.",
-                "只沿第一个轴求和了。形状为 (B, T, D) 时，每个词元也是一行：除最后一个轴外都要求和。",
+                "只沿第一个轴求和了。形状为 (B, T, D) 时，每个词元也是一行：应沿最后一个轴以外的所有轴求和。",
             ),
         ),
     ),

@@ -176,7 +176,7 @@ def as_the_cross_entropy(dprobs, probs):
 
 SOFTMAX_BACKWARD = Exercise(
     id="softmax-backward",
-    title=Text("Softmax: the vector-Jacobian product", "Softmax：向量与雅可比的乘积"),
+    title=Text("Softmax: the vector-Jacobian product", "Softmax：向量–雅可比积"),
     statement=Text(
         "The output of a softmax over the last axis is `probs`, and the gradient of the loss with "
         "respect to it is `dprobs`; both are (..., C). Return the gradient `dx` of the logits. "
@@ -224,7 +224,7 @@ SOFTMAX_BACKWARD = Exercise(
             Text(
                 "p (1 - p) is the derivative of a sigmoid, the diagonal of the softmax's "
                 "Jacobian. The entries beside the diagonal, $-p_j p_l$, are missing.",
-                "p (1 - p) 是 sigmoid 的导数，也就是雅可比的对角线；缺了非对角元素 $-p_j p_l$。",
+                "p (1 - p) 是 sigmoid 的导数，也就是 softmax 雅可比矩阵的对角线；缺了非对角元素 $-p_j p_l$。",
             ),
         ),
         Misconception(

@@ -52,7 +52,7 @@ def _shape(name: str, pairs: list[Pair]) -> Text | None:
         return Text(
             f"{name} has the shape of the output: its argument was broadcast, so the gradient must be "
             "summed over the axes along which that happened",
-            f"{name} 的形状是输出的形状：该参数曾被广播，所以梯度要沿被广播的轴求和",
+            f"{name} 的形状是输出的形状：该参数曾被广播，所以它的梯度要沿被广播的轴求和",
         )
     return None
 
@@ -89,7 +89,7 @@ def _transpose(name: str, pairs: list[Pair]) -> Text | None:
             return Text(
                 f"{name} has the right numbers in the wrong places: a reshape where a transpose "
                 "belongs, or one without the other",
-                f"{name} 的数都对，位置不对：该转置的地方用了 reshape，或者两者缺了一个",
+                f"{name} 的数都对，但位置不对：该转置的地方用了 reshape，或者两步中少了一步",
             )
     return None
 
@@ -125,7 +125,7 @@ def _where(name: str, pairs: list[Pair]) -> Text | None:
             return Text(
                 f"{name} is wrong only where {mask} is False: it is not applied there, or in the "
                 "wrong step",
-                f"{name} 只在 {mask} 为 False 的地方不对：那里没有用上它，或者用错了步骤",
+                f"{name} 只在 {mask} 为 False 的地方不对：那里漏了这个掩码，或者把它用在了错误的步骤",
             )
     return None
 
@@ -170,7 +170,7 @@ def _offset(name: str, pairs: list[Pair]) -> Text | None:
             return Text(
                 f"{name} is off by a number that is the same along the {which.en} axis: a sum or mean over that "
                 "axis is missing or wrong",
-                f"{name} 的误差沿{which.zh}轴是常数：沿该轴的求和或平均漏了或错了",
+                f"{name} 的误差沿{which.zh}轴是常数：沿该轴的求和或平均漏掉了，或者算错了",
             )
     return None
 
@@ -189,7 +189,7 @@ def _ratio(name: str, pairs: list[Pair]) -> Text | None:
             return Text(
                 f"{name} is off by a factor that is the same along the {which.en} axis: something there is one "
                 "number for each row (a deviation, a norm, a count, a weight) and is missing or wrong",
-                f"{name} 的误差是一个沿{which.zh}轴不变的因子：每行一个的量（标准差、范数、个数、权重）漏了或错了",
+                f"{name} 与正确结果之比沿{which.zh}轴不变：每行一个的量（标准差、范数、个数、权重）漏掉了，或者算错了",
             )
     return None
 

@@ -61,7 +61,7 @@ def call(fn: Callable[..., Any], args: dict[str, Any], reference: CodeType | Non
             outcome.error = Text("it is not written yet", "还没有写")
         except RecursionError:
             outcome.kind = "RecursionError"
-            outcome.error = Text("it calls itself without end", "它无休止地调用自己")
+            outcome.error = Text("it calls itself without end", "函数不停地调用自己（无限递归）")
         except (Exception, SystemExit) as error:
             outcome.kind = type(error).__name__
             outcome.error = _sentence(error)

@@ -28,7 +28,7 @@ def factor(name: str, pairs: list[Pair]) -> Text | None:
             said = ", ".join(f"{ratio:.6g}" for ratio in ratios)
             return Text(
                 f"{name} is right but for a number, which differs from case to case: {said}",
-                f"{name} 只差一个数，且各例不同：{said}",
+                f"{name} 只差一个因子，但各用例的因子不同：{said}",
             )
         said = f"{ratios[0]:.6g}"
     return Text(

@@ -63,7 +63,7 @@ def _neutral(name: str, values: list[Any]) -> Iterator[tuple[Any, Text]]:
             _scrambled,
             Text(
                 f"{name} is reshaped where it must be transposed: that scrambles it",
-                f"{name} 该转置的地方用了 reshape，元素全乱了",
+                f"{name} 该转置的地方用了 reshape，元素的顺序全乱了",
             ),
         )
         for fill in (np.ones_like, np.zeros_like):
@@ -72,7 +72,7 @@ def _neutral(name: str, values: list[Any]) -> Iterator[tuple[Any, Text]]:
                 lambda v, fill=fill: v if v is None else fill(v),
                 Text(
                     f"it is as if {name} were {number:g} everywhere: {name} is forgotten",
-                    f"相当于 {name} 全为 {number:g}：漏掉了 {name}",
+                    f"相当于 {name} 全为 {number:g}：忘了用 {name}",
                 ),
             )
     elif isinstance(first, int | float) and not isinstance(first, bool):
@@ -81,7 +81,7 @@ def _neutral(name: str, values: list[Any]) -> Iterator[tuple[Any, Text]]:
                 lambda v, n=n: type(v)(n),
                 Text(
                     f"it is as if {name} were {n}: {name} is forgotten",
-                    f"相当于 {name} = {n}：漏掉了 {name}",
+                    f"相当于 {name} = {n}：忘了用 {name}",
                 ),
             )
 

@@ -52,7 +52,7 @@ def manners(exercise: Exercise, fn: Callable[..., Any], trials: list[Trial]) -> 
         else Text(
             "a second call with the same inputs gives something else: it keeps a state, or draws "
             "random numbers of its own",
-            "同样的输入，第二次调用结果不同：函数保存了状态，或自己生成了随机数",
+            "输入相同，第二次调用的结果却不同：函数保存了状态，或自己生成了随机数",
         ),
     )
     called = next((trial.outcome.library for trial in ran if trial.outcome.library), "")
@@ -88,8 +88,8 @@ def _float32(
                     f"{name}: got {kind} from float32 inputs, expected float32: an array "
                     "made without dtype is float64, as np.zeros(n) is, and so is the number "
                     "np.sqrt(K), unlike K**0.5",
-                    f"{name}：输入是 float32，结果却是 {kind}：不写 dtype 的数组（如 np.zeros(n)）是 "
-                    "float64，np.sqrt(K) 这个数也是，K**0.5 则不是",
+                    f"{name}：输入是 float32，结果却是 {kind}：不写 dtype 创建的数组（如 np.zeros(n)）是 float64，"
+                    "np.sqrt(K) 得到的数也是，K**0.5 则不会",
                 ),
             )
     return True, None, None

@@ -10,6 +10,7 @@ PASS, FAIL = Text("pass", "通过"), Text("FAIL", "未过")
 SOLVED = Text("solved", "已完成")
 OPEN = Text("not solved", "未完成")
 WRONG = Text("What is wrong", "问题在哪里")
+COLON = Text(": ", "：")
 
 
 class Result(NamedTuple):
@@ -52,7 +53,8 @@ class Report:
         """Return it as lines: a property each, and what is wrong."""
         lang = language(lang)
         verdict = (SOLVED if self.passed else OPEN).to(lang)
-        lines = [f"{self.exercise}: {self.title.to(lang)}: {verdict}"]
+        colon = COLON.to(lang)
+        lines = [colon.join((self.exercise, self.title.to(lang), verdict))]
         width = max((_columns(r.name.to(lang)) for r in self.results), default=0)
         said = None
         for result in self.results:
@@ -64,7 +66,7 @@ class Report:
                 lines.append(f"        {result.message.to(lang)}")
                 said = result.message
         if self.diagnoses:
-            lines += ["", f"{WRONG.to(lang)}:"]
+            lines += ["", f"{WRONG.to(lang)}{colon.rstrip()}"]
             lines += [f"  {diagnosis.to(lang)}" for diagnosis in self.diagnoses]
         return "\n".join(lines)
 
@@ -83,7 +85,7 @@ class Report:
             )
             rows.append(f"<tr>{''.join(cells)}</tr>")
         verdict = (SOLVED if self.passed else OPEN).to(lang)
-        head = html.escape(f"{self.exercise}: {self.title.to(lang)}: {verdict}")
+        head = html.escape(COLON.to(lang).join((self.exercise, self.title.to(lang), verdict)))
         said = "".join(f"<li>{html.escape(d.to(lang))}</li>" for d in self.diagnoses)
         wrong = f"<p><b>{WRONG.to(lang)}</b></p><ul>{said}</ul>" if said else ""
         return f"<p><b>{head}</b></p><table>{''.join(rows)}</table>{wrong}"

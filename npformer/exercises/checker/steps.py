@@ -19,7 +19,7 @@ def first_wrong_step(exercise: Exercise, trials: list[Trial]) -> list[Text]:
     trial = next((trial for trial in trials if _is_wrong(exercise, trial)), None)
     if trial is None:
         return []
-    nothing = Text("It is none of the mistakes known here.", "不属于这里已知的错误。")
+    nothing = Text("It is none of the mistakes known here.", "不是我们收录的常见错误。")
     steps = exercise.steps(**copy.deepcopy(trial.args)) if exercise.steps else {}
     for name, right in steps.items():
         if name in trial.outcome.local:
@@ -33,7 +33,7 @@ def first_wrong_step(exercise: Exercise, trials: list[Trial]) -> list[Text]:
                     Text(
                         f"{nothing.en} The first intermediate that differs from ours: {how.en}; ours "
                         f"begins {_begin(right)}.",
-                        f"{nothing.zh}第一个与我们不同的中间结果：{how.zh}；我们的开头是 {_begin(right)}。",
+                        f"{nothing.zh}第一个与参考实现不同的中间结果：{how.zh}；参考值的开头是 {_begin(right)}。",
                     )
                 ]
     if not steps:
@@ -44,7 +44,7 @@ def first_wrong_step(exercise: Exercise, trials: list[Trial]) -> list[Text]:
     return [
         Text(
             f"{nothing.en} Compare yours with ours, on the first case that is wrong: {shown}.",
-            f"{nothing.zh}请在第一个出错的例子上与我们的中间结果对照：{shown}。",
+            f"{nothing.zh}请在第一个出错的用例上，与参考实现的中间结果对照：{shown}。",
         )
     ]
 

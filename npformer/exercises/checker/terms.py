@@ -84,4 +84,4 @@ def _said_of_term(term: str, numbers: list[float], factors: list[Mapping[str, fl
     if np.allclose(numbers, 2, atol=1e-6):
         return Text(f"the term {term} is counted twice", f"{term} 这一项算了两次")
     number = name_factor(numbers, factors) or f"{numbers[0]:.4g}"
-    return Text(f"the term {term} is multiplied by {number}", f"{term} 这一项多乘了 {number}")
+    return Text(f"the term {term} is multiplied by {number}", f"{term} 这一项被乘了 {number}")

@@ -195,7 +195,7 @@ ATTENTION_LOSS = Exercise(
         Text(
             "The pairs are $k_{bt} k_{bs}$, the same in every head. "
             "$dA^S = \\frac2n\\,k_{bt} k_{bs}\\,(A^S - A^T)$.",
-            "各头的 pairs 相同，都是 $k_{bt} k_{bs}$。$dA^S = \\frac2n\\,k_{bt} k_{bs}\\,(A^S - A^T)$。",
+            "各头的词元对相同，都是 $k_{bt} k_{bs}$。$dA^S = \\frac2n\\,k_{bt} k_{bs}\\,(A^S - A^T)$。",
         ),
         Text(
             "`pairs = keep[:, None, :, None] & keep[:, None, None, :]`; `n = max(H * int(pairs.sum()), 1)`; "
@@ -220,7 +220,7 @@ ATTENTION_LOSS = Exercise(
             Text(
                 "the sum is over the kept pairs, but it is divided by B H T T: padding dilutes the loss. "
                 "Divide by the number of kept pairs.",
-                "只对保留的 pairs 求和，却除以 B H T T：填充会稀释损失。应除以保留的 pairs 个数。",
+                "只对保留的词元对求和，却除以 B H T T：填充会稀释损失。应除以保留的词元对个数。",
             ),
         ),
         Misconception(
@@ -230,8 +230,8 @@ ATTENTION_LOSS = Exercise(
                 "this is TinyBERT's released code: padded keys are zeroed in both models, padded queries "
                 "count, and `.mean()` divides by B H T T. Mask the queries too, and divide by the kept "
                 "pairs.",
-                "这与 TinyBERT 公开的代码相同：两个模型里填充的 key 都置零，填充的 query 仍计入，`.mean()` 除以 "
-                "B H T T。query 也要屏蔽，并且除以保留的 pairs 个数。",
+                "这与 TinyBERT 发布的代码相同：两个模型里填充的 key 都置零，填充的 query 仍计入，`.mean()` 除以 "
+                "B H T T。query 也要屏蔽，并且除以保留的词元对个数。",
             ),
         ),
         Misconception(
@@ -247,7 +247,7 @@ ATTENTION_LOSS = Exercise(
             mask_in_the_count_alone,
             Text(
                 "the sum runs over all pairs and is divided by the kept ones: mask the errors too.",
-                "对所有 pairs 求和，却只除以保留的个数：误差也要屏蔽。",
+                "对所有词元对求和，却只除以保留的个数：误差也要屏蔽。",
             ),
         ),
         Misconception(
@@ -274,7 +274,7 @@ ATTENTION_LOSS = Exercise(
             Text(
                 "the student's masked scores, -10000, are compared with the teacher's: the loss is "
                 "nothing but the mask. Leave the padded pairs out.",
-                "把学生被掩码的分数 -10000 与教师的分数比较：损失里几乎只剩掩码。应去掉填充的 pairs。",
+                "把学生被屏蔽的分数 -10000 与教师的分数比较：损失里几乎只剩掩码。应去掉填充的词元对。",
             ),
         ),
         Misconception(
@@ -283,7 +283,7 @@ ATTENTION_LOSS = Exercise(
             Text(
                 "masked scores are looked for by a threshold near zero (`<= -1e-3`), which zeroes every "
                 "negative real score, about half of them. The mask is known: use keep.",
-                "用接近零的阈值（`<= -1e-3`）来识别被掩码的分数，结果把所有负的真实分数（约一半）也置零了。掩码是已知的：用 keep。",
+                "用接近零的阈值（`<= -1e-3`）来识别被屏蔽的分数，结果把所有负的真实分数（约一半）也置零了。掩码是已知的：用 keep。",
             ),
         ),
         Misconception(
@@ -309,7 +309,7 @@ ATTENTION_LOSS = Exercise(
             Text(
                 "each sequence is averaged by itself and then the sequences: pairs of short ones count "
                 "more. All kept pairs count alike.",
-                "先对每个序列求平均，再对序列求平均：短序列的 pairs 权重更大。所有保留的 pairs 应同等对待。",
+                "先对每个序列求平均，再对序列求平均：短序列的词元对权重更大。所有保留的词元对应同等对待。",
             ),
         ),
         Misconception(
@@ -318,7 +318,7 @@ ATTENTION_LOSS = Exercise(
             Text(
                 "divided by the number of tokens: what is summed are pairs, $\\sum_b n_b^2$ of them in "
                 "each head.",
-                "除以了词元数：求和的是 pairs，每个头有 $\\sum_b n_b^2$ 个。",
+                "除以了词元数：求和的是词元对，每个头有 $\\sum_b n_b^2$ 个。",
             ),
         ),
         Misconception(

@@ -331,7 +331,7 @@ COSINE_LOSS = Exercise(
             whole_sequences_compared,
             Text(
                 "each sequence is flattened to one long vector: every token has a cosine of its own.",
-                "把整个序列拉成了一个长向量：每个词元有自己的余弦。",
+                "把整个序列展平成了一个长向量：每个词元有自己的余弦。",
             ),
         ),
     ),

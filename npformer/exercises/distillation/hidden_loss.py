@@ -178,7 +178,7 @@ HIDDEN_LOSS = Exercise(
         "With `error` = $k\\,(h^S W_h - h^T)$, return `loss` and its gradients `dstudent_hidden` and "
         "`dw_h`, each of the shape of its argument; the teacher is a constant. If nothing is kept, all "
         "three are 0.",
-        "学生比教师窄，所以它的隐藏状态先乘一个学出来的矩阵再比较。`student_hidden` 为 (B, T, D_S)，"
+        "学生比教师窄，所以它的隐藏状态先乘一个可学习的矩阵再比较。`student_hidden` 为 (B, T, D_S)，"
         "`teacher_hidden` 为 (B, T, D_T)，`w_h` 为 (D_S, D_T)，`keep` (B, T) 为 True 的是真实词元：\n\n"
         "$$L = \\frac1n \\sum_{b,t} k_{bt} \\lVert h^S_{bt} W_h - h^T_{bt} \\rVert^2, \\qquad "
         "n = D_T \\sum_{b,t} k_{bt}.$$\n\n"
@@ -193,7 +193,7 @@ HIDDEN_LOSS = Exercise(
         Text(
             "Two steps: a linear map without bias, then a mean squared error among the kept tokens. Undo "
             "the second, then the first.",
-            "两步：先是没有偏置的线性变换，再是保留词元上的均方误差。反向时先撤销第二步，再撤销第一步。",
+            "两步：先是没有偏置的线性变换，再是保留词元上的均方误差。反向时先处理第二步，再处理第一步。",
         ),
         Text(
             "$dE = \\frac2n E$ with $E = k\\,(h^S W_h - h^T)$; then $dh^S = dE\\,W_h^\\top$ and "
@@ -215,7 +215,7 @@ HIDDEN_LOSS = Exercise(
             Text(
                 "padded tokens count like any other, as in TinyBERT's released code: the loss of a "
                 "sentence then depends on what it is batched with. Leave them out of sum and count.",
-                "填充词元也一样计入（TinyBERT 公开的代码就是这样）：一个句子的损失就取决于和谁放在一个 batch 里。求和与计数都要去掉它们。",
+                "填充词元也一样计入（TinyBERT 发布的代码就是这样）：一个句子的损失就取决于它和哪些句子在同一批次里。求和与计数都要去掉它们。",
             ),
         ),
         Misconception(

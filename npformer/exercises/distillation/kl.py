@@ -155,7 +155,7 @@ def kl_backward_steps(dloss, student_logits, teacher_logits, keep, tau):
 
 KL_BACKWARD = Exercise(
     id="kl-backward",
-    title=Text("KL divergence of tokens: the gradient", "词元上的 KL 散度：梯度"),
+    title=Text("KL divergence of tokens: the gradient", "词元上 KL 散度的梯度"),
     statement=Text(
         "Every token has logits, (B, T, C), and `keep` (B, T) says which tokens are real. With "
         "`student_probs` = softmax(student_logits / tau) and `teacher_probs` = "
@@ -212,7 +212,7 @@ KL_BACKWARD = Exercise(
             Text(
                 "$-p^T$ is the gradient at the logarithms. The log-softmax is still to be undone: it adds "
                 "$p^S$ times the sum of $p^T$, which is 1.",
-                "$-p^T$ 是对 log 概率的梯度，还没有穿过 log-softmax：要再加上 $p^S$ 乘以 $p^T$ 之和（即 1）。",
+                "$-p^T$ 是对 log 概率的梯度，还没有经过 log-softmax 的反向：要再加上 $p^S$ 乘以 $p^T$ 之和（即 1）。",
             ),
         ),
         Misconception(
@@ -221,7 +221,7 @@ KL_BACKWARD = Exercise(
             Text(
                 "$-p^T/p^S$ is the gradient at the student's probabilities. The softmax is still to "
                 "be undone.",
-                "$-p^T/p^S$ 是对学生概率的梯度，还没有穿过 softmax。",
+                "$-p^T/p^S$ 是对学生概率的梯度，还没有经过 softmax 的反向。",
             ),
         ),
         Misconception(

@@ -275,9 +275,10 @@ MINILM_LOSS = Exercise(
         "the relations), `dstudent_scores` and `dstudent_v`, the gradients of their sum; the teacher is "
         "a constant. Padding gets zero; if nothing is kept, all is 0.",
         "MiniLM 不需要投影：它比较的是词元上的分布，无论宽度多少形状都相同。给出最后一层的 `student_scores`、"
-        "`teacher_scores` (B, H, T, T)，已缩放、未加掩码；`student_v` (B, H, T, K_S)、`teacher_v` (B, H, T, K_T)；"
-        "以及 `keep` (B, T)，True 为真实词元。value 关系就是让 value 自己既当 query 又当 key 的注意力，各用自己的头宽："
-        "`student_relation` = $v v^\\top/\\sqrt{K_S}$，`teacher_relation` = $v v^\\top/\\sqrt{K_T}$，形状都是 "
+        "`teacher_scores` (B, H, T, T)，已缩放、未加掩码；`student_v` (B, H, T, K_S)、`teacher_v` (B, H, T, "
+        "K_T)；以及 `keep` (B, T)，True 为真实词元。value 关系就是让 value 自己既当 query 又当 key 的注意力，各用自己的头维度："
+        "`student_relation` = $v v^\\top/\\sqrt{K_S}$，`teacher_relation` = "
+        "$v v^\\top/\\sqrt{K_T}$，形状都是 "
         "(B, H, T, T)。对分数（或关系）a，令 p 为只在保留的词元之间、沿最后一个轴的 softmax，\n\n"
         "$$L = \\frac1n \\sum_{b,h,t} k_{bt} \\sum_s p^T_{bhts} (\\log p^T_{bhts} - \\log "
         "p^S_{bhts}), \\qquad n = H \\sum_{b,t} k_{bt},$$\n\n"
@@ -302,7 +303,7 @@ MINILM_LOSS = Exercise(
         Text(
             "$da^S = (p^S - p^T)/n$ among the kept pairs; with dR the gradient of the relation, "
             "$dv = (dR + dR^\\top)\\,v/\\sqrt{K_S}$.",
-            "在保留的 pairs 上 $da^S = (p^S - p^T)/n$；设 dR 为关系的梯度，则 "
+            "在保留的词元对上 $da^S = (p^S - p^T)/n$；设 dR 为关系的梯度，则 "
             "$dv = (dR + dR^\\top)\\,v/\\sqrt{K_S}$。",
         ),
         Text(
@@ -401,7 +402,7 @@ MINILM_LOSS = Exercise(
             values_unscaled,
             Text(
                 "the value relation is not divided by the square root of the head size, in either model.",
-                "两个模型的 value 关系都没有除以头宽的平方根。",
+                "两个模型的 value 关系都没有除以头维度的平方根。",
             ),
         ),
         Misconception(
@@ -461,7 +462,7 @@ MINILM_LOSS = Exercise(
             softmax_undone_twice,
             Text(
                 "$p^S - p^T$ is already the gradient at the scores: the softmax is undone a second time.",
-                "$p^S - p^T$ 已经是对分数的梯度：又多穿过了一次 softmax。",
+                "$p^S - p^T$ 已经是对分数的梯度：又多做了一次 softmax 的反向。",
             ),
         ),
     ),

@@ -248,7 +248,7 @@ PKD_LOSS = Exercise(
             normalised_over_the_batch,
             Text(
                 "the length is taken over the batch: `axis=-1`, each state has a length of its own.",
-                "长度是沿 batch 轴算的：应当 `axis=-1`，每个状态有自己的长度。",
+                "长度是沿批次轴算的：应当 `axis=-1`，每个状态有自己的长度。",
             ),
         ),
         Misconception(
@@ -289,7 +289,7 @@ PKD_LOSS = Exercise(
             gradient_at_the_unit_vectors,
             Text(
                 "this is the gradient at the unit vectors: the normalisation is still to be undone.",
-                "这是对单位向量的梯度：还没有穿过归一化。",
+                "这是对单位向量的梯度：还没有经过归一化的反向。",
             ),
         ),
         Misconception(
@@ -314,7 +314,7 @@ PKD_LOSS = Exercise(
             Text(
                 "the teacher's layers are one too low: entry 0 is the output of the embeddings, so layer g "
                 "is entry g, not g - 1.",
-                "教师的层低了一层：第 0 项是嵌入层的输出，所以第 g 层是下标 g，不是 g - 1。",
+                "教师的层号小了 1：第 0 项是嵌入层的输出，所以第 g 层是下标 g，不是 g - 1。",
             ),
         ),
         Misconception(
@@ -322,7 +322,7 @@ PKD_LOSS = Exercise(
             both_one_lower,
             Text(
                 "both layers are one too low: entry 0 is the output of the embeddings, so layer m is entry m.",
-                "两边的层都低了一层：第 0 项是嵌入层的输出，所以第 m 层就是下标 m。",
+                "两边的层号都小了 1：第 0 项是嵌入层的输出，所以第 m 层就是下标 m。",
             ),
         ),
         Misconception(

@@ -190,8 +190,8 @@ SOFT_TARGETS = Exercise(
                 "the factor $\\tau^2$ is missing. The gradient of softened logits falls as "
                 "$1/\\tau^2$; the factor keeps its size as tau grows. TinyBERT's released code has "
                 "none.",
-                "缺少因子 $\\tau^2$。软化后的梯度按 $1/\\tau^2$ 衰减，乘上它梯度大小才不随 tau 变小。"
-                "TinyBERT 公开的代码里就没有这个因子。",
+                "缺少因子 $\\tau^2$。软化后的梯度按 $1/\\tau^2$ 衰减，乘上它，梯度才不会随 tau 增大而变小。TinyBERT "
+                "发布的代码里就没有这个因子。",
             ),
         ),
         Misconception(
@@ -217,7 +217,7 @@ SOFT_TARGETS = Exercise(
                 "`.mean()` over (B, C) divides by the number of classes as well: sum over the "
                 'classes, then mean over the rows. TinyBERT\'s released code and `KLDivLoss(reduction="mean")` '
                 "have this bug.",
-                "对 (B, C) 取 `.mean()` 会多除以类别数：应先对类别求和，再对行求平均。TinyBERT 公开的代码和 "
+                "对 (B, C) 取 `.mean()` 会多除以类别数：应先对类别求和，再对行求平均。TinyBERT 发布的代码和 "
                 '`KLDivLoss(reduction="mean")` 都有这个问题。',
             ),
         ),
@@ -226,7 +226,7 @@ SOFT_TARGETS = Exercise(
             summed_over_the_batch,
             Text(
                 "the rows are summed: divide by B, or a larger batch takes a larger step.",
-                "对各行求了和：要除以 B，否则 batch 越大步子越大。",
+                "对各行求了和：要除以 B，否则批次越大，步长就越大。",
             ),
         ),
         Misconception(

@@ -162,7 +162,7 @@ FEED_FORWARD_BACKWARD = Exercise(
         Text(
             "Recompute h and a, then undo the three steps from the last to the first. Only the "
             "middle one is not linear.",
-            "先重新算出 h 和 a，再从后往前撤销三个步骤。只有中间一步不是线性的。",
+            "先重新算出 h 和 a，再从后往前对三个步骤逐一求反向。只有中间一步不是线性的。",
         ),
         Text(
             "$da = dy\\,w_2^\\top$, $dw_2 = a^\\top dy$; $dh = da\\,(\\Phi(h) + h\\varphi(h))$ with "
@@ -174,7 +174,7 @@ FEED_FORWARD_BACKWARD = Exercise(
             "`da = dy @ w_2.T`; `dh = da * (cdf + h * pdf)`; `dx = dh @ w_1.T`; for the weights "
             "make rows first: `x.reshape(-1, D).T @ dh.reshape(-1, F)`; a bias gets the sum of the "
             "rows. `np.vectorize` gives float64: `.astype(x.dtype)`.",
-            "`da = dy @ w_2.T`；`dh = da * (cdf + h * pdf)`；`dx = dh @ w_1.T`；求权重的梯度时先拉平成行："
+            "`da = dy @ w_2.T`；`dh = da * (cdf + h * pdf)`；`dx = dh @ w_1.T`；求权重的梯度时先展平成行："
             "`x.reshape(-1, D).T @ dh.reshape(-1, F)`；偏置的梯度是各行之和。"
             "`np.vectorize` 返回 float64，要 `.astype(x.dtype)`。",
         ),
@@ -227,7 +227,7 @@ FEED_FORWARD_BACKWARD = Exercise(
             Text(
                 "this is the tanh approximation of GELU (GPT-2's): its gradient is off by up to "
                 "a thousandth. Here $\\Phi$ is exact, by erf, as in BERT.",
-                "这是 GELU 的 tanh 近似（GPT-2 的写法），梯度会差千分之几。这里的 $\\Phi$ 是精确的，"
+                "这是 GELU 的 tanh 近似（GPT-2 的写法），梯度最多会差千分之一左右。这里的 $\\Phi$ 是精确的，"
                 "用 erf，与 BERT 相同。",
             ),
         ),

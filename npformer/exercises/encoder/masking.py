@@ -184,7 +184,7 @@ MLM_MASKING = Exercise(
         "- *可选*的词元：是真实词元（`keep` 为 True），且 id 不在 `special` 的五个之中；`special` 依次是 "
         "[PAD]、[UNK]、[CLS]、[SEP]、[MASK] 的 id。每个可选词元各自独立地以概率 `p_mask`（BERT 为 0.15）"
         "被*选中*。\n"
-        "- 被选中的词元中，80 % 变成 [MASK]，10 % 保持不变，10 % 变成随机的*普通* id："
+        "- 被选中的词元中，80% 变成 [MASK]，10% 保持不变，10% 变成随机的*普通* id："
         "0 到 `vocab_size` - 1 中不属于 special 的一个。\n"
         "- 词元被选中处（无论是否改变），`labels` 为原来的 id，其余为 -100。\n\n"
         "为使结果唯一，只从生成器 `rng` 抽取三次，按以下顺序，每次都为**所有**位置抽取：\n\n"
@@ -200,7 +200,7 @@ MLM_MASKING = Exercise(
         Text(
             "Make boolean arrays: what can be chosen, what is chosen. Everything else is "
             "`np.where`, always from the original ids.",
-            "先做布尔数组：哪些可选，哪些被选中。其余都用 `np.where`，并且始终从原来的 ids 出发。",
+            "先构造布尔数组：哪些可选，哪些被选中。其余都用 `np.where`，并且始终从原来的 ids 出发。",
         ),
         Text(
             "`can = keep & ~np.isin(ids, special)`; the ordinary ids are "
@@ -244,7 +244,7 @@ MLM_MASKING = Exercise(
             Text(
                 "every chosen token becomes [MASK]: only 80 % do. The other 20 % are there because "
                 "no text that the model will read later contains [MASK].",
-                "选中的词元全变成了 [MASK]：应当只有 80 %。另外 20 % 是因为模型以后读到的文本里没有 [MASK]。",
+                "选中的词元全变成了 [MASK]：应当只有 80%。另外 20% 不换成 [MASK]，是因为模型以后读到的文本里没有 [MASK]。",
             ),
         ),
         Misconception(
@@ -307,7 +307,7 @@ MLM_MASKING = Exercise(
             Text(
                 "all that is not masked becomes random: half of these, 10 % of the chosen ones, "
                 "must stay as they are.",
-                "没有变成 [MASK] 的全成了随机 id：其中一半，即被选中词元的 10 %，应保持不变。",
+                "没有变成 [MASK] 的全成了随机 id：其中一半，即被选中词元的 10%，应保持不变。",
             ),
         ),
         Misconception(

@@ -122,7 +122,7 @@ def pooler_steps(dpooled, hidden, w, b):
 
 POOLER_BACKWARD = Exercise(
     id="pooler-backward",
-    title=Text("BERT's pooler, backward", "BERT 的 pooler，反向传播"),
+    title=Text("BERT's pooler, backward", "BERT pooler 的反向传播"),
     statement=Text(
         "To classify a sequence, BERT takes the last layer's state of its first token, [CLS]:\n\n"
         "$$z = h_{[\\mathrm{CLS}]}\\,w + b, \\qquad \\mathrm{pooled} = \\tanh(z)$$\n\n"

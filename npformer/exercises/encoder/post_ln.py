@@ -129,7 +129,7 @@ def post_ln_steps(dy, x, w, b, gamma, eps):
 
 POST_LN_BACKWARD = Exercise(
     id="post-ln-backward",
-    title=Text("Post-LN: residual, then norm, backward", "Post-LN：先残差后归一化，反向传播"),
+    title=Text("Post-LN: residual, then norm, backward", "Post-LN（先残差后归一化）的反向传播"),
     statement=Text(
         "BERT wraps each of its sublayers in a residual and a layer norm, the norm last. Here the "
         "sublayer is one affine map:\n\n"
@@ -139,12 +139,12 @@ POST_LN_BACKWARD = Exercise(
         "Given `dy` (B, T, D), the gradient of the loss with respect to y, and `x` (B, T, D), "
         "`w` (D, D), `b` (D,), `gamma` (D,) and the number `eps`, return "
         "`dx, dw, db, dgamma, dbeta`. x is used twice. beta is not needed.",
-        "BERT 的每个子层都套着残差和 layer norm，归一化放在最后。这里的子层是一个仿射变换：\n\n"
+        "BERT 的每个子层都套着残差连接和层归一化，归一化放在最后。这里的子层是一个仿射变换：\n\n"
         "$$u = x + (x w + b), \\qquad y = \\gamma\\,\\hat u + \\beta, \\qquad "
         "\\hat u = \\frac{u - \\mu}{\\sqrt{\\sigma^2 + \\epsilon}}$$\n\n"
         "其中 $\\mu$ 和 $\\sigma^2$ 是每个 u 沿最后一个轴的均值和有偏方差。"
         "给定损失对 y 的梯度 `dy` (B, T, D)，以及 `x` (B, T, D)、`w` (D, D)、`b` (D,)、`gamma` (D,) "
-        "和数 `eps`，返回 `dx, dw, db, dgamma, dbeta`。注意 x 用了两次。用不到 beta。",
+        "和标量 `eps`，返回 `dx, dw, db, dgamma, dbeta`。注意 x 用了两次。用不到 beta。",
     ),
     reference=post_ln_backward,
     library=(layers.EncoderBlock.backward, ops.layernorm_backward, ops.linear_backward),
@@ -154,7 +154,7 @@ POST_LN_BACKWARD = Exercise(
         Text(
             "The norm was last, so it is undone first. Its gradient du then goes two ways: "
             "straight to x, and through the sublayer. What comes back from both is added.",
-            "归一化在最后，所以最先撤销它。得到的 du 随后兵分两路：直接到 x，以及经过子层再到 x；"
+            "归一化在最后，所以反向时最先处理它。得到的 du 随后兵分两路：直接到 x，以及经过子层再到 x；"
             "两路的结果相加。",
         ),
         Text(
@@ -171,7 +171,7 @@ POST_LN_BACKWARD = Exercise(
             "keepdims=True))`; `dx = du + du @ w.T`; `dw` is x.reshape(-1, D).T times the rows of du.",
             "`u = x + x @ w + b`，归一化得到 `xhat` 和 `rstd`；`dn = dy * gamma`；"
             "`du = rstd * (dn - dn.mean(-1, keepdims=True) - xhat * (dn * xhat).mean(-1, "
-            "keepdims=True))`；`dx = du + du @ w.T`；`dw` 是 x.reshape(-1, D).T 乘以拉平成行的 du。",
+            "keepdims=True))`；`dx = du + du @ w.T`；`dw` 是 x.reshape(-1, D).T 乘以展平成行的 du。",
         ),
     ),
     misconceptions=(
@@ -215,7 +215,7 @@ POST_LN_BACKWARD = Exercise(
             norm_of_the_sublayer,
             Text(
                 "the output of the sublayer alone is normalised: the norm is of the sum x + f(x).",
-                "只对子层的输出做了归一化：应当归一化的是和 x + f(x)。",
+                "只对子层的输出做了归一化：应当归一化的是 x + f(x) 之和。",
             ),
         ),
         Misconception(

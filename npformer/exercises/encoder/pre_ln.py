@@ -117,7 +117,9 @@ def pre_ln_steps(dy, x, w, gamma, beta, eps):
 
 PRE_LN_BACKWARD = Exercise(
     id="pre-ln-backward",
-    title=Text("Pre-LN: norm inside the residual, backward", "Pre-LN：归一化在残差之内，反向传播"),
+    title=Text(
+        "Pre-LN: norm inside the residual, backward", "Pre-LN（归一化在残差分支内）的反向传播"
+    ),
     statement=Text(
         "GPT-2 and most later models normalise what a sublayer reads and leave the residual path "
         "free. Here the sublayer is one affine map:\n\n"
@@ -128,13 +130,13 @@ PRE_LN_BACKWARD = Exercise(
         "Given `dy` (B, T, D), the gradient of the loss with respect to y, and `x` (B, T, D), "
         "`w` (D, D), `gamma` (D,), `beta` (D,) and the number `eps`, return "
         "`dx, dw, db, dgamma, dbeta`. b is not needed.",
-        "GPT-2 和后来的大多数模型先归一化再送入子层，残差通路上则什么也不加。这里的子层是一个仿射变换：\n\n"
+        "GPT-2 和后来的大多数模型先归一化再送入子层，残差通路上不做任何处理。这里的子层是一个仿射变换：\n\n"
         "$$n = \\gamma\\,\\hat x + \\beta, \\qquad "
         "\\hat x = \\frac{x - \\mu}{\\sqrt{\\sigma^2 + \\epsilon}}, \\qquad "
         "y = x + (n w + b)$$\n\n"
         "其中 $\\mu$ 和 $\\sigma^2$ 是每个 x 沿最后一个轴的均值和有偏方差。"
         "给定损失对 y 的梯度 `dy` (B, T, D)，以及 `x` (B, T, D)、`w` (D, D)、`gamma` (D,)、`beta` (D,) "
-        "和数 `eps`，返回 `dx, dw, db, dgamma, dbeta`。用不到 b。",
+        "和标量 `eps`，返回 `dx, dw, db, dgamma, dbeta`。用不到 b。",
     ),
     reference=pre_ln_backward,
     library=(layers.EncoderBlock.backward, ops.layernorm_backward, ops.linear_backward),
@@ -144,7 +146,7 @@ PRE_LN_BACKWARD = Exercise(
         Text(
             "dy goes to x along the residual, untouched, and into the sublayer. There the affine "
             "map is undone first, then the norm.",
-            "dy 沿残差原样传到 x，同时进入子层；在子层那一路先撤销仿射变换，再撤销归一化。",
+            "dy 沿残差原样传到 x，同时进入子层；在子层那一路先做仿射变换的反向，再做归一化的反向。",
         ),
         Text(
             "$dn = dy\\,w^\\top$, $dw = n^\\top dy$; $dx = dy + (d\\hat x - \\overline{d\\hat x} - "
@@ -196,7 +198,7 @@ PRE_LN_BACKWARD = Exercise(
             Text(
                 "dn = dy w^T is added to dy as it is: on its way to x it must pass back through the "
                 "layer norm.",
-                "dn = dy w^T 直接加到了 dy 上：它到达 x 之前还要经过 layer norm 的反向传播。",
+                "dn = dy w^T 直接加到了 dy 上：它到达 x 之前还要经过层归一化的反向传播。",
             ),
         ),
         Misconception(

@@ -95,7 +95,7 @@ def adding_the_embedding_to_the_states(dlogits, dembedded, states, ids, table):
 
 TIED_HEAD_BACKWARD = Exercise(
     id="tied-head-backward",
-    title=Text("Tied masked-LM head, backward", "权重共享的掩码语言模型头，反向传播"),
+    title=Text("Tied masked-LM head, backward", "权重共享的掩码语言模型头的反向传播"),
     statement=Text(
         "BERT's masked-LM head scores every word by its row of the token table: the same array "
         "that the embedding looked the words up in.\n\n"
@@ -111,7 +111,7 @@ TIED_HEAD_BACKWARD = Exercise(
         "- `dtable` (V, D): of the table, from **both** its uses;\n"
         "- `db` (V,): of the bias.\n\n"
         "Ids may occur more than once.",
-        "BERT 的掩码语言模型头用词表中的对应行给每个词打分，而这张表正是嵌入层查词用的同一个数组。\n\n"
+        "BERT 的掩码语言模型头用词嵌入表中的对应行给每个词打分，而这张表正是嵌入层查词用的同一个数组。\n\n"
         "$$\\mathrm{embedded} = E[\\mathrm{ids}], \\qquad "
         "\\mathrm{states} = \\mathrm{encoder}(\\mathrm{embedded}), \\qquad "
         "\\mathrm{logits} = \\mathrm{states}\\,E^\\top + b$$\n\n"
@@ -197,7 +197,7 @@ TIED_HEAD_BACKWARD = Exercise(
             Text(
                 "dstates is scattered into the table: between the states and the embedding lies "
                 "the encoder, whose backward has made dembedded of it.",
-                "把 dstates 散加进了表：states 与嵌入之间隔着编码器，它的反向传播已给出 dembedded。",
+                "把 dstates 累加进了表：states 与嵌入之间隔着编码器，它的反向传播已给出 dembedded。",
             ),
         ),
         Misconception(

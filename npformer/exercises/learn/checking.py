@@ -82,7 +82,7 @@ def watch(session: Session, task_id: str | None, limit: float | None = None) -> 
             )
             return 1
         session.tell(
-            f"The clock runs: {session.clock(limit)}.", f"开始计时：{session.clock(limit)}。"
+            f"The clock runs: {session.clock(limit)}.", f"开始计时，限时 {session.clock(limit)}。"
         )
     seen = None
     while task is not None:

@@ -77,7 +77,7 @@ def _stopped(path: Path, error: BaseException) -> Text:
     if isinstance(error, SystemExit):
         return Text(
             f"{line.en} ends Python: take it out, the check goes on after your file.",
-            f"{line.zh} 会结束 Python：请删掉它，文件运行完之后还要检查。",
+            f"{line.zh} 会让 Python 直接退出：请删掉它，检查要在文件运行完之后进行。",
         )
     what = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     return Text(

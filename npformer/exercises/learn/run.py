@@ -114,7 +114,7 @@ def _why(code: int | None, dump: str, path: Path, seconds: float) -> Text:
     if code is None or dump.startswith("Timeout"):
         return Text(
             f"stopped after {seconds:g} s{at.en}: does a loop end? (--time-limit gives more time)",
-            f"运行超过 {seconds:g} 秒，已终止{at.zh}：循环会结束吗？（--time-limit 可以延长时间）",
+            f"运行超过 {seconds:g} 秒，已终止{at.zh}：是不是有死循环？（--time-limit 可以延长时间）",
         )
     if code < 0 and -code == getattr(signal, "SIGKILL", None):
         return Text(

@@ -36,7 +36,7 @@ CROSS_ATTENTION_SWAPPED = Bug(
         "queries and keys came from the encoder, values from the decoder. Where both are padded to "
         "one length the shapes fit and nothing is heard of it, though the decoder reads its own "
         "values only. With two lengths it crashes.",
-        "一个编码器-解码器笔记本把三个序列按错误的次序传给注意力：query 和 key 来自编码器，value 来自"
+        "一个编码器–解码器的笔记本把三个序列按错误的顺序传给注意力：query 和 key 来自编码器，value 来自"
         "解码器。两边若填充到同一长度，形状正好吻合，不会报错，但解码器读到的只是自己的 value。"
         "两边长度不同就会崩溃。",
     ),
@@ -88,7 +88,7 @@ FULLY_MASKED_ROW = Bug(
         "Masked scores are set to minus infinity, also in the attention of the blog post that this "
         "project answers. In a row where nothing is left the softmax divides 0 by 0, the "
         "sentence becomes NaN, and its gradient turns the weights of all others to NaN.",
-        "被掩盖的分数设为负无穷，本项目所回应的那篇博客的注意力也是如此。若一行什么也没剩下，"
+        "被屏蔽的分数设为负无穷，本项目所回应的那篇博客的注意力也是如此。若一行什么也没剩下，"
         "softmax 就是 0 除以 0，这个句子变成 NaN，它的梯度再把所有权重变成 NaN。",
     ),
     statement=Text(

@@ -81,12 +81,12 @@ def test_padded_queries_do_not_count(fn):
 
 QUERIES_NOT_MASKED = Bug(
     id="attention-loss-padded-queries",
-    title=Text("Padded queries count", "填充的 query 也被计算"),
+    title=Text("Padded queries count", "填充的 query 也被计入"),
     story=Text(
         "A mask of shape (B, 1, 1, T) hides keys, which is all that attention needs. The loss on "
         "scores used the same mask, and so learned what padding would attend to. With 32 words "
         "padded to 128, three quarters of that loss come from rows nobody reads.",
-        "形状 (B, 1, 1, T) 的掩码隐藏 key，这对注意力已经足够。但分数上的损失也用了这个掩码，于是学生还要学习"
+        "形状 (B, 1, 1, T) 的掩码屏蔽 key，这对注意力已经足够。但分数上的损失也用了这个掩码，于是学生还要学习"
         "填充位置会关注什么。32 个词填充到 128 时，四分之三的损失来自没人读取的行。",
     ),
     statement=STATEMENT,
@@ -121,7 +121,7 @@ DIVIDED_BY_AREA = Bug(
         "The scores of padding were set to zero in both models and the mean taken over all: they add "
         "nothing, but they are counted. The same sentence weighs less the longer its neighbours "
         "are; padded from 32 to 128 its loss on real pairs is sixteen times smaller.",
-        "两个模型的填充分数都被置零，再对全部求平均：它们不贡献数值，却计入了个数。同一句话的分量取决于同批句子"
+        "两个模型在填充处的分数都被置零，再对全部求平均：它们不贡献数值，却计入了个数。同一句话的分量取决于同批句子"
         "的长度；从 32 填充到 128，真实位置对上的损失缩小到十六分之一。",
     ),
     statement=STATEMENT,
@@ -152,12 +152,12 @@ def test_negative_scores_count(fn):
 
 NEGATIVE_SCORES = Bug(
     id="attention-loss-threshold",
-    title=Text("Every negative score is taken for a masked one", "把所有负分数都当成被掩盖的"),
+    title=Text("Every negative score is taken for a masked one", "把所有负分数都当成被屏蔽的"),
     story=Text(
         "To find the masked scores a toolkit compares with a threshold. Meant was a large negative "
         "number; written was -1e-3. Half of all real scores are below it: they become zero, in "
         "student and teacher, and their differences are never seen.",
-        "一个工具包用阈值来识别被掩盖的分数。本意应是一个很大的负数，写成的却是 -1e-3。真实分数有一半低于它："
+        "一个工具包用阈值来识别被屏蔽的分数。本意应是一个很大的负数，写成的却是 -1e-3。真实分数有一半低于它："
         "在学生和教师中都被置零，它们的差异再也看不到了。",
     ),
     statement=STATEMENT,

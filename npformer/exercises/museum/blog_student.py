@@ -184,13 +184,13 @@ def test_no_epoch_trains_nothing(fn):
 
 UNDEFINED_NAMES = Bug(
     id="blog-undefined-names",
-    title=Text("A training loop over nothing", "遍历不存在之物的训练循环"),
+    title=Text("A training loop over nothing", "循环变量从未定义的训练循环"),
     story=Text(
         "The blog post's last lines loop over a number of epochs and a data loader that no line "
         "defines. Python looks a name up when the line runs: the file imports, and a reader sees "
         "nothing wrong.",
-        "博客最后几行按轮数和数据加载器循环，而这两个名字从未定义。Python 运行到该行才查找名字："
-        "文件可以导入，读者也看不出问题。",
+        "博客的最后几行遍历训练轮数和数据加载器，而这两个变量从未定义。Python 运行到该行才查找变量名：文件可以导入，"
+        "读者也看不出问题。",
     ),
     statement=Text(
         "`train(w, batches, num_epochs, lr)` goes `num_epochs` times through the list `batches` of "

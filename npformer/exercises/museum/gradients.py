@@ -201,7 +201,7 @@ DV_BEFORE_DROPOUT = Bug(
         "them for dv. Its finite-difference tests covered eight operations, attention not among them. "
         "Without dropout the gradient is right to 1e-9; with it, it is off by 30 %.",
         "一个手写梯度的 GPT 保存了 dropout 之前的注意力权重，并用它求 dv。它的有限差分测试覆盖了八个"
-        "算子，偏偏没有注意力。不开 dropout 时误差只有 1e-9，打开以后误差达三成。",
+        "算子，偏偏没有注意力。不开 dropout 时误差只有 1e-9，打开以后误差达 30%。",
     ),
     statement=Text(
         "The context of attention is `ctx = (probs * r) @ v`, where `r` holds the dropout's factors, "

@@ -32,13 +32,13 @@ def test_the_first_step_has_the_size_of_the_rate(fn):
 ADAM_BIAS = Bug(
     id="adam-without-bias-correction",
     title=Text(
-        "Adam without bias correction, at a constant rate", "恒定学习率下没有偏差修正的 Adam"
+        "Adam without bias correction, at a constant rate", "恒定学习率下没有偏差校正的 Adam"
     ),
     story=Text(
         "An optimizer released with a large model leaves Adam's bias correction out; its warm-up "
         "hides that. A later script took the optimizer and switched the warm-up off. Its first step "
         "is 3.16 times too long, its twelfth 6.57 times.",
-        "随某个大模型发布的优化器省掉了 Adam 的偏差修正，靠学习率预热来掩盖。后来的一个脚本沿用了它，"
+        "随某个大模型发布的优化器省掉了 Adam 的偏差校正，靠学习率预热来掩盖。后来的一个脚本沿用了它，"
         "却关掉了预热：第一步是应有的 3.16 倍，第十二步达到 6.57 倍。",
     ),
     statement=Text(
@@ -46,7 +46,7 @@ ADAM_BIAS = Bug(
         "of Adam as published, with bias correction: $\\beta_1 = 0.9$, $\\beta_2 = 0.999$, "
         "$\\epsilon = 10^{-8}$ outside the root. All arrays have one shape; the given ones are not "
         "written to.",
-        "`adam_step(p, g, m, v, t, lr)` 返回原始论文中的 Adam（含偏差修正）第 `t` 步（从 1 开始）之后的 "
+        "`adam_step(p, g, m, v, t, lr)` 返回原始论文中的 Adam（含偏差校正）第 `t` 步（从 1 开始）之后的 "
         "`(p, m, v)`：$\\beta_1 = 0.9$，$\\beta_2 = 0.999$，$\\epsilon = 10^{-8}$ 加在根号外。"
         "所有数组形状相同；传入的数组不被改写。",
     ),
@@ -87,7 +87,7 @@ CLIP_EACH_TENSOR = Bug(
         "A training script clips inside its optimizer, where only one tensor is at hand. Large "
         "gradients shrink, small ones stay: the step points elsewhere, and with two hundred tensors "
         "its norm may be fourteen times the limit.",
-        "一个训练脚本在优化器内部裁剪梯度，那里每次只见到一个张量。大的梯度缩小，小的不变：步子的方向变了；"
+        "一个训练脚本在优化器内部裁剪梯度，那里每次只见到一个张量。大的梯度缩小，小的不变：更新的方向变了；"
         "若有两百个张量，总范数可达上限的十四倍。",
     ),
     statement=Text(
@@ -259,13 +259,13 @@ def test_nothing_is_masked_at_zero(fn):
 
 MASKS_AT_ZERO = Bug(
     id="masks-at-probability-zero",
-    title=Text("At least one token, even at probability zero", "概率为零也至少掩盖一个词元"),
+    title=Text("At least one token, even at probability zero", "概率为零也至少掩码一个词元"),
     story=Text(
         "A script that prepares text for distillation sets the masking probability to 0, with a "
         "remark that the corpus needs no masks. The number of masked tokens is the larger of 1 and "
         "the rounded share: every sequence has one token masked or replaced all the same.",
-        "一个为蒸馏准备语料的脚本把掩码概率设为 0，并注明语料里不需要掩码。但掩盖的个数取 1 与四舍五入后的"
-        "份额中较大的一个：每个序列照样有一个词元被掩盖或替换。",
+        "一个为蒸馏准备语料的脚本把掩码概率设为 0，并注明语料里不需要掩码。但掩码的个数取 1 与四舍五入后的"
+        "份额中较大的一个：每个序列照样有一个词元被换成 [MASK] 或被替换。",
     ),
     statement=Text(
         "`mask_tokens(ids, p_mask, vocab_size, rng)`: each of the integers `ids` (B, T) that is not "

@@ -135,7 +135,7 @@ def _on_the_bug(failed: list[Round]) -> tuple[str, Text]:
     how, how_zh = (f" by a {kind}", f"抛出 {kind}，") if kind else ("", "")
     return "found", Text(
         f"Found: your test passes on the right code and fails on the bug{at}{how}.",
-        f"找到了：你的测试通过了正确的代码，并且{at_zh}{how_zh}没有放过错误。",
+        f"找到了：正确的代码通过了你的测试，有错的代码{at_zh}{how_zh}没有通过。",
     )
 
 
@@ -149,7 +149,7 @@ def _accepts(r: Round) -> Text:
         kind = type(r.returned).__name__
         return Text(
             f"Your test accepts the bug: it returns a {kind}, which nobody reads; use assert.",
-            f"你的测试放过了错误：它返回了一个 {kind}，但没有人读取返回值；请用 assert。",
+            f"你的测试放过了错误：它返回了一个 {kind}，但返回值没有人看；请用 assert。",
         )
     return Text(
         "Your test accepts the bug: it passes on the wrong code too.",

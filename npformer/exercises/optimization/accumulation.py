@@ -211,7 +211,7 @@ GRADIENT_ACCUMULATION = Exercise(
             without_division,
             Text(
                 "loss and gradients are sums over the labels: divide them by their number.",
-                "损失和梯度是对标签的求和：还要除以标签数。",
+                "损失和梯度只是对标签求了和：还要除以标签数。",
             ),
         ),
         Misconception(

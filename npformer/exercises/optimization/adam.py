@@ -157,7 +157,7 @@ def adam_steps(param, grad, m, v, step, lr, beta_1, beta_2, eps):
 
 ADAM = Exercise(
     id="adam",
-    title=Text("Adam with bias correction", "带偏差修正的 Adam"),
+    title=Text("Adam with bias correction", "带偏差校正的 Adam"),
     statement=Text(
         "Adam keeps a running mean of the gradient and one of its square, and divides one by the "
         "root of the other:\n\n"
@@ -176,7 +176,7 @@ ADAM = Exercise(
         "\\qquad \\theta_t = \\theta_{t-1} - \\eta\\,\\frac{\\hat m}{\\sqrt{\\hat v} + \\epsilon}$$"
         "\n\n做一步更新。`param`、`grad`、`m`、`v` 分别是 $\\theta_{t-1}$、$g_t$、$m_{t-1}$、$v_{t-1}$，"
         "形状相同；`step` 是 t，第一步为 1；`lr` 是 $\\eta$。以新数组返回 $\\theta_t, m_t, v_t$，即 "
-        "`param, m, v`；返回的滑动平均是**未**修正的。",
+        "`param, m, v`；返回的滑动平均是**未**校正的。",
     ),
     reference=adam,
     library=(optim.Adam.update,),
@@ -192,8 +192,8 @@ ADAM = Exercise(
         Text(
             "Correct both means, m by $1 - \\beta_1^t$ and v by $1 - \\beta_2^t$. "
             "$\\epsilon$ is added to the root, outside of it, after the correction.",
-            "两个平均都要修正：m 除以 $1 - \\beta_1^t$，v 除以 $1 - \\beta_2^t$。"
-            "$\\epsilon$ 在修正之后加在根号外面。",
+            "两个平均都要校正：m 除以 $1 - \\beta_1^t$，v 除以 $1 - \\beta_2^t$。"
+            "$\\epsilon$ 在校正之后加在根号外面。",
         ),
         Text(
             "`m = beta_1 * m + (1 - beta_1) * grad`, `v = beta_2 * v + (1 - beta_2) * grad**2`, "
@@ -213,8 +213,8 @@ ADAM = Exercise(
                 "1 - beta_1^t and v by 1 - beta_2^t. Without it the first step is "
                 "(1 - beta_1) / sqrt(1 - beta_2) times as long, about three times with the usual "
                 "betas.",
-                "缺少偏差修正（BERT 发布的优化器就是这样）：m 要除以 1 - beta_1^t，v 要除以 1 - beta_2^t。"
-                "不修正时第一步会变成 (1 - beta_1) / sqrt(1 - beta_2) 倍，按常用的 beta 约为三倍。",
+                "缺少偏差校正（BERT 发布的优化器就是这样）：m 要除以 1 - beta_1^t，v 要除以 1 - beta_2^t。"
+                "不校正时第一步会变成 (1 - beta_1) / sqrt(1 - beta_2) 倍，按常用的 beta 约为三倍。",
             ),
         ),
         Misconception(
@@ -222,7 +222,7 @@ ADAM = Exercise(
             correcting_m_alone,
             Text(
                 "only m is corrected: v starts at zero as well and is divided by 1 - beta_2^t.",
-                "只修正了 m：v 也从零开始，要除以 1 - beta_2^t。",
+                "只校正了 m：v 也从零开始，要除以 1 - beta_2^t。",
             ),
         ),
         Misconception(
@@ -230,7 +230,7 @@ ADAM = Exercise(
             correcting_v_alone,
             Text(
                 "only v is corrected: m starts at zero as well and is divided by 1 - beta_1^t.",
-                "只修正了 v：m 也从零开始，要除以 1 - beta_1^t。",
+                "只校正了 v：m 也从零开始，要除以 1 - beta_1^t。",
             ),
         ),
         Misconception(
@@ -239,7 +239,7 @@ ADAM = Exercise(
             Text(
                 "the corrected means are returned: the next step would correct them again. Keep m "
                 "and v as they are.",
-                "返回了修正后的平均：下一步会再修正一次。应返回未修正的 m 和 v。",
+                "返回了校正后的平均：下一步会再校正一次。应返回未校正的 m 和 v。",
             ),
         ),
         Misconception(
@@ -247,7 +247,7 @@ ADAM = Exercise(
             counting_one_too_many,
             Text(
                 "the correction uses t + 1: step is 1 at the first step already.",
-                "修正用了 t + 1：step 在第一步时已经是 1。",
+                "校正用了 t + 1：step 在第一步时已经是 1。",
             ),
         ),
         Misconception(
@@ -256,7 +256,7 @@ ADAM = Exercise(
             Text(
                 "the correction uses t - 1, which divides by zero at the first step: step counts "
                 "from 1.",
-                "修正用了 t - 1，第一步会除以零：step 从 1 开始计数。",
+                "校正用了 t - 1，第一步会除以零：step 从 1 开始计数。",
             ),
         ),
         Misconception(
@@ -281,7 +281,7 @@ ADAM = Exercise(
             Text(
                 "eps is added to sqrt(v) and corrected along with it: add it to sqrt(v_hat). (The "
                 "short form lr sqrt(1 - beta_2^t) / (1 - beta_1^t) has another eps.)",
-                "eps 加在了 sqrt(v) 上，也被一起修正了：应加在 sqrt(v_hat) 上。（简写 "
+                "eps 加在了 sqrt(v) 上，也被一起校正了：应加在 sqrt(v_hat) 上。（简写 "
                 "lr sqrt(1 - beta_2^t) / (1 - beta_1^t) 中的 eps 含义不同。）",
             ),
         ),
@@ -316,7 +316,7 @@ ADAM = Exercise(
             Text(
                 "the gradient enters m and v whole, as in SGD's momentum: they are means, with "
                 "1 - beta before the new value.",
-                "梯度整个加进了 m 和 v，那是 SGD 动量的写法：它们是平均，新值前要乘 1 - beta。",
+                "梯度原样加进了 m 和 v，那是 SGD 动量的写法：它们是平均，新值前要乘 1 - beta。",
             ),
         ),
     ),

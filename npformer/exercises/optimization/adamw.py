@@ -122,9 +122,9 @@ ADAMW = Exercise(
         "其中 $\\hat m = m_t / (1 - \\beta_1^t)$，$\\hat v = v_t / (1 - \\beta_2^t)$，"
         "$m_t = \\beta_1 m_{t-1} + (1 - \\beta_1) g_t$ 和 "
         "$v_t = \\beta_2 v_{t-1} + (1 - \\beta_2) g_t^2$ 是原始梯度的滑动平均。\n\n"
-        "做一步更新；参数同练习 `adam`（`step` 是 t，从 1 开始），数 `weight_decay` 是 $\\lambda$。"
+        "做一步更新；参数同练习 `adam`（`step` 是 t，从 1 开始），标量 `weight_decay` 是 $\\lambda$。"
         "只有**多于一个轴**的数组才衰减：偏置以及归一化的 gamma 和 beta 只有一个轴，不衰减。"
-        "以新数组返回 $\\theta_t, m_t, v_t$，即 `param, m, v`；返回的滑动平均是未修正的。",
+        "以新数组返回 $\\theta_t, m_t, v_t$，即 `param, m, v`；返回的滑动平均是未校正的。",
     ),
     reference=adamw,
     library=(optim.AdamW.update, optim.decays),
@@ -218,7 +218,7 @@ ADAMW = Exercise(
             Text(
                 "the bias correction is missing, as in BERT's released optimizer: divide m by "
                 "1 - beta_1^t and v by 1 - beta_2^t.",
-                "缺少偏差修正（BERT 发布的优化器就是这样）：m 要除以 1 - beta_1^t，v 要除以 1 - beta_2^t。",
+                "缺少偏差校正（BERT 发布的优化器就是这样）：m 要除以 1 - beta_1^t，v 要除以 1 - beta_2^t。",
             ),
         ),
     ),

@@ -216,7 +216,7 @@ GRADIENT_CHECKER = Exercise(
         "is not finite, its error is `np.inf`. Return a dict from the name of every float64 array "
         "of `args` to a pair `(error, right)`: a float, and a bool that is True if the error is at "
         "most 1e-6. Leave `args` as they are: move copies.",
-        "来写其他所有练习的裁判。它拿到一个 `forward` 和一个自称与之对应的 `backward`，要自己判断是否真的对应。"
+        "这里要写的是其他所有练习的裁判。它拿到一个 `forward` 和一个自称与之对应的 `backward`，要自己判断是否真的对应。"
         "你的函数会用正确的 backward 来运行（必须接受），也会用错误的来运行（必须拒绝）。\n\n"
         "- `args` 是从名字到数组的 dict；`forward(**args)` 返回数组 y；\n"
         "- `dy` 的形状与 y 相同，是损失对 y 的梯度，所以取 $L = \\sum dy \\cdot y$；\n"
@@ -225,9 +225,8 @@ GRADIENT_CHECKER = Exercise(
         "$$n_i = \\frac{L(x + h e_i) - L(x - h e_i)}{2h}, \\qquad h = 10^{-5}$$\n\n"
         "并与 backward 以该名字返回的梯度 a 比较：\n\n"
         "$$\\mathrm{error} = \\frac{\\max_i |a_i - n_i|}{\\max(1, \\max_i |n_i|)}$$\n\n"
-        "若 dict 中没有 a、a 的形状与参数不同，或含有非有限的元素，则误差为 `np.inf`。返回一个 dict，"
-        "从 `args` 中每个 float64 数组的名字到一对 `(error, right)`：一个 float，和一个 bool（误差不超过 1e-6 时为 True）。"
-        "不要改动 `args`：请移动副本。",
+        "若 dict 中没有 a、a 的形状与参数不同，或含有非有限的元素，则误差为 `np.inf`。返回一个 dict，把 `args` 中每个 float64 数组的名字对应到 "
+        "`(error, right)`：一个 float 和一个 bool（误差不超过 1e-6 时为 True）。不要改动 `args`：请在副本上加减 h。",
     ),
     reference=gradient_checker,
     library=(gradcheck.numeric_gradient, gradcheck.check_pair),
@@ -243,7 +242,7 @@ GRADIENT_CHECKER = Exercise(
             "`np.ndindex(x.shape)` runs through all entries. Copy x for every move, or put the "
             "entry back. Look at shape and finiteness before comparing: `a - n` broadcasts, and "
             "NaN is larger than nothing.",
-            "`np.ndindex(x.shape)` 遍历所有元素。每次移动都复制 x，或者移动后放回原值。比较之前先看形状和是否有限："
+            "`np.ndindex(x.shape)` 遍历所有元素。每次加减 h 都复制 x，或者用完后放回原值。比较之前先看形状和是否有限："
             "`a - n` 会广播，而 NaN 不大于任何数。",
         ),
         Text(
@@ -291,9 +290,9 @@ GRADIENT_CHECKER = Exercise(
             "ones-for-dy",
             with_ones_for_dy,
             Text(
-                "dy is replaced by ones, for backward and differences alike: for a softmax both "
-                "are then zero whatever the backward does. Use the dy that is given.",
-                "forward 和 backward 两边都把 dy 换成了全 1：对 softmax 来说，梯度应为零，许多错误看不出来。"
+                "dy is replaced by ones, for backward and differences alike: for a softmax the "
+                "gradient is then zero, and many mistakes do not show. Use the dy that is given.",
+                "backward 和差分两边都把 dy 换成了全 1：这时 softmax 的梯度恒为零，许多错误看不出来。"
                 "应使用给定的 dy。",
             ),
         ),
@@ -356,7 +355,7 @@ GRADIENT_CHECKER = Exercise(
             loose,
             Text(
                 "errors far above 1e-6 are called right: a factor of 1.0003 is wrong, too.",
-                "误差远大于 1e-6 时仍判为正确：差 1.0003 倍也是错的。",
+                "误差远大于 1e-6 时仍判为正确：差一个 1.0003 的因子也是错的。",
             ),
         ),
         Misconception(

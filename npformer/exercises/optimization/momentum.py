@@ -89,7 +89,7 @@ SGD_MOMENTUM = Exercise(
         "速度 b 累加梯度 g，并慢慢遗忘；参数随速度移动：\n\n"
         "$$b_t = \\mu\\,b_{t-1} + g_t, \\qquad \\theta_t = \\theta_{t-1} - \\eta\\,b_t$$\n\n"
         "做一步更新。`param`、`grad`、`velocity` 分别是 $\\theta_{t-1}$、$g_t$、$b_{t-1}$，形状相同；"
-        "数 `lr` 和 `momentum` 是 $\\eta$ 和 $\\mu$。返回新的参数和新的速度 `param, velocity`，"
+        "标量 `lr` 和 `momentum` 是 $\\eta$ 和 $\\mu$。返回新的参数和新的速度 `param, velocity`，"
         "都是新数组：不要改动传入的数组。",
     ),
     reference=sgd_momentum,
@@ -103,7 +103,7 @@ SGD_MOMENTUM = Exercise(
         ),
         Text(
             "The gradient enters the velocity whole, without $1 - \\mu$ and without the rate.",
-            "梯度整个加进速度，不乘 $1 - \\mu$，也不乘学习率。",
+            "梯度原样加进速度，不乘 $1 - \\mu$，也不乘学习率。",
         ),
         Text(
             "`velocity = momentum * velocity + grad` (not `*=`, which would write into the "

@@ -168,7 +168,7 @@ WARMUP_SCHEDULE = Exercise(
             below_zero,
             Text(
                 "after T the factor is negative, which climbs uphill: it stays 0.",
-                "T 之后系数成了负数，会往上坡走：应保持为 0。",
+                "T 之后系数成了负数，更新会沿梯度上坡：应保持为 0。",
             ),
         ),
         Misconception(

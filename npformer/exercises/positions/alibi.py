@@ -102,13 +102,14 @@ ALIBI = Exercise(
         "the query return the formula's positive number; the causal mask will hide it. "
         "`num_heads` is H, `query_len` T, `key_len` S. Return `slopes` (H,) and `bias` "
         "(1, H, T, S), in this order, both float64.",
-        "带线性偏置的注意力：第 $h$ 个头把分数降低，降低量等于斜率 $m_h$ 乘以距离。T 个查询是 S 个 token 中的最后 T 个，"
-        "$T \\le S$，所以查询 $t$ 位于位置 $S - T + t$：\n\n"
+        "带线性偏置的注意力：第 $h$ 个头把分数降低，降低量等于斜率 $m_h$ 乘以距离。T 个 query 是 S 个词元中的最后 T 个，"
+        "$T \\le S$，所以 query $t$ 位于位置 $S - T + t$：\n\n"
         "$$\\mathrm{bias}_{hts} = -m_h\\,(S - T + t - s), \\qquad m_h = 2^{-8h/H}, \\quad "
         "h = 1, \\ldots, H$$\n\n"
-        "此式适用于 H 为 2 的幂。否则，设 P 为小于 H 的最大的 2 的幂：先取 P 个头的斜率，再依次取 2P 个头的第 1、3、5、……"
-        "个斜率，直到凑满 H 个。对查询之后的键，返回公式给出的正数即可，因果掩码会把它掩掉。"
-        "`num_heads` 即 H，`query_len` 即 T，`key_len` 即 S。依次返回 `slopes` (H,) 和 `bias` (1, H, T, S)，都是 float64。",
+        "此式适用于 H 为 2 的幂。否则，设 P 为小于 H 的最大的 2 的幂：先取 P 个头的斜率，再依次取 2P 个头的第 1、3、5……个斜率"
+        "，直到凑满 H 个。对 query 之后的 key，返回公式给出的正数即可，因果掩码会把它屏蔽掉。"
+        "`num_heads` 即 H，`query_len` 即 T，`key_len` 即 S。依次返回 `slopes` (H,) 和 `bias` (1, H, T, S)，"
+        "都是 float64。",
     ),
     reference=alibi,
     library=(ops.alibi_slopes, ops.alibi_bias),
@@ -144,7 +145,7 @@ ALIBI = Exercise(
             Text(
                 "the bias has the wrong sign: a key that is further back must be lowered, here it "
                 "is raised.",
-                "偏置的符号反了：越远的键应当降得越多，这里却升高了。",
+                "偏置的符号反了：越远的 key 应当降得越多，这里却升高了。",
             ),
         ),
         Misconception(
@@ -153,7 +154,7 @@ ALIBI = Exercise(
             Text(
                 "the first query is taken to stand at position 0: the T queries are the last of "
                 "the S tokens, so it stands at S - T.",
-                "把第一个查询放在了位置 0：T 个查询是 S 个 token 中的最后 T 个，它应当位于 S - T。",
+                "把第一个 query 放在了位置 0：T 个 query 是 S 个词元中的最后 T 个，它应当位于 S - T。",
             ),
         ),
         Misconception(
@@ -162,7 +163,7 @@ ALIBI = Exercise(
             Text(
                 "the distance is taken without its sign, as for an encoder: here the formula of "
                 "causal attention is asked for, also where the mask will hide it.",
-                "距离取了绝对值，那是编码器的做法：这里要的是因果注意力的公式，被掩码掩掉的地方也照公式计算。",
+                "距离取了绝对值，那是编码器的做法：这里要的是因果注意力的公式，会被掩码屏蔽的地方也照公式计算。",
             ),
         ),
         Misconception(
@@ -172,7 +173,7 @@ ALIBI = Exercise(
                 "the bias is $m_h s$, as in BLOOM's code: it differs by a number that is the same "
                 "along a row, which the softmax does not see but a loss on the scores would. Here "
                 "it is $-m_h$ times the distance.",
-                "偏置是 $m_h s$，即 BLOOM 代码的写法：每一行只差一个常数，softmax 看不出来，但作用在分数上的损失看得出来。"
+                "偏置是 $m_h s$，即 BLOOM 代码的写法：每一行只差一个常数，softmax 不受影响，但作用在分数上的损失会受影响。"
                 "这里要求的是 $-m_h$ 乘以距离。",
             ),
         ),

@@ -79,7 +79,7 @@ LEARNED_POSITIONS_BACKWARD = Exercise(
         "$$y_{btd} = x_{btd} + \\mathrm{table}_{td}, \\qquad t = 0, \\ldots, T-1$$\n\n"
         "`table` is (max_len, D), with max_len at least T; x and y are (B, T, D). Given `dy` "
         "(B, T, D), return `dx` (B, T, D) and `dtable` (max_len, D), in this order.",
-        "BERT 用一张表，每个位置一行，加到批次里的每个序列上：\n\n"
+        "BERT 有一张位置表，每个位置一行，加到批次里的每个序列上：\n\n"
         "$$y_{btd} = x_{btd} + \\mathrm{table}_{td}, \\qquad t = 0, \\ldots, T-1$$\n\n"
         "`table` 的形状为 (max_len, D)，max_len 不小于 T；x 和 y 为 (B, T, D)。给定 `dy` (B, T, D)，"
         "依次返回 `dx` (B, T, D) 和 `dtable` (max_len, D)。",
@@ -92,7 +92,7 @@ LEARNED_POSITIONS_BACKWARD = Exercise(
         Text(
             "What is broadcast in the forward is summed in the backward. Which axis does the table "
             "not have?",
-            "前向中被广播的，反向中要求和。table 没有哪个轴？",
+            "前向沿哪个轴广播，反向就沿哪个轴求和。table 没有哪个轴？",
         ),
         Text(
             "$d\\mathrm{table}_{td} = \\sum_b dy_{btd}$ for $t < T$. Rows that were not read have the "
@@ -139,7 +139,7 @@ LEARNED_POSITIONS_BACKWARD = Exercise(
             Text(
                 "dtable is summed over the positions too: each position has a row of its own, only "
                 "the batch is summed.",
-                "dtable 连位置也求和了：每个位置有自己的一行，只对批次求和。",
+                "dtable 对位置也求了和：每个位置有自己的一行，只对批次求和。",
             ),
         ),
         Misconception(

@@ -90,8 +90,8 @@ RELATIVE_BIAS_BACKWARD = Exercise(
         "$$\\mathrm{scores}_{bhts} = \\ldots + \\mathrm{table}_{\\mathrm{bucket}_{ts},\\,h}$$\n\n"
         "`table` is (R, H); R is `num_buckets`. Given `dscores` (B, H, T, S), return `dtable` "
         "(R, H). Rows that nobody reads have the gradient zero.",
-        "T5 给每个分数加上一个可学习的数，它取决于头以及键与查询的距离。距离被分入 R 个桶，`bucket` (T, S) 是 0 到 R - 1 "
-        "的整数，表示每一对查询与键读表的哪一行：\n\n"
+        "T5 给每个分数加上一个可学习的数，它取决于头以及 key 与 query 的距离。距离被分入 R 个桶，`bucket` (T, S) 是 0 到 R - 1 "
+        "的整数，表示每一对 query 与 key 读表的哪一行：\n\n"
         "$$\\mathrm{scores}_{bhts} = \\ldots + \\mathrm{table}_{\\mathrm{bucket}_{ts},\\,h}$$\n\n"
         "`table` 的形状为 (R, H)，R 即 `num_buckets`。给定 `dscores` (B, H, T, S)，返回 `dtable` (R, H)。"
         "没有被读过的行梯度为零。",

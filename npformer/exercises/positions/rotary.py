@@ -113,9 +113,10 @@ ROTARY = Exercise(
         "y_{t,\\,i+K/2} = x_{ti}\\sin\\theta_{ti} + x_{t,\\,i+K/2}\\cos\\theta_{ti}$$\n\n"
         "`x` is (B, H, T, K), K even; `positions` are integers of shape (T,), the same for all "
         "sequences and heads, not always 0 to T - 1. Return `y` (B, H, T, K).",
-        "位置 $t$ 处的查询或键，每次取两个特征，旋转一个与 $t$ 成正比的角度。第 $i$ 个平面由特征 $i$ 和 $i + K/2$ 组成"
+        "位置 $t$ 处的 query 或 key，每次取两个特征，旋转一个与 $t$ 成正比的角度。第 $i$ 个平面由特征 $i$ 和 $i + K/2$ 组成"
         "（Llama 和 GPT-NeoX 的前后半布局），$i = 0, \\ldots, K/2 - 1$；\n\n"
-        "$$\\theta_{ti} = \\mathrm{positions}_t\\,\\omega_i, \\qquad \\omega_i = 10000^{-2i/K}$$\n\n"
+        "$$\\theta_{ti} = \\mathrm{positions}_t\\,\\omega_i, \\qquad \\omega_i = "
+        "10000^{-2i/K}$$\n\n"
         "$$y_{ti} = x_{ti}\\cos\\theta_{ti} - x_{t,\\,i+K/2}\\sin\\theta_{ti}, \\qquad "
         "y_{t,\\,i+K/2} = x_{ti}\\sin\\theta_{ti} + x_{t,\\,i+K/2}\\cos\\theta_{ti}$$\n\n"
         "`x` 的形状为 (B, H, T, K)，K 为偶数；`positions` 是形状为 (T,) 的整数，对所有序列和头相同，不一定是 0 到 T - 1。"
@@ -187,7 +188,7 @@ ROTARY = Exercise(
             i_over_k,
             Text(
                 "the exponent is -i/K, expected -2i/K: the frequencies fall only half as far.",
-                "指数是 -i/K，应为 -2i/K：频率只降了一半的量级。",
+                "指数是 -i/K，应为 -2i/K：频率下降的数量级只有一半。",
             ),
         ),
         Misconception(
@@ -204,7 +205,7 @@ ROTARY = Exercise(
             positions_from_zero,
             Text(
                 "positions are taken as 0 to T - 1: with a KV cache the new tokens stand elsewhere.",
-                "把位置当成了 0 到 T - 1：使用 KV 缓存时，新 token 的位置并不从 0 开始。",
+                "把位置当成了 0 到 T - 1：使用 KV 缓存时，新词元的位置并不从 0 开始。",
             ),
         ),
         Misconception(

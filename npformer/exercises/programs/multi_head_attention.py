@@ -211,7 +211,7 @@ def multi_head_attention_terms(x, memory, keep, num_heads, **weights):
 
 MULTI_HEAD_ATTENTION = Exercise(
     id="multi-head-attention",
-    title=Text("Program: multi-head attention", "程序：多头注意力"),
+    title=Text("Program: multi-head attention", "编程题：多头注意力"),
     statement=Text(
         "Write multi-head attention as a whole. `x` (B, T, D) asks; `memory` (B, S, D) answers: in "
         "self-attention both are the same array. `keep` (B, S) is True where a token of the memory may "
@@ -248,7 +248,7 @@ MULTI_HEAD_ATTENTION = Exercise(
         Text(
             "Set masked scores to a very negative number, subtract the maximum, and multiply the exponentials by "
             "the mask: then a row without a kept token sums to 0, and you divide it by 1 instead.",
-            "把被掩码的分数设为很小的负数，减去最大值，再让指数乘上掩码：没有保留词元的行之和为 0，改为除以 1。",
+            "把被屏蔽的分数设为绝对值很大的负数，减去最大值，再让指数乘上掩码：没有保留词元的行之和为 0，改为除以 1。",
         ),
         Text(
             "`q = (x @ w_q + b_q).reshape(B, T, H, K).transpose(0, 2, 1, 3)`; `a = np.where(keep[:, None, "
@@ -281,7 +281,7 @@ MULTI_HEAD_ATTENTION = Exercise(
             Text(
                 "masked scores are -inf: a row in which nothing is kept becomes NaN. Use a large negative "
                 "number and multiply by the mask; such a row is zero.",
-                "被掩码的分数设成了 -inf：什么都不保留的行会变成 NaN。用很小的负数再乘掩码，这样的行为零。",
+                "被屏蔽的分数设成了 -inf：什么都不保留的行会变成 NaN。应当用绝对值很大的负数，再乘掩码，这样的行为零。",
             ),
         ),
         Misconception(
@@ -298,7 +298,7 @@ MULTI_HEAD_ATTENTION = Exercise(
             scores_zeroed,
             Text(
                 "masked scores are set to 0, whose exponential is 1: they need a very negative number.",
-                "被掩码的分数设成了 0，而 exp(0) = 1：应设为很小的负数。",
+                "被屏蔽的分数设成了 0，而 exp(0) = 1：应设为绝对值很大的负数。",
             ),
         ),
         Misconception(
@@ -362,7 +362,7 @@ MULTI_HEAD_ATTENTION = Exercise(
             Text(
                 "head h has every H-th column: it owns the K columns from hK on. Reshape to (..., H, K), not "
                 "(..., K, H).",
-                "第 h 个头取的是每隔 H 列一列：它应占从 hK 起的连续 K 列。应 reshape 成 (..., H, K)，而不是 (..., K, H)。",
+                "第 h 个头取的是按步长 H 抽取的列：它应占从 hK 起的连续 K 列。应 reshape 成 (..., H, K)，而不是 (..., K, H)。",
             ),
         ),
         Misconception(

@@ -343,7 +343,7 @@ def tinybert_step_factors(**args):
 
 TINYBERT_STEP = Exercise(
     id="tinybert-step",
-    title=Text("Program: a step of TinyBERT", "程序：TinyBERT 的一步蒸馏"),
+    title=Text("Program: a step of TinyBERT", "编程题：TinyBERT 的一步蒸馏"),
     statement=Text(
         "One step of distillation, from the outputs of both models. A student of M layers has "
         "`student_hidden` (M + 1, B, T, D_S), the output of the embeddings first, `student_scores` "
@@ -363,16 +363,20 @@ TINYBERT_STEP = Exercise(
         "`dstudent_hidden`, `dstudent_scores`, `dstudent_logits`, of the shapes of the student's outputs; "
         "then `new_w_e` and `new_w_h`, the projections after one step of gradient descent, w - rate dw. The "
         "teacher is a constant. At least one token is kept.",
-        "给出两个模型的输出，做一步蒸馏。M 层的学生有 `student_hidden` (M + 1, B, T, D_S)（第 0 项是嵌入层的输出）、"
+        "给定两个模型的输出，做一步蒸馏。M 层的学生有 `student_hidden` (M + 1, B, T, D_S)（第 0 项是嵌入层的输出）、"
         "`student_scores` (M, B, H, T, T)（已缩放、未加掩码）和 `student_logits` (B, C)；N 层的教师同理，宽度为 D_T。"
         "M 整除 N；第 m 层（从 1 数起）学习教师第 $g(m) = m N/M$ 层：它的隐藏状态是前一个列表的第 m 项，分数是后一个列表的第 "
         "m - 1 项。`keep` (B, T) 为 True 的是真实词元，n 为保留的词元数；query 和 key 都真实的分数才计入。四个损失：\n\n"
-        "- `embedding_loss` $= \\frac{1}{n D_T} \\sum_{b,t} k_{bt} \\lVert h^S_{0} W_e - h^T_{0} \\rVert^2$\n"
-        "- `hidden_loss` $= \\sum_{m=1}^{M} \\frac{1}{n D_T} \\sum_{b,t} k_{bt} \\lVert h^S_{m} W_h - "
+        "- `embedding_loss` "
+        "$= \\frac{1}{n D_T} \\sum_{b,t} k_{bt} \\lVert h^S_{0} W_e - h^T_{0} \\rVert^2$\n"
+        "- `hidden_loss` "
+        "$= \\sum_{m=1}^{M} \\frac{1}{n D_T} \\sum_{b,t} k_{bt} \\lVert h^S_{m} W_h - "
         "h^T_{g(m)} \\rVert^2$，所有层共用一个 W_h\n"
-        "- `attention_loss` $= \\sum_{m=1}^{M} \\frac{1}{H \\sum_b n_b^2} \\sum_{b,h,t,s} k_{bt} k_{bs} "
+        "- `attention_loss` "
+        "$= \\sum_{m=1}^{M} \\frac{1}{H \\sum_b n_b^2} \\sum_{b,h,t,s} k_{bt} k_{bs} "
         "(A^S_{m} - A^T_{g(m)})^2$，$n_b$ 为第 b 个序列保留的词元数\n"
-        "- `prediction_loss` $= \\frac{\\tau^2}{B} \\sum_b \\operatorname{KL}(p^T_b \\,\\Vert\\, p^S_b)$，p 为 "
+        "- `prediction_loss` "
+        "$= \\frac{\\tau^2}{B} \\sum_b \\operatorname{KL}(p^T_b \\,\\Vert\\, p^S_b)$，p 为 "
         "logits / `tau` 的 softmax\n\n"
         "总损失是它们的和。先按此顺序返回四个损失；再返回总损失的梯度 `dstudent_hidden`、`dstudent_scores`、"
         "`dstudent_logits`，形状与学生的输出相同；最后返回 `new_w_e` 和 `new_w_h`，即做一步梯度下降 w - rate dw 之后的投影。"
@@ -425,7 +429,7 @@ TINYBERT_STEP = Exercise(
             Text(
                 "padded tokens count in the embedding and hidden losses, as in TinyBERT's released code: leave "
                 "them out of sum and count.",
-                "填充词元计入了嵌入和隐藏状态的损失（TinyBERT 公开的代码就是这样）：求和与计数都要去掉它们。",
+                "填充词元计入了嵌入和隐藏状态的损失（TinyBERT 发布的代码就是这样）：求和与计数都要去掉它们。",
             ),
         ),
         Misconception(
@@ -449,7 +453,7 @@ TINYBERT_STEP = Exercise(
             padded_area,
             Text(
                 "the attention loss is divided by B H T T: divide by H times the kept pairs.",
-                "注意力损失除以了 B H T T：应除以 H 乘以保留的 pairs 个数。",
+                "注意力损失除以了 B H T T：应除以 H 乘以保留的词元对个数。",
             ),
         ),
         Misconception(
@@ -466,7 +470,7 @@ TINYBERT_STEP = Exercise(
             Text(
                 "the prediction loss is divided by C as well, as `.mean()` does in the released code: sum over "
                 "classes, mean over rows.",
-                "预测损失又除以了类别数 C（公开代码里的 `.mean()`）：对类别求和，对行求平均。",
+                "预测损失又除以了类别数 C（发布的代码里的 `.mean()`）：对类别求和，对行求平均。",
             ),
         ),
         Misconception(
@@ -527,7 +531,7 @@ TINYBERT_STEP = Exercise(
             Text(
                 "the teacher's hidden states are one layer too low: their list begins with the embeddings, so "
                 "layer g is entry g.",
-                "教师的隐藏状态低了一层：这个列表从嵌入层开始，第 g 层就是下标 g。",
+                "教师的隐藏状态取低了一层：这个列表从嵌入层开始，第 g 层就是下标 g。",
             ),
         ),
         Misconception(
@@ -560,7 +564,7 @@ TINYBERT_STEP = Exercise(
             Text(
                 "w_h projects the embeddings too, like the released code's single `fit_dense`: here they have "
                 "w_e.",
-                "嵌入也用了 w_h（像公开代码里唯一的 `fit_dense`）：这里嵌入用 w_e。",
+                "嵌入也用了 w_h（像发布的代码里唯一的 `fit_dense`）：这里嵌入用 w_e。",
             ),
         ),
         Misconception(

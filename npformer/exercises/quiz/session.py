@@ -35,11 +35,11 @@ AGAIN = Text("Again on {day}.", "下次复习：{day}。")
 DONE = Text("{done} of {asked} graded, kept in {path}.", "已评 {done}/{asked} 张，保存在 {path}。")
 NOTHING_DUE = Text(
     "Nothing is due before {day}; --all asks all the same.",
-    "{day} 之前没有要复习的卡片；--all 可以现在就问。",
+    "{day} 之前没有要复习的卡片；加 --all 可以不管日期照样提问。",
 )
 COUNT = Text(
     "{cards} cards in {topics} topics; the day is when one is due, - if it was never asked",
-    "{topics} 个主题，{cards} 张卡片；日期为下次复习的日子，- 表示还没问过",
+    "{topics} 个主题，{cards} 张卡片；日期是下次复习的日子，- 表示还没问过",
 )
 
 

@@ -205,7 +205,7 @@ SEPARATE_Q_K = Card(
         "for s exactly as s for t, and each token always has a positive score with itself. Two "
         "matrices give any bilinear form of rank K: a verb can look for its subject without the "
         "converse.",
-        "若共用一个矩阵，分数 `x W W^T x^T` 是对称半正定的：t 对 s 的关注等于 s 对 t 的，且每个词元对自己的分数总为正。"
+        "若共用一个矩阵，分数 `x W W^T x^T` 是对称半正定的：t 给 s 的分数等于 s 给 t 的分数，且每个词元对自己的分数总为正。"
         "两个矩阵可以表示任意秩为 K 的双线性型：动词可以去找主语，而反过来不必成立。",
     ),
     trap=Text(
@@ -330,7 +330,7 @@ HEAD_SIZE = Card(
         "Then H heads cost what one head of full width costs: the same parameters and the same "
         "multiply-adds for every H. What is paid for it is rank: a head compares tokens by a "
         "bilinear form of rank D/H.",
-        "这样 H 个头的代价等于一个全宽度的头：参数量和乘加次数与 H 无关。代价是秩：每个头用秩为 D/H 的双线性型比较词元。",
+        "这样 H 个头的代价等于一个全宽度的头：参数量和乘加次数与 H 无关。付出的是秩：每个头用秩为 D/H 的双线性型比较词元。",
     ),
     trap=Text(
         "Is then nothing more expensive with more heads? The softmax is: H arrays of (T, S) "
@@ -375,7 +375,7 @@ SOFTMAX_NOT_SIGMOID = Card(
     trap=Text(
         "What can softmax not do? Attend to nothing: the weights always sum to 1. Models use a "
         "token such as [SEP] or the first one as a sink.",
-        "softmax 做不到什么？“谁都不看”：权重和总是 1。模型往往把 [SEP] 或首个词元当作“汇点”。",
+        "softmax 做不到什么？“谁都不看”：权重和总是 1。模型往往把 [SEP] 或首个词元当作“注意力汇”（attention sink）。",
     ),
     check=softmax_competes,
     exercises=("softmax", "softmax-backward"),
@@ -406,7 +406,7 @@ ATTENTION_OR_DENSE = Card(
     question=Text(
         "A dense layer over the positions mixes tokens too. What does attention have that it has "
         "not?",
-        "对位置做全连接同样能混合词元。注意力比它多了什么？",
+        "沿位置做全连接同样能混合词元。注意力比它多了什么？",
     ),
     answer=Text(
         "The mixing weights of a dense layer are parameters: the same for every text, one for each "

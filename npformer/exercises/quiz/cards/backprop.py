@@ -141,7 +141,7 @@ LABEL_SMOOTHING = Card(
     topic=TOPIC,
     question=Text(
         "What does label smoothing change in loss and gradient?",
-        "标签平滑改变了损失和梯度中的什么？",
+        "标签平滑对损失和梯度有什么改变？",
     ),
     answer=Text(
         "The target is `(1 - a) onehot + a/C`; the gradient is p minus that. It vanishes at a finite "
@@ -190,7 +190,7 @@ ATTENTION_BACKWARD = Card(
         "`dv = A^T dctx`; `dA = dctx v^T`; `dS = A * (dA - rowsum(dA * A))`; `dq = dS k / sqrt(K)`; "
         "`dk = dS^T q / sqrt(K)`. The scale appears in both, for it stood before both.",
         "`dv = A^T dctx`；`dA = dctx v^T`；`dS = A * (dA - rowsum(dA * A))`；`dq = dS k / sqrt(K)`；"
-        "`dk = dS^T q / sqrt(K)`。两处都有缩放，因为前向里它乘在两者之上。",
+        "`dk = dS^T q / sqrt(K)`。两处都有缩放，因为前向里缩放乘在 q 与 k 的内积上。",
     ),
     trap=Text(
         "A loss on the scores themselves, as TinyBERT's: where does it enter? It is added to dS, "
@@ -229,8 +229,7 @@ KEY_BIAS = Card(
         "b_k adds `q_t . b_k` to all scores of row t alike, and the softmax does not see a shift: each "
         "row of dS sums to 0. A loss on the scores themselves (TinyBERT's) does "
         "see it.",
-        "b_k 给第 t 行的所有分数都加上 `q_t . b_k`，softmax 看不见平移：dS 每行之和为 0。"
-        "直接作用在分数上的损失（如 TinyBERT）就能看见它。",
+        "b_k 给第 t 行的所有分数都加上 `q_t . b_k`，softmax 对整行平移不变：dS 每行之和为 0。直接作用在分数上的损失（如 TinyBERT）则会受它影响。",
     ),
     trap=Text(
         "Is b_q useless too? No: it adds `b_q . k_s`, another number for each key. And a gradient "
@@ -273,7 +272,7 @@ LAYER_NORM_BACKWARD = Card(
         "that the norm does not see: shifting and scaling x. dgamma and dbeta are sums over all "
         "tokens.",
         "令 dxhat = gamma dy：`dx = (dxhat - mean(dxhat) - xhat mean(dxhat * xhat)) / std`。"
-        "三条路径：直接、经均值、经方差。减去的两个均值去掉了归一化看不见的两个方向：x 的平移和缩放。"
+        "三条路径：直接、经均值、经方差。减去的两项去掉了不影响归一化结果的两个方向：x 的平移和缩放。"
         "dgamma、dbeta 要对所有词元求和。",
     ),
     trap=Text(
@@ -312,7 +311,7 @@ LINEAR_TRANSPOSE = Card(
         "which is `dy w^T`. In the same way `dw = x^T dy`, summed over all rows, and `db` is the "
         "sum of dy over the rows.",
         "`y_j = sum_i x_i w_ij`，所以 `dx_i = sum_j dy_j w_ij`：求和换到了 w 的另一个下标，这就是 `dy w^T`。"
-        "同理 `dw = x^T dy`（对所有行求和），`db` 是 dy 对行求和。",
+        "同理 `dw = x^T dy`（对所有行求和），`db` 是 dy 的各行之和。",
     ),
     trap=Text(
         "How do you find it without deriving? By shapes: dx must have the shape of x, and only one "
@@ -390,13 +389,13 @@ EMBEDDING_SCATTER = Card(
     answer=Text(
         "Scatter-add: row v gets the sum of dy over all places where id v stands. With a repeated id "
         "the fancy index writes once and loses the others: `np.add.at`, or sort and `add.reduceat`.",
-        "散布相加：第 v 行得到所有出现 v 的位置上 dy 之和。id 重复时，花式索引只写一次，其余丢失："
+        "散射累加（scatter-add）：第 v 行得到所有出现 v 的位置上 dy 之和。id 重复时，花式索引只写一次，其余丢失："
         "要用 `np.add.at`，或排序后用 `add.reduceat`。",
     ),
     trap=Text(
         "Do rows of words that did not occur change in a step? Not by the gradient; but weight decay "
         "and Adam's moving averages do move them.",
-        "没有出现的词，它的行会变吗？梯度不会让它变；但权重衰减和 Adam 的滑动平均会。",
+        "没有出现的词，对应的行会变吗？梯度不会让它变；但权重衰减和 Adam 的滑动平均会。",
     ),
     check=repeated_ids_add,
     exercises=("embedding-backward",),
@@ -441,7 +440,7 @@ TIED_WEIGHTS = Card(
         "The sum of two: the scatter-add from the lookup and the matrix gradient from the output, "
         "transposed to the table's shape. The second touches every row, also of words that did "
         "not occur.",
-        "两份之和：查表处的散布相加，加上输出处的矩阵梯度（转置成表的形状）。后者会触及每一行，包括没有出现的词。",
+        "两份之和：查表处的散射累加，加上输出处的矩阵梯度（转置成表的形状）。后者会触及每一行，包括没有出现的词。",
     ),
     trap=Text(
         "Is the output's bias tied as well? No: b_decoder has a number for each word and one "
@@ -486,8 +485,8 @@ GRADIENT_CHECK = Card(
         "Centred difference, error O(h^2) plus eps/h: best near `eps^(1/3)`, about 6e-6 in float64. "
         "Compare with a random cotangent, relative to the largest entry of the array; 1e-7 is a "
         "fair limit. float32 is useless: its rounding alone is 1e-2 at that step.",
-        "中心差分，误差为 O(h^2) 加 eps/h：最佳步长约 `eps^(1/3)`，float64 下约 6e-6。用随机的上游梯度，"
-        "误差相对于数组的最大元素；1e-7 是合理的界限。float32 没有用：在这个步长下单是舍入误差就有 1e-2。",
+        "中心差分，误差为 O(h^2) 加 eps/h：最佳步长约 `eps^(1/3)`，float64 下约 6e-6。用随机的上游梯度，误差按数组的最大元素取相对值；"
+        "1e-7 是合理的界限。float32 没有用：在这个步长下，仅舍入误差就有 1e-2。",
     ),
     trap=Text(
         "And ReLU? At a kink the centred difference is the mean of both slopes: keep inputs away "

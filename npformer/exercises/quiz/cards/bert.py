@@ -213,7 +213,7 @@ BERT_GPT = Card(
         "BERT: Transformer encoder, each layer sees both sides, trained to fill gaps; for "
         "understanding. GPT: decoder-only under a causal mask, trained on the next token; it "
         "generates. ELMo: two LSTMs, one each way, joined at the end, used as fixed features.",
-        "BERT：Transformer 编码器，每层都看两侧，训练目标是填空，适合理解。GPT：因果掩码下的纯解码器，预测下一个词元，能生成。"
+        "BERT：Transformer 编码器，每层都看两侧，训练目标是填空，适合理解。GPT：带因果掩码的纯解码器（decoder-only），训练目标是预测下一个词元，能生成。"
         "ELMo：两个方向各一个 LSTM，最后才拼接，作为固定特征使用。",
     ),
     trap=Text(
@@ -267,7 +267,7 @@ WORDPIECE = Card(
         "learned merges in order. In training BPE merges the most frequent pair, WordPiece the "
         "pair that raises the likelihood most.",
         "贪心：先取词表中能作开头的最长片段，再取能接续的最长片段（带 `##`）；接不下去时整个词成为 [UNK]。"
-        "BPE 则按学到的顺序重放合并。训练时 BPE 合并频率最高的一对，WordPiece 合并最能提高似然的一对。",
+        "BPE 则按学到的顺序依次执行合并。训练时 BPE 合并频率最高的一对，WordPiece 合并最能提高似然的一对。",
     ),
     trap=Text(
         "Does greedy matching find a split whenever there is one? No: a long first piece can block "
@@ -353,7 +353,7 @@ RELATIVES = Card(
         "NSP. ALBERT: tables of width E = 128 and a map to D, one layer's weights for all layers, "
         "sentence order. ELECTRA: a small generator replaces words, the model says for every "
         "token whether it was replaced.",
-        "RoBERTa：模型不变，更多数据和步数、更大批次、每次重新采样掩码、去掉 NSP。"
+        "RoBERTa：模型不变，用更多数据、更多步数和更大批次，每次重新采样掩码，去掉 NSP。"
         "ALBERT：嵌入表宽 E = 128 再映射到 D，所有层共享一层的权重，改用句序任务。"
         "ELECTRA：小生成器替换单词，模型判断每个词元是否被替换。",
     ),

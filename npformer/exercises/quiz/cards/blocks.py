@@ -80,7 +80,7 @@ PRE_OR_POST_LN = Card(
     topic=TOPIC,
     question=Text(
         "Pre-LN or post-LN: what is the difference, and why does post-LN need warm-up?",
-        "Pre-LN 与 post-LN 有何区别？为什么 post-LN 需要 warm-up？",
+        "Pre-LN 与 post-LN 有何区别？为什么 post-LN 需要学习率预热？",
     ),
     answer=Text(
         "Post-LN: `norm(x + f(x))`, BERT. Pre-LN: `x + f(norm(x))` and one norm at the end, GPT-2. In "
@@ -89,13 +89,13 @@ PRE_OR_POST_LN = Card(
         "and a full rate from step one diverges. Warm-up goes through that phase slowly.",
         "Post-LN 是 `norm(x + f(x))`，BERT 用它；pre-LN 是 `x + f(norm(x))`，末尾再加一个归一化，GPT-2 用它。"
         "Pre-LN 的残差通路从顶到底不被打断，梯度原样通过。Post-LN 每层都会重新缩放梯度：训练初期靠近输出的层梯度很大，"
-        "一上来就用满学习率会发散，warm-up 让这一阶段慢慢过去。",
+        "一上来就用满学习率会发散，预热让这一阶段慢慢过去。",
     ),
     trap=Text(
         "Then why not always pre-LN? Its stream of states grows with depth, so that later layers "
         "change it less and less; trained well, post-LN often ends better. DeepNorm scales the "
         "residual to have both.",
-        "那为什么不一律用 pre-LN？残差流随深度变大，靠后的层改变得越来越少；训练得当时 post-LN 往往最终更好。"
+        "那为什么不一律用 pre-LN？残差流的幅度随深度增大，靠后的层对它的改变越来越小；训练得当时 post-LN 往往最终更好。"
         "DeepNorm 通过缩放残差兼得两者。",
     ),
     check=the_open_path,
@@ -181,7 +181,7 @@ RESIDUAL = Card(
     trap=Text(
         "What is the usual bug? Overwriting dx instead of adding: in code, `dx = f_backward(dy)` "
         "where `dx = dy + f_backward(dy)` belongs.",
-        "常见的 bug 是什么？把 dx 覆盖而不是相加：写成 `dx = f_backward(dy)`，应当是 `dx = dy + f_backward(dy)`。",
+        "常见的 bug 是什么？把 dx 覆盖掉而不是累加：写成 `dx = f_backward(dy)`，应当是 `dx = dy + f_backward(dy)`。",
     ),
     check=residuals_keep_the_gradient,
     exercises=("residual-backward",),
@@ -307,7 +307,7 @@ DROPOUT = Card(
     trap=Text(
         "In the backward of attention with dropout, which weights does dv use? Those *after* "
         "dropout, which the values saw; the softmax is undone with those *before*.",
-        "带 dropout 的注意力反向，dv 用哪一份权重？用丢弃*之后*的，value 见到的就是它；softmax 的反向用丢弃*之前*的。",
+        "带 dropout 的注意力反向，dv 用哪一份权重？用丢弃*之后*的，前向里与 value 相乘的就是它；softmax 的反向用丢弃*之前*的。",
     ),
     check=dropout_keeps_the_mean,
     exercises=("dropout-backward", "attention-backward"),

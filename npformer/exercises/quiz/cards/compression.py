@@ -32,13 +32,13 @@ THREE_SIZES = Card(
     question=Text(
         "TinyBERT-4 is 7.5 times smaller, does 18 times fewer operations and runs 9.4 times faster. "
         "Why three numbers?",
-        "TinyBERT-4 参数少 7.5 倍、运算少 18 倍、速度快 9.4 倍。为什么是三个不同的数？",
+        "TinyBERT-4 的参数量是原来的 1/7.5，计算量是 1/18，速度是 9.4 倍。为什么是三个不同的数？",
     ),
     answer=Text(
         "Parameters are stored: most of a small model is its token table, which shrinks with D only. "
         "Operations are computed: the table has none, layers shrink with D^2. Time: small matrix "
         "products use a processor less well, and softmax, norms and calls do not shrink as much.",
-        "参数是存储量：小模型大部分是词表，只随 D 缩小。运算是计算量：查表没有运算，各层随 D^2 缩小。"
+        "参数是存储量：小模型的参数大部分在词嵌入表里，只随 D 缩小。运算是计算量：查表没有运算，各层随 D^2 缩小。"
         "时间：小矩阵乘法对处理器的利用率低，softmax、归一化和调用开销缩小得没那么多。",
     ),
     trap=Text(
@@ -85,7 +85,7 @@ QUANTIZATION = Card(
         "twice as many levels. A scale per channel keeps small channels from vanishing under the "
         "largest one.",
         "PTQ 对训练好的模型做校准；QAT 在训练的前向里加入舍入，低于 8 位时更好。权重用对称量化（零点为 0）；"
-        "单侧的激活用非对称，级数多一倍。按通道取尺度，小的通道才不会被最大的通道淹没。",
+        "单侧的激活用非对称，级数多一倍。按通道取缩放因子，小的通道才不会被最大的通道淹没。",
     ),
     trap=Text(
         "Which activations of a Transformer are hard? Outliers in a few features, and softmax "
@@ -131,7 +131,7 @@ STRAIGHT_THROUGH = Card(
         "Straight-through estimator: forward uses the rounded weight, backward passes the gradient as "
         "if rounding were the identity, to a full-precision copy that collects small updates until "
         "it crosses a step. Outside the clipping range the gradient is 0.",
-        "直通估计（STE）：前向用取整后的权重，反向把取整当作恒等，把梯度传给一份全精度的副本，小更新在那里累积，直到跨过一级。"
+        "直通估计（STE）：前向用取整后的权重，反向把取整当作恒等，把梯度传给一份全精度的副本，小更新在那里累积，直到跨过一个量化级。"
         "超出截断范围处梯度为 0。",
     ),
     trap=Text(
@@ -173,12 +173,12 @@ PRUNING = Card(
         "heads, neurons or layers: what is left is a smaller dense model, faster everywhere, at a "
         "greater loss.",
         "非结构化剪掉单个权重：同样数量下损失最小，但稠密乘法照样乘零，稀疏格式要为索引付出代价。"
-        "结构化剪掉整个头、神经元或层：剩下的是更小的稠密模型，到处都快，但损失更大。",
+        "结构化剪掉整个头、神经元或层：剩下的是更小的稠密模型，在任何硬件上都快，但损失更大。",
     ),
     trap=Text(
         "Magnitude or movement? For a pretrained model that is fine-tuned, a large weight need not "
         "matter to the task: score by weight times gradient.",
-        "按大小还是按变化剪？对预训练后微调的模型，权重大不等于对任务重要：应按权重乘梯度打分。",
+        "按幅值（magnitude）还是按变动（movement）剪？对预训练后微调的模型，权重大不等于对任务重要：应按权重乘梯度打分。",
     ),
     check=zeros_are_multiplied_too,
     docs="cost.md",
@@ -231,7 +231,7 @@ LOW_RANK = Card(
     trap=Text(
         "Is a weight matrix of BERT low-rank? Rarely: its spectrum is flat. Updates in fine-tuning "
         "are nearly low-rank, which LoRA uses.",
-        "BERT 的权重矩阵是低秩的吗？很少，谱比较平。但微调的更新量近似低秩，LoRA 利用的就是这一点。",
+        "BERT 的权重矩阵是低秩的吗？多半不是，奇异值谱比较平。但微调的更新量近似低秩，LoRA 利用的就是这一点。",
     ),
     check=two_thin_matrices,
     exercises=("linear-backward",),
@@ -274,7 +274,7 @@ ORDER = Card(
         "needs gradients comes early: on a grid of 8 bits an update below half a step is rounded "
         "away. Zero is a level, so that pruning survives quantization; and the teacher can go on "
         "teaching through all steps.",
-        "先蒸馏，再剪枝，最后量化：先定结构，再定留哪些权重，最后定位数。需要梯度的放前面：在 8 位的格点上，小于半级的更新会被舍掉。"
+        "先蒸馏，再剪枝，最后量化：先定结构，再定留哪些权重，最后定比特数。需要梯度的放前面：在 8 位的格点上，不足半级的更新会被舍掉。"
         "0 本身就是一级，所以剪枝的结果量化后不变；教师可以在每一步继续指导。",
     ),
     trap=Text(

@@ -41,7 +41,7 @@ WHAT_IS_DISTILLATION = Card(
         "labels. The teacher's probabilities say which wrong classes are nearly right: a label "
         "pushes all of them down alike. That ranking is the dark knowledge; a temperature brings "
         "it out.",
-        "训练小的学生模型去模仿冻结的大教师模型，与标签并用或代替标签。教师的概率说明哪些错误类别“差一点就对”，"
+        "训练一个小的学生模型去模仿参数冻结的大教师模型，与标签并用或代替标签。教师的概率说明哪些错误类别“差一点就对”，"
         "而标签把所有错误类别一律压低。这种排序就是暗知识，温度让它显现出来。",
     ),
     trap=Text(
@@ -82,7 +82,7 @@ TEMPERATURE = Card(
         "`p = softmax(z / tau)`: the odds of two classes are raised to 1/tau. Larger tau: higher "
         "entropy, the small probabilities become visible, the order stays. tau -> 0: one-hot; tau "
         "-> infinity: uniform.",
-        "`p = softmax(z / tau)`：任意两类的概率比变为原来的 1/tau 次方。tau 越大熵越高，小概率显现出来，排序不变。"
+        "`p = softmax(z / tau)`：任意两类的概率之比变为 tau = 1 时的 1/tau 次方。tau 越大熵越高，小概率显现出来，排序不变。"
         "tau -> 0 时为 one-hot，tau -> 无穷时为均匀分布。",
     ),
     trap=Text(
@@ -130,7 +130,7 @@ LOGIT_LIMIT = Card(
     trap=Text(
         "Then why not always match logits? A low temperature neglects very negative logits, which "
         "are mostly noise; a small student cannot spend capacity on them.",
-        "那为何不一律匹配 logits？较低的温度会忽略那些很负的 logits，它们多半是噪声；小学生没有余力去拟合。",
+        "那为何不一律匹配 logits？较低的温度会忽略那些很负的 logits，它们多半是噪声；学生模型小，没有余力去拟合。",
     ),
     check=at_high_temperature_logits_are_matched,
     exercises=("soft-targets", "kl-backward"),
@@ -201,7 +201,7 @@ KL_OR_CROSS_ENTROPY = Card(
         "student agrees. MSE of logits is their limit for high temperature, and also sees what a "
         "shift of all logits would change.",
         "CE = KL + 教师的熵，后者是常数：梯度相同，但只有 KL 在学生与教师一致时为 0。"
-        "logits 的 MSE 是它们的高温极限，但还会看见整体平移。",
+        "logits 的 MSE 是它们的高温极限，但还会受 logits 整体平移的影响。",
     ),
     trap=Text(
         "Which is the better number to log? KL: one sees how far from perfect it is. And never "
@@ -250,8 +250,8 @@ KL_DIRECTION = Card(
         "(it covers). Reverse KL averages under the student: it must avoid what the teacher avoids "
         "(it chooses a mode). Classical distillation is forward; for generation, reverse keeps a "
         "small student from writing what the teacher never would.",
-        "前向 KL 在教师分布下取平均：教师有概率的地方学生都必须给（覆盖）。反向 KL 在学生分布下取平均：教师没有的地方学生必须避开"
-        "（选一个峰）。经典蒸馏用前向；生成任务用反向，可避免小学生写出教师绝不会写的东西。",
+        "前向 KL 在教师分布下取平均：教师给了概率的地方，学生都必须给（覆盖）。反向 KL 在学生分布下取平均：教师不给概率的地方，学生必须避开（选一个峰）。"
+        "经典蒸馏用前向；生成任务用反向，可避免小的学生模型写出教师绝不会写的东西。",
     ),
     trap=Text(
         "Which arguments does PyTorch's `KLDivLoss` take? Log-probabilities of the student first, "
@@ -289,7 +289,7 @@ BATCHMEAN = Card(
         'KL is a sum over the classes; only rows are averaged. The default "mean" divides by C as '
         "well: the loss is C times too small, so that its weight depends on the number of classes. "
         "TinyBERT's released code does it.",
-        'KL 对类别是求和，只对行取平均。默认的 "mean" 还会除以 C：损失小了 C 倍，权重就随类别数变化。'
+        'KL 对类别是求和，只对行取平均。默认的 "mean" 还会除以 C：损失只有应有值的 1/C，权重就随类别数变化。'
         "TinyBERT 发布的代码正是如此。",
     ),
     trap=Text(
@@ -372,7 +372,7 @@ TEACHER_FROZEN = Card(
         "Frozen and in prediction mode: no gradient, no dropout, no running statistics. With dropout "
         "the targets are noise around what it knows. TinyBERT's released scripts never call "
         "`eval()` on it. And it must be fine-tuned on the task: check its score first.",
-        "冻结且处于预测模式：无梯度、无 dropout、不更新统计量。开着 dropout，目标就是在真值附近抖动的噪声。"
+        "冻结且处于预测模式：无梯度、无 dropout、不更新统计量。开着 dropout，目标就是围绕教师真实判断抖动的噪声。"
         "TinyBERT 发布的脚本从未对教师调用 `eval()`。另外它必须先在任务上微调：先检查它的分数。",
     ),
     trap=Text(
@@ -409,8 +409,7 @@ CAPACITY_GAP = Card(
         "No. A very large teacher computes what the student cannot represent, and is so certain that "
         "its soft targets are nearly labels. Remedies: a higher temperature, a teacher assistant "
         "of middle size, stopping early, matching relations instead of values.",
-        "不一定。过大的教师算的东西学生表示不了，而且它过于自信，软目标几乎就是标签。对策：提高温度、用中等规模的助教、"
-        "提前停止、匹配关系而不是数值。",
+        "不一定。过大的教师算出的函数，学生表示不了；而且它过于自信，软目标几乎就是标签。对策：提高温度、用中等规模的助教模型、早停、匹配关系而不是数值。",
     ),
     trap=Text(
         "How do you tell a capacity gap from bad training? By the loss on the training set: if the "
@@ -461,7 +460,7 @@ TAXONOMY = Card(
     trap=Text(
         "Which kind is attention distillation? Relation: (T, T) maps. It is free of the width, but "
         "not of the number of heads.",
-        "注意力蒸馏属于哪类？关系：(T, T) 的图。它与宽度无关，但与头数有关。",
+        "注意力蒸馏属于哪类？关系：(T, T) 的注意力图。它与宽度无关，但与头数有关。",
     ),
     check=what_needs_equal_widths,
     exercises=("minilm-relations", "hidden-loss", "pkd-loss"),

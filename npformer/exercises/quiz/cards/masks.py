@@ -36,7 +36,7 @@ PADDING_MASK = Card(
         "-inf or the most negative number that does not overflow. The mask is (B, 1, 1, S), "
         "one for all heads and queries. Multiplying the weights afterwards leaves rows that do not "
         "sum to 1; setting the score to 0 hides nothing, for exp(0) = 1.",
-        "加在填充 key 的分数上，在 softmax 之前，取指数为 0 的值：-inf 或不会溢出的极大负数。掩码形状 (B, 1, 1, S)，"
+        "加在填充 key 的分数上，在 softmax 之前，取指数为 0 的值：-inf，或绝对值极大但不会溢出的负数。掩码形状 (B, 1, 1, S)，"
         "所有头和 query 共用。softmax 之后再乘掩码，行和就不是 1；把分数置 0 等于没有屏蔽，因为 exp(0) = 1。",
     ),
     trap=Text(
@@ -78,7 +78,7 @@ FULLY_MASKED_ROW = Card(
         "With -inf the row is exp(-inf - -inf) = NaN, and backward spreads it to every weight. "
         "With a large finite number all shifted scores are equal, so the weights are uniform over "
         "padding. npformer gives zeros and zero gradients.",
-        "用 -inf 时这一行是 exp(-inf - -inf) = NaN，反向时传染给所有权重。用有限的极大负数，则各分数相等，"
+        "用 -inf 时这一行是 exp(-inf - -inf) = NaN，反向时传播到所有参数。用有限但绝对值极大的负数，则各分数相等，"
         "权重在填充位置上均匀分布。npformer 给出全零，梯度也是零。",
     ),
     trap=Text(
@@ -128,7 +128,7 @@ CAUSAL_MASK = Card(
     trap=Text(
         "Which target belongs to position t? Token t + 1: inputs and targets are shifted by one. "
         "Forgotten, the model learns to copy.",
-        "位置 t 的目标是哪个词元？第 t + 1 个：输入与目标错开一位。忘了错位，模型只会学抄写。",
+        "位置 t 的目标是哪个词元？第 t + 1 个：输入与目标错开一位。忘了错位，模型只会学会照抄输入。",
     ),
     check=training_sees_all_prefixes,
     exercises=("causal-mask",),

@@ -77,8 +77,8 @@ ADAM = Card(
         "m and v are running means of g and g^2; a step is `lr m / (sqrt(v) + eps)`. Both start at 0 "
         "and are too small by 1 - beta^t; divided by it, the first step is lr times the sign of g, "
         "whatever g's size.",
-        "m、v 分别是 g 和 g^2 的滑动平均；步长为 `lr m / (sqrt(v) + eps)`。两者从 0 开始，偏小了 1 - beta^t 倍；"
-        "除以它之后，第一步就是 lr 乘 g 的符号，与 g 的大小无关。",
+        "m、v 分别是 g 和 g^2 的滑动平均；步长为 `lr m / (sqrt(v) + eps)`。两者从 0 开始，只有应有值的 1 - beta^t 倍；除以它之后，"
+        "第一步就是 lr 乘 g 的符号，与 g 的大小无关。",
     ),
     trap=Text(
         "BERT's released Adam has no correction. Are early steps smaller? Larger: v is behind more "
@@ -126,7 +126,7 @@ ADAMW = Card(
     trap=Text(
         "Does the penalty also enter m and v? With L2 yes, it changes the direction of later steps; "
         "decoupled no.",
-        "惩罚会进入 m 和 v 吗？L2 会，因而影响之后步子的方向；解耦则不会。",
+        "惩罚会进入 m 和 v 吗？L2 会，因而影响之后各步的方向；解耦则不会。",
     ),
     check=decay_beside_the_gradient,
     exercises=("adamw",),
@@ -161,20 +161,20 @@ WARMUP = Card(
     topic=TOPIC,
     question=Text(
         "Why warm up the learning rate, and which schedules follow?",
-        "为什么要做学习率 warm-up？之后用哪些调度？",
+        "为什么要做学习率预热（warm-up）？之后用哪些调度？",
     ),
     answer=Text(
         "Adam's first steps have full size in every direction, also where the gradient is noise, for "
         "v rests on a few samples; and post-LN's gradients near the output are large at the start. "
         "Then linear to 0 (BERT), half a cosine, or Noam's `d^-0.5 min(t^-0.5, t w^-1.5)`, "
         "which peaks at t = w.",
-        "Adam 最初几步在每个方向上都是满步长，哪怕梯度只是噪声，因为 v 只有几个样本；而且 post-LN 初期靠近输出的梯度很大。"
+        "Adam 最初几步在每个方向上都是满步长，哪怕梯度只是噪声，因为 v 只由几个样本估计；而且 post-LN 初期靠近输出的梯度很大。"
         "之后可以线性降到 0（BERT）、半个余弦，或 Noam 的 `d^-0.5 min(t^-0.5, t w^-1.5)`，峰值在 t = w。",
     ),
     trap=Text(
         "The first step of a warm-up has rate 0 if steps count from 0: does nothing happen? No "
         "weight moves, but Adam's moments are filled.",
-        "步数从 0 计时，warm-up 第一步学习率为 0，等于什么都没做吗？权重不动，但 Adam 的矩已经开始累积。",
+        "步数从 0 计时，预热的第一步学习率为 0，等于什么都没做吗？权重不动，但 Adam 的矩已经开始累积。",
     ),
     check=early_steps_are_the_noisiest,
     exercises=("warmup-schedule",),

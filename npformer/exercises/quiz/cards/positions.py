@@ -48,7 +48,7 @@ POSITION_ENCODINGS = Card(
         "product knows only the distance (RoPE). A text moved as a whole is the same to the "
         "second kind, not to the first.",
         "绝对：给每个位置一个向量，加到词嵌入上，可以是正弦余弦，也可以是可学习的表（BERT）。相对：query 与 key 的分数依赖 t - s："
-        "给 key 加向量（Shaw）、给分数加偏置（T5、ALiBi），或旋转 q、k 使内积只知道距离（RoPE）。"
+        "给 key 加向量（Shaw）、给分数加偏置（T5、ALiBi），或旋转 q、k，使内积只取决于距离（RoPE）。"
         "整段文本平移后，对第二类毫无差别，对第一类则不同。",
     ),
     trap=Text(
@@ -171,7 +171,7 @@ RELATIVE_BIAS = Card(
         "in buckets that widen. Shaw: `q_t . r`, with a learned vector r of the clipped distance "
         "(and one for the value). DeBERTa: content to position and position to content, `q_t . kr` "
         "plus `k_s . qr`, scaled by 1/sqrt(3K).",
-        "T5：每个头、每个 s - t 的桶一个可学习的数，近处一距离一桶，远处的桶越来越宽。"
+        "T5：每个头、每个 s - t 的桶一个可学习的数，近处每个距离一个桶，远处的桶越来越宽。"
         "Shaw：`q_t . r`，r 是截断距离的可学习向量（value 也有一个）。"
         "DeBERTa：内容到位置、位置到内容，`q_t . kr` 加 `k_s . qr`，缩放为 1/sqrt(3K)。",
     ),
@@ -211,13 +211,14 @@ ROTARY = Card(
     topic=TOPIC,
     question=Text(
         "Derive RoPE: why does the product know only the distance? What is its backward?",
-        "推导 RoPE：为什么内积只知道距离？反向是什么？",
+        "推导 RoPE：为什么内积只取决于距离？反向是什么？",
     ),
     answer=Text(
         "Turn each pair of features of q at t by t w_i, of k at s by s w_i: `(R_t q) . (R_s k) = "
         "q^T R_t^T R_s k = q^T R_(s-t) k`, since rotations of a plane add their angles. Norms stay. "
         "The transpose of a rotation turns back, so backward is the same with -t.",
-        "把 q 在位置 t 的每对特征旋转 t w_i，k 在 s 处旋转 s w_i：`(R_t q) . (R_s k) = q^T R_t^T R_s k = q^T R_(s-t) k`，"
+        "把位置 t 处 q 的每对特征旋转角度 t w_i，位置 s 处 k 的旋转 s w_i："
+        "`(R_t q) . (R_s k) = q^T R_t^T R_s k = q^T R_(s-t) k`，"
         "因为平面旋转的角度可加。范数不变。旋转的转置就是反向旋转，所以反向只需把 t 换成 -t。",
     ),
     trap=Text(
@@ -261,7 +262,7 @@ ALIBI = Card(
     trap=Text(
         "Some code adds m_h s instead. Is that wrong? Along a row it differs by a constant, which "
         "the softmax does not see; a loss on the scores would.",
-        "有的代码加的是 m_h s，错了吗？它在一行内只差一个常数，softmax 看不见；但直接对分数求的损失能看见。",
+        "有的代码加的是 m_h s，错了吗？它在一行内只差一个常数，softmax 不受影响；但直接作用在分数上的损失会受影响。",
     ),
     check=a_penalty_for_distance,
     exercises=("alibi",),

@@ -36,14 +36,14 @@ TINYBERT_STEPS = Card(
     topic=TOPIC,
     question=Text(
         "How is TinyBERT distilled? Stages, losses, order.",
-        "TinyBERT 如何蒸馏？阶段、损失、顺序。",
+        "TinyBERT 的蒸馏流程是怎样的？请说明阶段、损失和顺序。",
     ),
     answer=Text(
         "1. General distillation on plain text from the *pretrained* BERT: intermediate layers only. "
         "2. Fine-tune the teacher; augment the task's sentences. 3. Task distillation from the "
         "*fine-tuned* teacher: first intermediate layers, then the prediction. All weights 1.",
         "1. 通用蒸馏：在普通文本上，教师是*预训练*的 BERT，只学中间层。2. 微调教师，对任务数据做增强。"
-        "3. 任务蒸馏：教师是*微调后*的模型，先学中间层，再学预测层。各项权重均为 1。",
+        "3. 任务蒸馏：教师是*微调后*的 BERT，先学中间层，再学预测层。各项权重均为 1。",
     ),
     trap=Text(
         "Are the four losses ever added up? Not in the paper's runs: intermediate and prediction are "
@@ -276,8 +276,8 @@ PADDING_IN_LOSSES = Card(
         "Only padded keys are zeroed; padded queries count, and the mean divides by the padded area. "
         "With 32 tokens padded to 128 the loss is four times too small, and three quarters of it "
         "come from rows that nobody reads. Right: count pairs of real tokens.",
-        "只把填充的 key 置零；填充的 query 照样计入，平均还除以含填充的面积。32 个词元填充到 128 时，损失小了 4 倍，"
-        "而且其中四分之三来自没人读的行。正确做法：只对真实词元对计数。",
+        "只把填充的 key 置零；填充的 query 照样计入，平均还除以含填充的面积。32 个词元填充到 128 时，损失缩小到 1/4，而且其中四分之三"
+        "来自没人读的行。正确做法：只对真实词元对计数。",
     ),
     trap=Text(
         "How do you test a loss for this? Pad the same batch further: neither the value nor a "
