@@ -358,7 +358,7 @@ KILLERS = {
     "dropout-never-off": evaluation_is_the_identity,
     "sinusoidal-one-zero-too-many": known_frequencies,
     "cross-attention-swapped": cross_attention_slope,
-    "fully-masked-row": masked_rows_stay_finite,
+    "fully-masked-row-of-nan": masked_rows_stay_finite,
     "adam-without-bias-correction": adam_under_a_constant_gradient,
     "clip-each-tensor": clipping_scales,
     "setting-never-read": decay_is_linear,

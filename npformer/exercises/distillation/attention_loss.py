@@ -52,7 +52,7 @@ def squared_error(student, teacher, mask, n):
 
 
 def kept(student_scores, pairs):
-    return max(np.broadcast_to(pairs, student_scores.shape).sum(), 1)
+    return max(int(np.broadcast_to(pairs, student_scores.shape).sum()), 1)
 
 
 def queries_not_masked(student_scores, teacher_scores, keep):
@@ -112,13 +112,13 @@ def heads_averaged_first(student_scores, teacher_scores, keep):
     pairs, h = pairs_of(keep), student_scores.shape[1]
     student = student_scores.mean(axis=1, keepdims=True)
     teacher = teacher_scores.mean(axis=1, keepdims=True)
-    loss, d = squared_error(student, teacher, pairs, max(pairs.sum(), 1))
+    loss, d = squared_error(student, teacher, pairs, max(int(pairs.sum()), 1))
     return loss, np.repeat(d / h, h, axis=1)
 
 
 def heads_summed(student_scores, teacher_scores, keep):
     pairs = pairs_of(keep)
-    return squared_error(student_scores, teacher_scores, pairs, max(pairs.sum(), 1))
+    return squared_error(student_scores, teacher_scores, pairs, max(int(pairs.sum()), 1))
 
 
 def mean_of_means(student_scores, teacher_scores, keep):
@@ -130,7 +130,7 @@ def mean_of_means(student_scores, teacher_scores, keep):
 
 
 def divided_by_tokens(student_scores, teacher_scores, keep):
-    n = max(keep.sum(), 1) * student_scores.shape[1]
+    n = max(int(keep.sum()), 1) * student_scores.shape[1]
     return squared_error(student_scores, teacher_scores, pairs_of(keep), n)
 
 
@@ -198,9 +198,9 @@ ATTENTION_LOSS = Exercise(
             "各头的词元对相同，都是 $k_{bt} k_{bs}$。$dA^S = \\frac2n\\,k_{bt} k_{bs}\\,(A^S - A^T)$。",
         ),
         Text(
-            "`pairs = keep[:, None, :, None] & keep[:, None, None, :]`; `n = max(H * pairs.sum(), 1)`; "
+            "`pairs = keep[:, None, :, None] & keep[:, None, None, :]`; `n = max(H * int(pairs.sum()), 1)`; "
             "`error = (student_scores - teacher_scores) * pairs`.",
-            "`pairs = keep[:, None, :, None] & keep[:, None, None, :]`；`n = max(H * pairs.sum(), 1)`；"
+            "`pairs = keep[:, None, :, None] & keep[:, None, None, :]`；`n = max(H * int(pairs.sum()), 1)`；"
             "`error = (student_scores - teacher_scores) * pairs`。",
         ),
     ),

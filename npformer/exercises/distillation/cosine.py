@@ -43,7 +43,7 @@ def cosine_loss_cases(rng):
 def parts(student_hidden, teacher_hidden, keep):
     """Unit vectors, cosines and the number of kept tokens."""
     x, t = unit(student_hidden), unit(teacher_hidden)
-    return x, t, (x * t).sum(axis=-1, keepdims=True), max(keep.sum(), 1)
+    return x, t, (x * t).sum(axis=-1, keepdims=True), max(int(keep.sum()), 1)
 
 
 def right(student_hidden, teacher_hidden, keep):
@@ -69,7 +69,7 @@ def gradient_sign(student_hidden, teacher_hidden, keep):
 
 
 def plain_product(student_hidden, teacher_hidden, keep):
-    mask, n = keep[..., None], max(keep.sum(), 1)
+    mask, n = keep[..., None], max(int(keep.sum()), 1)
     product = (student_hidden * teacher_hidden).sum(axis=-1, keepdims=True)
     return (mask * (1 - product)).sum() / n, mask * -teacher_hidden / n
 
@@ -117,7 +117,7 @@ def divided_by_all_tokens(student_hidden, teacher_hidden, keep):
 def padding_has_a_gradient(student_hidden, teacher_hidden, keep):
     loss, _ = right(student_hidden, teacher_hidden, keep)
     _, d = right(student_hidden, teacher_hidden, np.ones_like(keep))
-    return loss, d * keep.size / max(keep.sum(), 1)
+    return loss, d * keep.size / max(int(keep.sum()), 1)
 
 
 def padding_is_a_miss(student_hidden, teacher_hidden, keep):
@@ -196,9 +196,9 @@ COSINE_LOSS = Exercise(
         ),
         Text(
             "`keep[..., None] * (cos[..., None] * x_unit - t_unit) / (length * n)`, with `length` = |x| of "
-            "shape (B, T, 1) and `n = max(keep.sum(), 1)`.",
+            "shape (B, T, 1) and `n = max(int(keep.sum()), 1)`.",
             "`keep[..., None] * (cos[..., None] * x_unit - t_unit) / (length * n)`，其中 `length` = |x|，形状 "
-            "(B, T, 1)，`n = max(keep.sum(), 1)`。",
+            "(B, T, 1)，`n = max(int(keep.sum()), 1)`。",
         ),
     ),
     misconceptions=(
@@ -345,7 +345,7 @@ COSINE_LOSS = Exercise(
         "B": keep.shape[0],
         "T": keep.shape[1],
         "D": student_hidden.shape[2],
-        "n": max(keep.sum(), 1),
+        "n": max(int(keep.sum()), 1),
     },
     docs="tinybert.md",
 )

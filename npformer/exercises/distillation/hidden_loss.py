@@ -62,7 +62,7 @@ def of_error(student_hidden, w_h, error, n):
 
 
 def tokens(keep):
-    return max(keep.sum(), 1)
+    return max(int(keep.sum()), 1)
 
 
 def padding_counted(student_hidden, teacher_hidden, w_h, keep):

@@ -55,7 +55,7 @@ def kept_only(dlogits, keep):
 
 
 def tokens(keep):
-    return max(keep.sum(), 1)
+    return max(int(keep.sum()), 1)
 
 
 def direction_reversed(dloss, student_logits, teacher_logits, keep, tau):
@@ -190,9 +190,9 @@ KL_BACKWARD = Exercise(
             "p^T_{btc})$。",
         ),
         Text(
-            "`n = max(keep.sum(), 1)`; then `(student_probs - teacher_probs) * keep[..., None] * "
+            "`n = max(int(keep.sum()), 1)`; then `(student_probs - teacher_probs) * keep[..., None] * "
             "(dloss * tau / n)`.",
-            "`n = max(keep.sum(), 1)`，然后 `(student_probs - teacher_probs) * keep[..., None] * "
+            "`n = max(int(keep.sum()), 1)`，然后 `(student_probs - teacher_probs) * keep[..., None] * "
             "(dloss * tau / n)`。",
         ),
     ),

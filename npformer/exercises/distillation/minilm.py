@@ -68,16 +68,16 @@ def kl(student, teacher, mask, n, axis=-1):
 
 
 def relation(v, scale=None):
-    return v @ v.swapaxes(-1, -2) / np.sqrt(v.shape[-1] if scale is None else scale)
+    return v @ v.swapaxes(-1, -2) / (scale or v.shape[-1]) ** 0.5
 
 
 def undo_relation(d, v, scale=None):
-    return (d + d.swapaxes(-1, -2)) @ v / np.sqrt(v.shape[-1] if scale is None else scale)
+    return (d + d.swapaxes(-1, -2)) @ v / (scale or v.shape[-1]) ** 0.5
 
 
 def queries(a, keep):
     """Heads times kept tokens."""
-    return max(a.shape[1] * keep.sum(), 1)
+    return max(a.shape[1] * int(keep.sum()), 1)
 
 
 def both(student_scores, teacher_scores, student_v, teacher_v, mask, n):
@@ -172,7 +172,7 @@ def divided_by_pairs(student_scores, teacher_scores, student_v, teacher_v, keep)
 
 
 def heads_summed(student_scores, teacher_scores, student_v, teacher_v, keep):
-    n = max(keep.sum(), 1)
+    n = max(int(keep.sum()), 1)
     return both(student_scores, teacher_scores, student_v, teacher_v, pairs_of(keep), n)
 
 
@@ -191,7 +191,7 @@ def students_scale_for_both(student_scores, teacher_scores, student_v, teacher_v
 
 
 def scores_scaled_again(student_scores, teacher_scores, student_v, teacher_v, keep):
-    small, large = np.sqrt(student_v.shape[-1]), np.sqrt(teacher_v.shape[-1])
+    small, large = student_v.shape[-1] ** 0.5, teacher_v.shape[-1] ** 0.5
     a, v, da, dv = right(student_scores / small, teacher_scores / large, student_v, teacher_v, keep)
     return a, v, da / small, dv
 
@@ -200,14 +200,14 @@ def asking_alone(student_scores, teacher_scores, student_v, teacher_v, keep):
     mask, n = pairs_of(keep), queries(student_scores, keep)
     a, v, da, _ = right(student_scores, teacher_scores, student_v, teacher_v, keep)
     _, dr = kl(relation(student_v), relation(teacher_v), mask, n)
-    return a, v, da, dr @ student_v / np.sqrt(student_v.shape[-1])
+    return a, v, da, dr @ student_v / student_v.shape[-1] ** 0.5
 
 
 def answering_alone(student_scores, teacher_scores, student_v, teacher_v, keep):
     mask, n = pairs_of(keep), queries(student_scores, keep)
     a, v, da, _ = right(student_scores, teacher_scores, student_v, teacher_v, keep)
     _, dr = kl(relation(student_v), relation(teacher_v), mask, n)
-    return a, v, da, dr.swapaxes(-1, -2) @ student_v / np.sqrt(student_v.shape[-1])
+    return a, v, da, dr.swapaxes(-1, -2) @ student_v / student_v.shape[-1] ** 0.5
 
 
 def twice_the_asking(student_scores, teacher_scores, student_v, teacher_v, keep):
@@ -217,7 +217,7 @@ def twice_the_asking(student_scores, teacher_scores, student_v, teacher_v, keep)
 
 def scale_forgotten_in_dv(student_scores, teacher_scores, student_v, teacher_v, keep):
     *others, dv = right(student_scores, teacher_scores, student_v, teacher_v, keep)
-    return *others, dv * np.sqrt(student_v.shape[-1])
+    return *others, dv * student_v.shape[-1] ** 0.5
 
 
 def softmax_undone_twice(student_scores, teacher_scores, student_v, teacher_v, keep):
@@ -237,7 +237,7 @@ def minilm_loss_terms(student_scores, teacher_scores, student_v, teacher_v, keep
     mask, n = pairs_of(keep), queries(student_scores, keep)
     p, q = (masked_log_softmax(a, mask)[1] / n for a in (student_scores, teacher_scores))
     _, dr = kl(relation(student_v), relation(teacher_v), mask, n)
-    root = np.sqrt(student_v.shape[-1])
+    root = student_v.shape[-1] ** 0.5
     return {
         "dstudent_scores": {"student_probs": p, "- teacher_probs": -q},
         "dstudent_v": {
@@ -309,10 +309,10 @@ MINILM_LOSS = Exercise(
         Text(
             "`pairs = keep[:, None, :, None] & keep[:, None, None, :]`; `a = np.where(pairs, a, -1e30)`, then "
             "log-softmax, and `p = np.exp(log_p) * pairs`; `(drelation + drelation.swapaxes(-1, -2)) @ "
-            "student_v / np.sqrt(K_S)`.",
+            "student_v / K_S ** 0.5`.",
             "`pairs = keep[:, None, :, None] & keep[:, None, None, :]`；`a = np.where(pairs, a, -1e30)`，再做 "
             "log-softmax，`p = np.exp(log_p) * pairs`；`(drelation + drelation.swapaxes(-1, -2)) @ "
-            "student_v / np.sqrt(K_S)`。",
+            "student_v / K_S ** 0.5`。",
         ),
     ),
     misconceptions=(

@@ -1,10 +1,13 @@
 """The learner's file as it is before the learner writes in it."""
 
+from functools import cache
+
 from npformer.exercises.learn.layout import fill
 from npformer.exercises.task import Task
 from npformer.exercises.text import Text
 
 
+@cache
 def sheet(task: Task, lang: str) -> str:
     """Return the statement as a comment, and the stub."""
     about = Text(

@@ -82,7 +82,7 @@ def test_a_sentence_without_tokens(fn):
 
 
 FULLY_MASKED_ROW = Bug(
-    id="fully-masked-row",
+    id="fully-masked-row-of-nan",
     title=Text("Nobody to attend to", "没有任何可以关注的位置"),
     story=Text(
         "Masked scores are set to minus infinity, also in the attention of the blog post that this "

@@ -65,7 +65,7 @@ def masked_softmax(scores, keys):
 
 
 def attend(q, k, v, keys):
-    probs = masked_softmax(q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1]), keys)
+    probs = masked_softmax(q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5, keys)
     return probs @ v
 
 
@@ -96,46 +96,46 @@ def mask_inverted(x, memory, keep, num_heads, *weights):
 
 def minus_infinity(x, memory, keep, num_heads, *weights):
     q, k, v = projected(x, memory, weights, num_heads)
-    scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
+    scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
     return out(softmax(np.where(keys_of(keep), scores, -np.inf)) @ v, weights)
 
 
 def minus_a_large_number(x, memory, keep, num_heads, *weights):
     q, k, v = projected(x, memory, weights, num_heads)
-    scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
+    scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
     return out(softmax(np.where(keys_of(keep), scores, -1e9)) @ v, weights)
 
 
 def scores_zeroed(x, memory, keep, num_heads, *weights):
     q, k, v = projected(x, memory, weights, num_heads)
-    scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
+    scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
     return out(softmax(scores * keys_of(keep)) @ v, weights)
 
 
 def masked_after_the_softmax(x, memory, keep, num_heads, *weights):
     q, k, v = projected(x, memory, weights, num_heads)
-    probs = softmax(q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1]))
+    probs = softmax(q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5)
     return out((probs * keys_of(keep)) @ v, weights)
 
 
 def unscaled(x, memory, keep, num_heads, *weights):
     q, k, v = projected(x, memory, weights, num_heads)
-    return out(attend(q * np.sqrt(q.shape[-1]), k, v, keys_of(keep)), weights)
+    return out(attend(q * q.shape[-1] ** 0.5, k, v, keys_of(keep)), weights)
 
 
 def scaled_by_the_model_width(x, memory, keep, num_heads, *weights):
     q, k, v = projected(x, memory, weights, num_heads)
-    return out(attend(q / np.sqrt(num_heads), k, v, keys_of(keep)), weights)
+    return out(attend(q / num_heads**0.5, k, v, keys_of(keep)), weights)
 
 
 def scaled_without_the_root(x, memory, keep, num_heads, *weights):
     q, k, v = projected(x, memory, weights, num_heads)
-    return out(attend(q / np.sqrt(q.shape[-1]), k, v, keys_of(keep)), weights)
+    return out(attend(q / q.shape[-1] ** 0.5, k, v, keys_of(keep)), weights)
 
 
 def softmax_over_queries(x, memory, keep, num_heads, *weights):
     q, k, v = projected(x, memory, weights, num_heads)
-    scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
+    scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
     probs = softmax(scores.swapaxes(-1, -2)).swapaxes(-1, -2) * keys_of(keep)
     return out(probs @ v, weights)
 
@@ -198,7 +198,7 @@ def padded_queries_zeroed(x, memory, keep, num_heads, *weights):
 
 def multi_head_attention_steps(x, memory, keep, num_heads, **weights):
     q, k, v = projected(x, memory, list(weights.values()), num_heads)
-    scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
+    scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
     probs = masked_softmax(scores, keys_of(keep))
     return {"q": q, "k": k, "v": v, "scores": scores, "probs": probs, "ctx": probs @ v}
 
@@ -251,10 +251,12 @@ MULTI_HEAD_ATTENTION = Exercise(
             "把被屏蔽的分数设为绝对值很大的负数，减去最大值，再让指数乘上掩码：没有保留词元的行之和为 0，改为除以 1。",
         ),
         Text(
-            "`q = (x @ w_q + b_q).reshape(B, T, H, K).transpose(0, 2, 1, 3)`; `e = np.exp(a - a.max(-1, "
+            "`q = (x @ w_q + b_q).reshape(B, T, H, K).transpose(0, 2, 1, 3)`; `a = np.where(keep[:, None, "
+            "None, :], q @ k.swapaxes(-1, -2) / K**0.5, -1e30)`; `e = np.exp(a - a.max(-1, "
             "keepdims=True)) * keep[:, None, None, :]`; `total = e.sum(-1, keepdims=True)`; `probs = e / "
             "np.where(total > 0, total, 1)`; `(probs @ v).transpose(0, 2, 1, 3).reshape(B, T, D) @ w_o + b_o`.",
-            "`q = (x @ w_q + b_q).reshape(B, T, H, K).transpose(0, 2, 1, 3)`；`e = np.exp(a - a.max(-1, "
+            "`q = (x @ w_q + b_q).reshape(B, T, H, K).transpose(0, 2, 1, 3)`；`a = np.where(keep[:, None, "
+            "None, :], q @ k.swapaxes(-1, -2) / K**0.5, -1e30)`；`e = np.exp(a - a.max(-1, "
             "keepdims=True)) * keep[:, None, None, :]`；`total = e.sum(-1, keepdims=True)`；`probs = e / "
             "np.where(total > 0, total, 1)`；`(probs @ v).transpose(0, 2, 1, 3).reshape(B, T, D) @ w_o + b_o`。",
         ),
