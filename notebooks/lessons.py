@@ -44,7 +44,7 @@ EXERCISES_HEAD = Text(
     'wrong, what the mistake looks like. `hint("ID")` helps in three steps, `solution("ID")` shows '
     "the answer.",
     "## 练习\n\n"
-    "写出函数并运行单元格：`check` 会告诉你哪些对了；如果错了，还会指出错误像什么。"
+    "写出函数并运行单元格：`check` 会告诉你哪些对了；如果错了，还会指出像是哪种错误。"
     '`hint("ID")` 分三步提示，`solution("ID")` 给出答案。'
     "想看中文反馈，请先运行 `%env NPFORMER_LANG=zh`。",
 )

@@ -1,6 +1,7 @@
 """The array types that every signature speaks."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,15 @@ Params = dict[str, FloatArray]
 
 def part(params: Mapping[str, FloatArray], prefix: str) -> Params:
     """Return the arrays below ``prefix``, named without it; nothing is copied."""
+    names = _names_below(tuple(params), prefix)
+    return {short: params[name] for short, name in names}
+
+
+@lru_cache(maxsize=1024)
+def _names_below(names: tuple[str, ...], prefix: str) -> list[tuple[str, str]]:
+    # The same few models ask for the same parts at every step.
     start = prefix + "."
-    return {name[len(start) :]: a for name, a in params.items() if name.startswith(start)}
+    return [(name[len(start) :], name) for name in names if name.startswith(start)]
 
 
 def prefixed(prefix: str, params: Mapping[str, FloatArray]) -> Params:

@@ -47,7 +47,7 @@ rng = np.random.default_rng(1)
 # $$dx_{ni} = \sum_o dy_{no}\,w_{io}, \qquad dw_{io} = \sum_n x_{ni}\,dy_{no}, \qquad
 #   db_o = \sum_n dy_{no}.$$
 #
-# $b$ 没有下标 $n$，所以它的梯度要对行求和：前向里**广播**的，反向里就要**求和**。
+# $b$ 没有下标 $n$，所以它的梯度要对所有行求和：前向里**广播**，反向里就**求和**。
 # 下面把三个求和写成循环，与库的结果对照。
 
 # %%
@@ -123,7 +123,7 @@ plt.show()
 # %% [markdown] lang="zh"
 # 看右侧的斜率：$h$ 减半，单边误差减半，中心差分的误差变为四分之一。左侧则全被舍入误差淹没。
 # 中心差分的最佳步长在 $\epsilon^{1/3}$ 附近，比单边差分的最佳结果精确几百倍。
-# 而 float32 的 $\epsilon$ 约为 $10^{-7}$，再好的步长也证明不了什么：梯度检验要用 float64。
+# 而 float32 的 $\epsilon$ 约为 $10^{-7}$，再好的步长也证明不了什么：梯度检查要用 float64。
 
 # %%
 best = steps[int(np.argmin(centred))]
@@ -146,8 +146,8 @@ print(f"{report.name}: worst error {report.error:.0e}, allowed {report.tolerance
 # %% [markdown] lang="zh"
 # ## 方阵会掩盖错误
 #
-# 忘掉 `w` 的转置。方阵时形状恰好吻合，程序毫无怨言；三个尺寸互不相同时，NumPy 立刻报错。
-# 所以本库的每个检验都让各轴大小互不相同。
+# 忘掉 `w` 的转置。方阵时形状恰好吻合，程序不会报错；三个尺寸互不相同时，NumPy 立刻报错。
+# 所以本库的每个检查都让各轴大小互不相同。
 
 
 # %%

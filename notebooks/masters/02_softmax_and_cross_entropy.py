@@ -7,7 +7,7 @@
 # %% [markdown] lang="zh"
 # # 2. Softmax 与交叉熵：预测减去真值
 #
-# 一个思想：**softmax 和交叉熵是一对。单独的 softmax 会把梯度饿死；放进交叉熵的对数里，
+# 一个思想：**softmax 和交叉熵是一对。单独的 softmax 会让梯度消失；放进交叉熵的对数里，
 # 剩下的只有 $p - y$。**
 
 # %%
@@ -60,7 +60,7 @@ plt.show()
 # 最右边的 softmax 已经**饱和**：一个概率接近 1，雅可比的每个元素都接近 0，梯度几乎过不去。
 # （注意力把分数除以 $\sqrt K$，正是为了留在左边：见第 4 课。）
 #
-# 没有人真的去建这个矩阵；向量与雅可比的乘积只需要一个求和：
+# 没有人真的去建这个矩阵；向量–雅可比积只需要一个求和：
 # $dx_l = p_l\,(dp_l - \sum_j dp_j p_j)$。
 
 # %%
@@ -86,7 +86,7 @@ assert np.abs(diagonal_only - dx).max() > 0.05
 # ## 取对数之后
 #
 # 交叉熵取正确类别的 $-\log p_y$。把它的梯度乘上雅可比，饱和恰好抵消：
-# $d\,\text{logits} = p - y$，其中 $y$ 是 one-hot 真值。对 $n$ 行取平均，再除以 $n$。
+# $d\,\text{logits} = p - y$，其中 $y$ 是 one-hot 真值。对 $n$ 行取平均，就再除以 $n$。
 
 # %%
 batch, labels = rng.normal(size=(4, 3)), np.array([2, 0, 1, 1])
@@ -190,7 +190,7 @@ assert ops.cross_entropy_backward(1.0, hard)[0, 0] < -0.07
 # %% [markdown] lang="zh"
 # ## 对什么取平均？
 #
-# 填充和未被遮盖的词元标为 −100，不计入：既不进求和，也不进分母。如果除以全部行数，损失就会随填充多少而变。
+# 填充和未被选中的词元标为 −100，不计入：既不进求和，也不进分母。如果除以全部行数，损失就会随填充多少而变。
 
 # %%
 two_rows, _ = ops.cross_entropy_forward(batch[:2], labels[:2])

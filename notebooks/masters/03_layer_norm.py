@@ -64,7 +64,7 @@ assert np.allclose(on_circle.sum(axis=1), 0)
 #   - \hat x\,\underbrace{\tfrac1D \textstyle\sum_i d\hat x_i \hat x_i}_{\text{along } \hat x}\Bigr)$$
 
 # %% [markdown] lang="zh"
-# 整行平移或缩放，归一化之后都看不见了。所以任何损失都不会要求它们：梯度必与 $(1, \dots, 1)$ 和
+# 整行平移或缩放，归一化之后都不见了。所以任何损失都不会要求它们：梯度必与 $(1, \dots, 1)$ 和
 # $\hat x$ 正交。取 $d\hat x = \gamma\,dy$，减去它在这两个方向上的分量，再除以标准差：
 #
 # $$dx = \frac{1}{\sqrt{\sigma^2+\epsilon}}\Bigl(d\hat x
@@ -98,7 +98,7 @@ nf.check_pair(ops.layernorm_forward, ops.layernorm_backward, (x, gamma, beta))
 # %% [markdown] lang="zh"
 # ## 陷阱
 #
-# 许多测试用刚初始化的参数检验 `layernorm(x).sum()`：$dy = 1$，$\gamma = 1$。此时 $d\hat x$ 正好沿
+# 许多测试用刚初始化的参数检查 `layernorm(x).sum()`：$dy = 1$，$\gamma = 1$。此时 $d\hat x$ 正好沿
 # $(1, \dots, 1)$，真正的梯度是**零**。让五个错误的反向接受两位裁判：这个测试，以及随机 $dy$、随机 $\gamma$ 的测试。
 
 
@@ -165,9 +165,9 @@ assert honest[0] < 1e-7
 # forgotten, so one term fewer is subtracted. Layer norm is RMS norm after centring:
 
 # %% [markdown] lang="zh"
-# ## RMS norm
+# ## RMSNorm
 #
-# 去掉减均值，就是 Llama 和 T5 用的 RMS norm。少忘一个方向，反向就少减一项。层归一化等于先减均值再做 RMS norm：
+# 去掉减均值，就是 Llama 和 T5 用的 RMSNorm。少忘一个方向，反向就少减一项。层归一化等于先减均值再做 RMSNorm：
 
 # %%
 by_rms, rms_cache = ops.rmsnorm_forward(x - x.mean(axis=1, keepdims=True), gamma, eps=1e-12)

@@ -108,7 +108,7 @@ assert passed["q·k / √K", 64] > 1.5 * passed["q·k", 64]
 # %% [markdown] lang="zh"
 # ## 三种掩码
 #
-# `keep` 说明谁可以被看到，True 表示可以。填充掩码遮列，因果掩码遮未来；有时一整行什么都不剩：
+# `keep` 说明谁可以被看到，True 表示可以。填充掩码屏蔽列，因果掩码屏蔽未来；有时一整行什么都不剩：
 # 全填 $-\infty$ 会得到 $0/0$，在本库里该行为零。
 
 # %%
@@ -195,9 +195,9 @@ print(f"{report.name}: worst error {report.error:.0e}")
 # cotangent is added where the scores left, and the key bias wakes up.
 
 # %% [markdown] lang="zh"
-# **被遮住的分数梯度自动为零**：那里 $p = 0$，而 $p$ 是 $da$ 的因子。softmax 看不见整行平移，
-# 所以 $da$ 每行之和为零，加在**所有 key** 上的偏置没有梯度。除非损失直接看分数，比如 TinyBERT：
-# 它的梯度在分数离开的地方加进来，key 偏置就活了。
+# **被屏蔽的分数梯度自动为零**：那里 $p = 0$，而 $p$ 是 $da$ 的因子。softmax 对整行平移不变，
+# 所以 $da$ 每行之和为零，加在**所有 key** 上的偏置没有梯度。除非损失直接作用在分数上，比如 TinyBERT：
+# 它的梯度在分数分叉的地方加进来，key 的偏置就有梯度了。
 
 # %%
 assert np.all(da[~np.broadcast_to(keep, da.shape)] == 0)

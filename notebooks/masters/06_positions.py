@@ -66,7 +66,7 @@ assert np.abs(placed_shuffled - placed[:, order]).max() > 0.01
 # * **正弦**（Vaswani 等）：同上，但表是固定的正弦、余弦；
 # * **T5**：s − t 所在的每个**桶**有一个可学习的数，加到分数上；
 # * **ALiBi**：把 $-m_h\,|t - s|$ 加到分数上；
-# * **旋转**（RoPE）：按位置成比例的角度旋转 q 和 k。
+# * **旋转**（RoPE）：按与位置成正比的角度旋转 q 和 k。
 
 # %%
 T, D = 32, 16
@@ -149,7 +149,7 @@ nf.check_pair(ops.rotary_forward, ops.rotary_backward, (many,))
 # %% [markdown] lang="zh"
 # ## ALiBi：一个头能看多远？
 #
-# 每个头有自己的斜率 $m_h = 2^{-8h/H}$。内容相同时注意力按指数衰减；斜率大的头是近视眼。什么都不用学，多长都行。
+# 每个头有自己的斜率 $m_h = 2^{-8h/H}$。内容相同时注意力按指数衰减；斜率大的头“近视”。什么都不用学，多长都行。
 
 # %%
 slopes = ops.alibi_slopes(8)

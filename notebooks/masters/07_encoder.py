@@ -132,7 +132,7 @@ assert pre[-1] / pre[0] < 0.3  # falls with depth
 
 # %% [markdown] lang="zh"
 # Pre-LN 中残差流每加一次就变大，最后的归一化再除以它的长度：越深，顶层初始梯度越小。Post-LN 中则始终很大，
-# 这就是 BERT 需要 warm-up 的原因（第 8 课）。这是 Xiong 等人（2020）的观察，几秒钟即可重现。
+# 这就是 BERT 需要学习率预热的原因（第 8 课）。这是 Xiong 等人（2020）的观察，几秒钟即可重现。
 #
 # ## Dropout：同一个掩码用两次
 #
@@ -178,7 +178,7 @@ assert np.array_equal(wrong[3], [100, 100])
 # the first position alone. Everything together against finite differences, padding included.
 
 # %% [markdown] lang="zh"
-# ## 整个编码器接受检验
+# ## 整个编码器接受检查
 #
 # 损失可以看每一层的隐藏状态和每一层的分数；分类器的 pooler 只看第一个位置。全部放在一起，带填充，与有限差分对照。
 
@@ -236,7 +236,7 @@ assert total == sum(count_parameters(Workload(kind=nf.Encoder, config=bert, pool
 # ## 小结
 #
 # * 残差前向是相加；反向时梯度一份直通，**另**一份经过支路。
-# * Post-LN 把归一化放在路上，需要 warm-up；Pre-LN 让路畅通。
+# * Post-LN 把归一化放在路上，需要学习率预热；Pre-LN 让路畅通。
 # * 查表的反向是累加；dropout 的反向用同一个掩码。
 
 # %% [markdown] exercises="dropout-backward embedding-backward residual-backward feed-forward-backward post-ln-backward pre-ln-backward pooler-backward"

@@ -9,7 +9,7 @@
 # # 8. Adam：想走多长就走多长
 #
 # 一个思想：**Adam 用梯度的滑动平均除以梯度的滑动大小，所以每步长度约等于学习率，与梯度尺度无关。**
-# 其余部分（偏差修正、解耦衰减、warm-up、裁剪）都是为了在承诺会被打破的地方守住它。
+# 其余部分（偏差校正、解耦衰减、预热、裁剪）都是为了在这个承诺可能失守的地方守住它。
 
 # %%
 import matplotlib.pyplot as plt
@@ -79,10 +79,10 @@ assert np.abs(paths["Adam"][14, 0]) < np.abs(paths["SGD"][14, 0])
 # $m$, that is *more* than 1. The optimizer of BERT's and TinyBERT's released code does this.
 
 # %% [markdown] lang="zh"
-# ## 为什么要偏差修正
+# ## 为什么要偏差校正
 #
-# $m$、$v$ 从零开始，起初分别小了 $1 - \beta_1^t$ 和 $1 - \beta_2^t$ 倍。不修正的话，步长变为
-# $(1 - \beta_1^t)/\sqrt{1 - \beta_2^t}$ 倍；$v$ 比 $m$ 慢，所以这个数**大于** 1。BERT 和 TinyBERT 公开代码的优化器正是这样。
+# $m$、$v$ 从零开始，起初偏小，分别只有应有值的 $1 - \beta_1^t$ 和 $1 - \beta_2^t$ 倍。不校正的话，步长变为
+# $(1 - \beta_1^t)/\sqrt{1 - \beta_2^t}$ 倍；$v$ 比 $m$ 慢，所以这个数**大于** 1。BERT 和 TinyBERT 发布的代码里，优化器正是这样。
 
 
 # %%
@@ -163,7 +163,7 @@ assert abs(decoupled[-1, 1] - decoupled[-1, 0]) < 0.1  # nearly equal
 # and keeps its direction; clipping each array by itself turns it.
 
 # %% [markdown] lang="zh"
-# ## warm-up 与裁剪
+# ## 学习率预热与裁剪
 #
 # 调度器给学习率乘一个系数；从接近零开始，因为最初的 $v$ 估计很差，而 post-LN 的初始梯度又大（第 7 课）。
 # 按**全局**范数裁剪只缩短步长、不改方向；逐个数组裁剪则会改变方向。
@@ -239,7 +239,7 @@ assert np.abs(mean_of_means - whole).max() > 1e-3
 # %% [markdown] lang="zh"
 # ## 小结
 #
-# * Adam 的一步约等于学习率；不修正时最多是 6.57 倍。
+# * Adam 的一步约等于学习率；不校正时最多是 6.57 倍。
 # * Adam 里的 L2 不是权重衰减，AdamW 的才是。
 # * 全局裁剪不改方向；梯度累积要除以整批的数量。
 

@@ -239,7 +239,7 @@ assert pair.max() > 2 * 2 / n  # at least twice what even weights would give
 # %% [markdown] lang="zh"
 # ## 有标签之前：猜词
 #
-# BERT 的预训练就是猜词。15 % 的词元被选中，其中 80 % 变成 [MASK]，10 % 换成别的词，10 % 不动，
+# BERT 的预训练就是猜词。15% 的词元被选中，其中 80% 变成 [MASK]，10% 换成别的词，10% 不动，
 # 这样模型就不能只盯着 [MASK]。只有被选中的词元有标签。
 
 # %%
@@ -261,7 +261,7 @@ assert np.array_equal(masked[~chosen], batch.ids[~chosen])
 # twice gets two gradients, from the lookup and from the output, and they are added.
 
 # %% [markdown] lang="zh"
-# 这个模型的输出矩阵就是词表本身的转置：**权重共享**。同一张表用了两次，就有两份梯度（查表一份，输出一份），相加。
+# 这个模型的输出矩阵就是词嵌入表本身的转置：**权重共享**。同一张表用了两次，就有两份梯度（查表一份，输出一份），相加。
 
 # %%
 lm = nf.MaskedLM.init(teacher.config, np.random.default_rng(2), np.float64)
@@ -283,6 +283,6 @@ assert report.error < 1e-6
 #
 # * 依次检查：初始损失、背一个批次、简单基线、留出数据。
 # * 永远多跑几个种子。
-# * 选 15 %，按 80/10/10 处理；共享的表梯度相加。
+# * 选 15%，按 80/10/10 处理；共享的表梯度相加。
 
 # %% [markdown] exercises="tied-head-backward mlm-masking wordpiece"

@@ -163,7 +163,7 @@ assert records[-1]["prediction"] < 0.1
 # neither has seen:
 
 # %% [markdown] lang="zh"
-# 它的注意力像教师吗？双方最后一层、softmax 之前，在一个都没见过的句子上：
+# 它的注意力像教师吗？双方最后一层、softmax 之前，在一个双方都没见过的句子上：
 
 # %%
 row = next(i for i, r in enumerate(order[:144]) if " not " in texts[r])
@@ -233,13 +233,13 @@ assert np.mean(with_teacher) > means[24] + 0.1
 # of the centred logits, i.e. regression.
 
 # %% [markdown] lang="zh"
-# 实话实说：标签少时，教师帮助很大；**全部**标签都有时，小学生自己就能学会这个玩具任务，蒸馏并无收益。
+# 实话实说：标签少时，教师帮助很大；**全部**标签都有时，小的学生模型自己就能学会这个玩具任务，蒸馏并无收益。
 # 在你的任务上有没有用，是实验而不是定理；`npformer distill` 总会在旁边跑一个从零训练的学生。
 #
 # ## 温度，以及为什么乘 τ²
 #
 # $p = \operatorname{softmax}(z/\tau)$，τ > 1 让教师的小概率显现出来。梯度按 $1/\tau^2$ 缩小：logits 除以 τ 一次，
-# 两个软化的分布更接近又一次。乘 τ² 即可恢复，其极限很眼熟：中心化 logits 之差，也就是回归。
+# 两个软化后的分布更接近又一次。乘 τ² 即可恢复，其极限很眼熟：中心化 logits 之差，也就是回归。
 
 # %%
 rng = np.random.default_rng(10)
@@ -280,7 +280,7 @@ assert np.linalg.norm(gradient(64, True) - limit) < 0.05 * np.linalg.norm(limit)
 # %% [markdown] lang="zh"
 # ## 填充不能算数
 #
-# 多填充一列，损失不应改变。修正后的配方一点不变；TinyBERT 公开代码留下了填充的 query，还除以填充后的总面积。
+# 多填充一列，损失不应改变。修正后的配方一点不变；TinyBERT 发布的代码留下了填充的 query，还除以填充后的总面积。
 
 
 # %%

@@ -218,9 +218,9 @@ for forward, backward, args, said in cases:
 # and compare.
 
 # %% [markdown] lang="zh"
-# ## 梯度检验找不到的 bug
+# ## 梯度检查找不到的 bug
 #
-# 前向和反向可能完全一致，却一起错。让填充参与的注意力，梯度也是对的。对付它们，要检验什么**不该**变：
+# 前向和反向可能完全一致，却一起错。让填充参与的注意力，梯度也是对的。对付它们，要检查什么**不该**变：
 # 换掉填充的内容，再比较。
 
 # %%
@@ -293,8 +293,8 @@ print(f"{len(BUGS)} bugs:", ", ".join(bug.id for bug in BUGS))
 #
 # * 每个测试都要亲眼见它红一次。
 # * 传入梯度随机，参数挪开，掩码打开，各轴大小不同。
-# * 不变性能发现梯度检验发现不了的错误。
+# * 不变性能发现梯度检查发现不了的错误。
 #
-# 第一道练习反过来：由你写检验器，再用正确和错误的反向去考它。之后是博物馆里的八个 bug；全部 bug 见 `npformer learn`。
+# 第一道练习反过来：由你写梯度检查器，再用正确和错误的反向去考它。之后是博物馆里的八个 bug；全部 bug 见 `npformer learn`。
 
 # %% [markdown] exercises="gradient-checker embedding-repeated-ids dv-from-undropped-probs cross-attention-swapped fully-masked-row-of-nan adam-without-bias-correction soft-cross-entropy-over-classes attention-loss-after-the-mask teacher-in-training-mode"

@@ -129,6 +129,16 @@ PARTS = {
 }
 
 
+# What every exercise asks, and every learner's file says.
+FLOAT32 = Text("float32 inputs give float32 results.", "输入为 float32 时，结果也为 float32。")
+MANNERS = Text(
+    "Inputs stay as they are, the same inputs give the same results, and NumPy is all you use. A "
+    "variable of yours that has a name of the statement is compared with ours, if nothing else "
+    "explains a mistake.",
+    "不改动输入，同样的输入给出同样的结果，并且只用 NumPy。如果找不到出错的原因，会把你的变量与题目中同名的量作比较。",
+)
+
+
 class Misconception(NamedTuple):
     """A wrong function, with what it says about who wrote it."""
 
@@ -207,6 +217,13 @@ class Exercise:
     def parameters(self) -> tuple[str, ...]:
         """The names of its parameters."""
         return tuple(inspect.signature(self.reference).parameters)
+
+    @property
+    def task(self) -> Text:
+        """The statement, and what is asked of every exercise."""
+        kept = (FLOAT32, MANNERS) if self.float32 else (MANNERS,)
+        en, zh = " ".join(text.en for text in kept), "".join(text.zh for text in kept)
+        return Text(f"{self.statement.en}\n\n{en}", f"{self.statement.zh}\n\n{zh}")
 
     @property
     def stub(self) -> str:

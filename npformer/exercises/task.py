@@ -82,7 +82,7 @@ def _of_exercise(exercise: Exercise, place: str) -> Task:
     return Task(
         id=exercise.id,
         title=exercise.title,
-        statement=exercise.statement,
+        statement=exercise.task,
         chapter=exercise.topic,
         place=place,
         function=exercise.function,

@@ -2,6 +2,7 @@
 
 import locale
 import os
+import unicodedata
 from typing import NamedTuple
 
 from npformer.checks import InputError
@@ -34,6 +35,11 @@ def language(lang: str | None = None) -> str:
                 raise InputError(f"{name}: got {given!r}, expected one of {', '.join(LANGUAGES)}")
             return given
     return "zh" if _locale().lower().startswith(("zh", "chinese")) else "en"
+
+
+def width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _locale() -> str:

@@ -1,6 +1,7 @@
 """Layer norm and RMS norm."""
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -176,9 +177,17 @@ def rmsnorm_backward(dy: FloatArray, cache: RmsNormCache) -> tuple[FloatArray, F
     return dx, dgamma
 
 
-def _mean(x: FloatArray, gamma: FloatArray | float = 1.0) -> FloatArray:
+def _mean(x: FloatArray, gamma: FloatArray | None = None) -> FloatArray:
     """Mean of gamma x over the last axis, kept as an axis; a matrix-vector product is fast."""
-    size = x.shape[-1]
-    weights = np.full(size, gamma, x.dtype) / x.dtype.type(max(size, 1))
+    weights = _shares(x.shape[-1], x.dtype)
+    if gamma is not None:
+        weights = gamma * weights
     mean: FloatArray = (x @ weights)[..., None]  # (..., 1)
     return mean
+
+
+@lru_cache
+def _shares(size: int, dtype: "np.dtype[Any]") -> FloatArray:
+    shares = np.full(size, 1 / max(size, 1), dtype)
+    shares.flags.writeable = False  # it is everybody's
+    return shares

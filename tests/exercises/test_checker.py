@@ -68,6 +68,7 @@ BAD = {
         lambda dprobs, probs: right(dprobs, probs)[0],
         "got shape (3,), expected shape (2",
     ),
+    "transposed": (lambda dprobs, probs: right(dprobs, probs).T, "got shape (3, 2), expected"),
     "writes": (writes, "it writes into dprobs"),
     "raises": (raises, "has no attribute 'nothing', at line"),
     "state": (keeps_a_state, "a second call with the same inputs gives something else"),

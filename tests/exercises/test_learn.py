@@ -14,10 +14,11 @@ import pytest
 from npformer.cli import main
 from npformer.exercises.learn import checking, run, state
 from npformer.exercises.learn.folder import Folder
-from npformer.exercises.learn.layout import fill, width
+from npformer.exercises.learn.layout import fill
 from npformer.exercises.learn.load import Unusable, load_function
 from npformer.exercises.learn.sheet import sheet
 from npformer.exercises.task import find, tasks
+from npformer.exercises.text import width
 
 FIRST = tasks()[0].id
 SOFTMAX = """

@@ -4,7 +4,7 @@ import html
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Self
 
-from npformer.exercises.text import Text, language
+from npformer.exercises.text import Text, language, width
 
 PASS, FAIL = Text("pass", "通过"), Text("FAIL", "未过")
 SOLVED = Text("solved", "已完成")
@@ -55,11 +55,11 @@ class Report:
         verdict = (SOLVED if self.passed else OPEN).to(lang)
         colon = COLON.to(lang)
         lines = [colon.join((self.exercise, self.title.to(lang), verdict))]
-        width = max((_columns(r.name.to(lang)) for r in self.results), default=0)
+        columns = max((width(r.name.to(lang)) for r in self.results), default=0)
         said = None
         for result in self.results:
             name = result.name.to(lang)
-            padded = name + " " * (width - _columns(name))
+            padded = name + " " * (columns - width(name))
             mark = (PASS if result.passed else FAIL).to(lang)
             lines.append(f"  {mark}  {padded}  {_number(result.error)}".rstrip())
             if result.message is not None and result.message != said:
@@ -120,10 +120,3 @@ class Report:
 
 def _number(error: float | None) -> str:
     return "" if error is None else f"{error:.1e}"
-
-
-def _columns(text: str) -> int:
-    """Return how many columns of a terminal a text takes: Chinese letters take two."""
-    import unicodedata
-
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)

@@ -15,7 +15,7 @@ FOR_TEACHERS = Text(
 
 def statement(exercise: Exercise, lang: str) -> str:
     """Return title and statement as Markdown."""
-    return f"# {exercise.title.to(lang)}\n\n{exercise.statement.to(lang)}"
+    return f"# {exercise.title.to(lang)}\n\n{exercise.task.to(lang)}"
 
 
 def check_cell(exercise: Exercise, lang: str) -> str:

@@ -1,16 +1,12 @@
 """Lines of a given width, where a Chinese letter is as wide as two Latin ones."""
 
 import re
-import unicodedata
+
+from npformer.exercises.text import width
 
 WIDTH = 88
 _CLOSING = "，。；：、！？）」』”》"  # no line begins with these
 _PIECE = re.compile(rf"\s+|[⺀-￮][{_CLOSING}]*|[^\s⺀-￮]+[{_CLOSING}]*")
-
-
-def width(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def pad(text: str, columns: int) -> str:

@@ -5,10 +5,10 @@ from itertools import groupby
 from npformer.checks import InputError
 from npformer.exercises.exercise import TRACKS
 from npformer.exercises.learn import state
-from npformer.exercises.learn.layout import pad, width
+from npformer.exercises.learn.layout import pad
 from npformer.exercises.learn.session import Session
 from npformer.exercises.task import Task, tasks
-from npformer.exercises.text import Text
+from npformer.exercises.text import Text, width
 
 
 def show_list(session: Session, track: str | None) -> int:

@@ -32,7 +32,7 @@ THREE_SIZES = Card(
     question=Text(
         "TinyBERT-4 is 7.5 times smaller, does 18 times fewer operations and runs 9.4 times faster. "
         "Why three numbers?",
-        "TinyBERT-4 的参数量是原来的 1/7.5，计算量是 1/18，速度是 9.4 倍。为什么是三个不同的数？",
+        "TinyBERT-4 的参数量是 BERT-base 的 1/7.5，计算量是 1/18，速度是 9.4 倍。为什么是三个不同的数？",
     ),
     answer=Text(
         "Parameters are stored: most of a small model is its token table, which shrinks with D only. "
