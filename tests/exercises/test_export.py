@@ -13,6 +13,7 @@ from npformer.checks import InputError
 from npformer.exercises.checker import check, grade, property_names
 from npformer.exercises.course import EXERCISES, find
 from npformer.exercises.export import export
+from npformer.exercises.export.write import file_name
 
 ROOT = Path(__file__).parents[2]
 # The Python of a virtual environment with the extra "class"; .ci/run makes one.
@@ -30,8 +31,8 @@ def test_students_get_no_solution_and_teachers_one_that_passes(tmp_path, fmt, la
     paths = export(tmp_path / "out", fmt, lang=lang)
     assert len(paths) == 2 * len(EXERCISES)
     for exercise in EXERCISES:
-        (student,) = (tmp_path / "out/student").glob(f"*_{exercise.function}.{fmt}")
-        (solution,) = (tmp_path / "out/solutions").glob(f"*_{exercise.function}.{fmt}")
+        name = f"{file_name(exercise)}.{fmt}"
+        student, solution = tmp_path / "out/student" / name, tmp_path / "out/solutions" / name
         shown = code(student)
         assert not [line for line in solution_lines(exercise) if line in shown]
         assert exercise.title.to(lang) in student.read_text("utf-8")
@@ -53,7 +54,7 @@ def code(path):
 def test_an_nbgrader_notebook_has_a_grade_cell_for_each_property(tmp_path):
     export(tmp_path / "out", "nbgrader", lang="en")
     for exercise in EXERCISES:
-        (path,) = (tmp_path / "out/source").glob(f"{exercise.topic}/*_{exercise.function}.ipynb")
+        path = tmp_path / "out/source" / exercise.topic / f"{file_name(exercise)}.ipynb"
         cells = nbformat.read(path, as_version=4).cells
         graded = [c for c in cells if c.metadata.get("nbgrader", {}).get("grade")]
         assert len(graded) == len(property_names(exercise))
