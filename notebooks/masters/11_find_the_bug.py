@@ -285,7 +285,8 @@ print(f"{len(BUGS)} bugs:", ", ".join(bug.id for bug in BUGS))
 # * Cotangents random, parameters moved, masks on, axes of different size.
 # * Invariances find what gradient checks cannot.
 #
-# The exercise turns it round: you write the checker, and it is run against right and wrong backwards.
+# The first exercise turns it round: you write the checker, and it is run against right and wrong
+# backwards. Then eight bugs of the museum; `npformer learn` has them all.
 
 # %% [markdown] lang="zh"
 # ## 小结
@@ -294,6 +295,6 @@ print(f"{len(BUGS)} bugs:", ", ".join(bug.id for bug in BUGS))
 # * 传入梯度随机，参数挪开，掩码打开，各轴大小不同。
 # * 不变性能发现梯度检查发现不了的错误。
 #
-# 练习反过来：由你写梯度检查器，再用正确和错误的反向去考它。
+# 第一道练习反过来：由你写梯度检查器，再用正确和错误的反向去考它。之后是博物馆里的八个 bug；全部 bug 见 `npformer learn`。
 
-# %% [markdown] exercises="gradient-checker"
+# %% [markdown] exercises="gradient-checker embedding-repeated-ids dv-from-undropped-probs cross-attention-swapped fully-masked-row-of-nan adam-without-bias-correction soft-cross-entropy-over-classes attention-loss-after-the-mask teacher-in-training-mode"

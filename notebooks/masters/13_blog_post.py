@@ -603,11 +603,13 @@ assert reached["student, distilled"] > 0.9
 # ## What to take along
 #
 # Run what you read, at a size that takes seconds. Ask what would have to be true for it to be right,
-# and assert that. Both programs are exercises: `multi-head-attention` and `tinybert-step`, at the end
-# of lesson 12.
+# and assert that. Both programs are exercises of lesson 12, `multi-head-attention` and
+# `tinybert-step`; here the faults are: write the test that finds each.
 
 # %% [markdown] lang="zh"
 # ## 小结
 #
 # 读到的东西，缩到几秒钟能跑完的规模去运行。问问自己：它若正确，什么必须成立？然后断言它。
-# 两个程序都是练习：`multi-head-attention` 和 `tinybert-step`，在第 12 课末尾。
+# 两个程序是第 12 课的练习：`multi-head-attention` 和 `tinybert-step`；这里的练习是那些错误：写出能发现它们的测试。
+
+# %% [markdown] exercises="blog-ids-as-vectors blog-one-attention-layer blog-no-residuals-no-norms blog-no-output-layer blog-teacher-mixed-in blog-index-as-probability blog-undefined-names"
