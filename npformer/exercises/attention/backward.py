@@ -165,8 +165,9 @@ ATTENTION_BACKWARD = Exercise(
         "$1/(1-p)$, a constant. Given `dctx` (B, H, T, K), the gradient of the loss with respect "
         "to ctx, return `dq`, `dk` and `dv` in this order, each of its input's shape. You have to "
         "compute the forward again. There is no NaN, even for a query that sees nothing.\n\n"
-        "If your variables are called `probs`, `dropped`, `dprobs` and `dscores`, each "
-        "exactly what the formulas say, the check can tell which one goes wrong first.",
+        "If your variables are called `probs`, `dropped`, `dprobs` (the gradient of probs, before "
+        "dropout: it contains r) and `dscores` (that of the scaled scores), the check can tell which "
+        "one goes wrong first.",
         "前向计算为\n\n"
         "$$\\mathrm{scores} = \\frac{q k^\\top}{\\sqrt K}, \\qquad "
         "\\mathrm{probs} = \\operatorname{softmax}_{\\mathrm{keep}}(\\mathrm{scores}), \\qquad "
@@ -176,7 +177,8 @@ ATTENTION_BACKWARD = Exercise(
         "被屏蔽的 key 权重为 0，若一个 query 没有任何可见的 key，它的所有权重都为 0。`r` (B, H, T, S) 是本次前向的 "
         "dropout 因子，取 0 或 $1/(1-p)$，视为常数。给定损失对 ctx 的梯度 `dctx` (B, H, T, K)，依次返回 `dq`、`dk`、`dv`，"
         "形状与各自的输入相同。前向需要自己重算。即使某个 query 什么都看不到，也不能出现 NaN。\n\n"
-        "如果变量名为 `probs`、`dropped`、`dprobs`、`dscores`，且各自恰为公式中的量，检查时就能指出最先出错的是哪一个。",
+        "如果变量名为 `probs`、`dropped`、`dprobs`（dropout 之前的 probs 的梯度，已含 r）和 `dscores`（缩放后的 scores 的梯度），"
+        "检查时就能指出最先出错的是哪一个。",
     ),
     reference=attention_backward,
     library=(

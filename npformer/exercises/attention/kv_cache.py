@@ -91,7 +91,7 @@ KV_CACHE_STEP = Exercise(
         "While a text is generated, earlier tokens never see later ones, so their keys and values "
         "stay what they are and are kept. Process one new token `x` (B, 1, D) of self-attention "
         "under a causal mask. `past_k` and `past_v` (B, H, t, K) are the keys and values of the "
-        "t tokens before, split into heads already; t may be 0.\n\n"
+        "t tokens before, split into heads already; t may be 0, and even then their shape says H and K.\n\n"
         "With $q = x w_q + b_q$, $k_{\\mathrm{new}} = x w_k + b_k$ and "
         "$v_{\\mathrm{new}} = x w_v + b_v$, each split into H heads of K = D / H neighbouring "
         "columns, the new key and value are appended after the past ones. The new token attends to "
@@ -101,7 +101,7 @@ KV_CACHE_STEP = Exercise(
         "Each `w` is (D, D), input first; each `b` is (D,). Return `y` (B, 1, D), `k` and `v` "
         "(B, H, t + 1, K) in this order; the arrays that were given stay as they are.",
         "生成文本时，前面的词元看不到后面的，所以它们的 key 和 value 不会再变，可以缓存起来。处理因果掩码下自注意力的一个新词元 "
-        "`x` (B, 1, D)。`past_k` 和 `past_v` (B, H, t, K) 是前面 t 个词元的 key 和 value，已拆成多头；t 可以为 0。\n\n"
+        "`x` (B, 1, D)。`past_k` 和 `past_v` (B, H, t, K) 是前面 t 个词元的 key 和 value，已拆成多头；t 可以为 0，此时其形状仍给出 H 和 K。\n\n"
         "令 $q = x w_q + b_q$，$k_{\\mathrm{new}} = x w_k + b_k$，"
         "$v_{\\mathrm{new}} = x w_v + b_v$，各拆成 H 个头，每个头是相邻的 K = D / H 列，"
         "再把新的 key 和 value 接在过去的后面。新词元关注过去的全部词元**以及它自己**：\n\n"

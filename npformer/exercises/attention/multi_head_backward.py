@@ -119,10 +119,10 @@ MULTI_HEAD_BACKWARD = Exercise(
         "that is all padding the weights are zero. Each `w` is (D, D), input first; each `b` is "
         "(D,); `num_heads` is H. Return\n\n"
         "`dx, dw_q, db_q, dw_k, db_k, dw_v, db_v, dw_o, db_o`\n\n"
-        "in this order, each of its input's shape. Before you start: which of the nine is zero, "
-        "and why?\n\n"
-        "If the gradients of the weights and of the scores are called `dprobs` and `dscores`, the "
-        "check can tell which one goes wrong first.",
+        "in this order, each of its input's shape. Before you start: which of the nine is zero "
+        "but for rounding, and why?\n\n"
+        "If the gradients of the attention weights and of the scaled scores are called `dprobs` and "
+        "`dscores`, the check can tell which one goes wrong first.",
         "一个自注意力层。令 $q = x w_q + b_q$，$k = x w_k + b_k$，$v = x w_v + b_v$，各拆成 H 个头，每个头是相邻的 "
         "K = D / H 列，\n\n"
         "$$\\mathrm{probs} = \\operatorname{softmax}_{\\mathrm{keep}}\\Bigl(\\frac{q k^\\top}"
@@ -132,8 +132,8 @@ MULTI_HEAD_BACKWARD = Exercise(
         "query 不做掩码；若整个序列都是填充，权重全为零。每个 `w` 为 (D, D)，输入维在前；每个 `b` 为 (D,)；"
         "`num_heads` 即 H。返回\n\n"
         "`dx, dw_q, db_q, dw_k, db_k, dw_v, db_v, dw_o, db_o`\n\n"
-        "顺序如上，形状与各自的输入相同。动手之前先想一想：这九个里哪一个恒为零？为什么？\n\n"
-        "如果权重和分数的梯度分别名为 `dprobs` 和 `dscores`，检查时就能指出最先出错的是哪一个。",
+        "顺序如上，形状与各自的输入相同。动手之前先想一想：这九个里哪一个（除舍入误差外）恒为零？为什么？\n\n"
+        "如果注意力权重和缩放后分数的梯度分别名为 `dprobs` 和 `dscores`，检查时就能指出最先出错的是哪一个。",
     ),
     reference=multi_head_backward,
     library=(layers.MultiHeadAttention.backward,),

@@ -129,7 +129,7 @@ ONLINE_SOFTMAX = Exercise(
     title=Text("Online softmax", "在线 softmax"),
     statement=Text(
         "Attention without ever holding a row of scores: the keys come in blocks of `block` (the "
-        "last may be shorter). For each query carry the maximum `m` of the scores so far, the sum "
+        "last may be shorter, and `block` may exceed S). For each query carry the maximum `m` of the scores so far, the sum "
         "`total` of their exponentials and the mix `mixed` of the values, both relative to m. A "
         "block J with scores $a_{ts} = q_t \\cdot k_s / \\sqrt K$ may raise the maximum to "
         "$m' = \\max(m, \\max_{s \\in J} a_{ts})$. Find out how total and mixed go on. "
@@ -139,7 +139,7 @@ ONLINE_SOFTMAX = Exercise(
         "`q` is (B, H, T, K), `k` and `v` are (B, H, S, K). Return `ctx` (B, H, T, K), equal to "
         "plain attention, and `lse` (B, H, T, 1), in this order. Scores of size $\\pm 1000$ do no "
         "harm. (A solution with whole rows would give the same numbers; the point is to do without.)",
-        "不保存整行分数的注意力：key 按每块 `block` 个依次到来（最后一块可能较短）。对每个 query 维护三样东西：到目前为止分数的最大值 "
+        "不保存整行分数的注意力：key 按每块 `block` 个依次到来（最后一块可能较短，`block` 也可能大于 S）。对每个 query 维护三样东西：到目前为止分数的最大值 "
         "`m`、指数之和 `total`、value 的加权和 `mixed`，后两者都以 m 为基准。设某一块 J 的分数为 "
         "$a_{ts} = q_t \\cdot k_s / \\sqrt K$，它可能把最大值提高到 "
         "$m' = \\max(m, \\max_{s \\in J} a_{ts})$。请推导 total 和 mixed 如何更新。处理完最后一块之后\n\n"

@@ -103,7 +103,7 @@ PADDING_MASK = Exercise(
     statement=Text(
         "The sequences of a batch are padded to the same length, and no query may attend to "
         "padding. `keep` is boolean of shape (B, S): True = real token. With "
-        "`scores` $= q k^\\top/\\sqrt K$ as before, the softmax runs over the kept keys only:\n\n"
+        "`scores` $= q k^\\top/\\sqrt K$, the softmax runs over the kept keys only:\n\n"
         "$$\\mathrm{probs}_{ts} = \\frac{\\mathrm{keep}_s\\,e^{\\mathrm{scores}_{ts}}}"
         "{\\sum_l \\mathrm{keep}_l\\,e^{\\mathrm{scores}_{tl}}}, \\qquad "
         "\\mathrm{ctx} = \\mathrm{probs}\\,v$$\n\n"
@@ -112,7 +112,7 @@ PADDING_MASK = Exercise(
         "masked. Every sequence has at least one real token. Return `ctx` (B, H, T, K) and `probs` "
         "(B, H, T, S), in this order.",
         "同一批次的序列被填充到相同长度，任何 query 都不能关注填充位置。`keep` 是形状为 (B, S) 的布尔数组："
-        "True = 真实词元。`scores` $= q k^\\top/\\sqrt K$ 同前，softmax 只在保留的 key 上进行：\n\n"
+        "True = 真实词元。令 `scores` $= q k^\\top/\\sqrt K$，softmax 只在保留的 key 上进行：\n\n"
         "$$\\mathrm{probs}_{ts} = \\frac{\\mathrm{keep}_s\\,e^{\\mathrm{scores}_{ts}}}"
         "{\\sum_l \\mathrm{keep}_l\\,e^{\\mathrm{scores}_{tl}}}, \\qquad "
         "\\mathrm{ctx} = \\mathrm{probs}\\,v$$\n\n"

@@ -114,22 +114,23 @@ SCORES_GRADIENT = Exercise(
     title=Text("A loss on the scores", "作用在分数上的损失"),
     statement=Text(
         "TinyBERT compares the attention **scores** of student and teacher, before mask and "
-        "softmax. So the loss reaches q and k on two ways:\n\n"
+        "softmax. So the loss reaches q and k in two ways:\n\n"
         "$$\\mathrm{scores} = \\frac{q k^\\top}{\\sqrt K} \\;\\to\\; \\text{a loss}, \\qquad "
         "\\mathrm{ctx} = \\operatorname{softmax}_{\\mathrm{keep}}(\\mathrm{scores})\\,v \\;\\to\\; "
         "\\text{the rest of the model}$$\n\n"
         "`q` is (B, H, T, K), `k` and `v` are (B, H, S, K), `keep` is boolean (B, S), True = real "
         "token; in a sequence that is all padding the weights are zero. Given are `dctx` "
         "(B, H, T, K), the gradient with respect to ctx, and `dscores` (B, H, T, S), the gradient "
-        "which that other loss has with respect to the scores, at padded keys too. Return `dq`, "
-        "`dk`, `dv` of the sum of both losses, in this order. There is no dropout.",
+        "of that other loss alone with respect to the scores, at padded keys too; that of both losses "
+        "together is `total`. Return `dq`, `dk`, `dv` of the sum of both losses, in this order. There "
+        "is no dropout.",
         "TinyBERT 比较学生与教师的注意力**分数**，即掩码和 softmax 之前的值。于是损失沿两条路到达 q 和 k：\n\n"
         "$$\\mathrm{scores} = \\frac{q k^\\top}{\\sqrt K} \\;\\to\\; \\text{损失}, \\qquad "
         "\\mathrm{ctx} = \\operatorname{softmax}_{\\mathrm{keep}}(\\mathrm{scores})\\,v "
         "\\;\\to\\; \\text{模型的其余部分}$$\n\n"
         "`q` 的形状为 (B, H, T, K)，`k` 和 `v` 为 (B, H, S, K)，`keep` 是 (B, S) 的布尔数组，True = 真实词元；"
-        "若整个序列都是填充，权重全为零。给定 ctx 的梯度 `dctx` (B, H, T, K)，以及另一个损失对 scores 的梯度 "
-        "`dscores` (B, H, T, S)，在填充的 key 处也可能非零。依次返回两个损失之和的梯度 `dq`、`dk`、`dv`。没有 dropout。",
+        "若整个序列都是填充，权重全为零。给定 ctx 的梯度 `dctx` (B, H, T, K)，以及仅由另一个损失产生的、"
+        "对 scores 的梯度 `dscores` (B, H, T, S)，在填充的 key 处也可能非零；两个损失合起来的梯度记为 `total`。依次返回两个损失之和的梯度 `dq`、`dk`、`dv`。没有 dropout。",
     ),
     reference=scores_gradient,
     library=(ops.attention_backward, ops.attention_scores_backward),

@@ -144,14 +144,14 @@ CROSS_ENTROPY = Exercise(
     id="cross-entropy",
     title=Text("Cross-entropy from logits, with its gradient", "由 logits 计算交叉熵及其梯度"),
     statement=Text(
-        "`logits` is (..., C), with any number of axes in front, and `labels` (...) holds a class 0 ... C - 1 "
+        "`logits` is (..., C), with one or more axes in front, and `labels` (...) holds a class 0 ... C - 1 "
         "for each row, or **-100: the row is ignored**. With $p_i$ the softmax of row $i$ and $n$ the number "
         "of labels that are not ignored, the loss in nats is the mean over these:\n\n"
         "$$L = -\\frac1n \\sum_{i\\ \\mathrm{kept}} \\log p_{i,\\mathrm{label}_i}$$\n\n"
         "Return `loss, dlogits`: the number L, and its gradient with respect to the logits, (..., C). Ignored "
         "rows get a zero gradient. If nothing is kept, the loss is 0.0 and the gradient zero. Logits of size "
         "1000 must give neither infinity nor NaN.",
-        "`logits` 的形状为 (..., C)，前面可以有任意多个轴；`labels` 的形状为 (...)，每行是一个类别 0 ... C - 1，"
+        "`logits` 的形状为 (..., C)，前面有一个或多个轴；`labels` 的形状为 (...)，每行是一个类别 0 ... C - 1，"
         "或者 **-100：忽略该行**。记 $p_i$ 为第 $i$ 行的 softmax，$n$ 为未被忽略的标签个数，"
         "损失是对这些行的平均，单位为 nat：\n\n"
         "$$L = -\\frac1n \\sum_{i\\ \\mathrm{kept}} \\log p_{i,\\mathrm{label}_i}$$\n\n"

@@ -98,10 +98,11 @@ EMBEDDING_BACKWARD = Exercise(
     id="embedding-backward",
     title=Text("Embedding backward: ids that repeat", "词嵌入的反向传播：重复的 id"),
     statement=Text(
-        "Forward is a look-up, `y = table[ids]`: `ids` (...) has integers 0 ... V - 1, `table` is (V, D), y is (..., D). "
+        "Forward is a look-up, `y = table[ids]`: `ids` (...), of one axis or more, has integers "
+        "0 ... V - 1, `table` is (V, D), y is (..., D). "
         "Given `dy` (..., D), the gradient of the loss with respect to y, `ids`, and `table`, return `dtable`, (V, D).\n\n"
         "An id may occur many times, and many ids not at all. id 0 is an id like any other.",
-        "前向是查表 `y = table[ids]`：`ids` 的形状为 (...)，是 0 ... V - 1 的整数，`table` 为 (V, D)，y 为 (..., D)。"
+        "前向是查表 `y = table[ids]`：`ids` 的形状为 (...)，至少一个轴，是 0 ... V - 1 的整数，`table` 为 (V, D)，y 为 (..., D)。"
         "给定损失对 y 的梯度 `dy` (..., D)、`ids` 和 `table`，返回 `dtable`，形状 (V, D)。\n\n"
         "同一个 id 可能出现多次，也可能一次都不出现。id 0 与其他 id 没有区别。",
     ),

@@ -122,14 +122,14 @@ LABEL_SMOOTHING = Exercise(
         "classes, the label's own among them:\n\n"
         "$$t_{ic} = (1 - \\alpha)\\,[c = \\mathrm{label}_i] + \\alpha/C, \\qquad "
         "L = -\\frac1n \\sum_i \\sum_c t_{ic} \\log p_{ic}$$\n\n"
-        "with $p_i$ the softmax of row $i$ and $n$ the number of rows. `logits` is (..., C), `labels` (...) has a "
-        "class for each row (none is ignored here), `alpha` is a number in [0, 1).\n\n"
+        "with $p_i$ the softmax of row $i$ and $n$ the number of rows. `logits` is (..., C), with one or more axes "
+        "in front, `labels` (...) has a class for each row (none is ignored here), `alpha` is a number in [0, 1).\n\n"
         "Return `loss, dlogits`: the number L in nats, and its gradient with respect to the logits, (..., C). "
         "Logits of size 1000 must give neither infinity nor NaN.",
         "第 $i$ 行的目标不再是标签处为 1、其余为 0，而是与均匀分布混合，C 个类别各得一份，标签自己也有一份：\n\n"
         "$$t_{ic} = (1 - \\alpha)\\,[c = \\mathrm{label}_i] + \\alpha/C, \\qquad "
         "L = -\\frac1n \\sum_i \\sum_c t_{ic} \\log p_{ic}$$\n\n"
-        "其中 $p_i$ 是第 $i$ 行的 softmax，$n$ 是行数。`logits` 为 (..., C)，`labels` 为 (...)，每行一个类别"
+        "其中 $p_i$ 是第 $i$ 行的 softmax，$n$ 是行数。`logits` 为 (..., C)，前面有一个或多个轴；`labels` 为 (...)，每行一个类别"
         "（这里没有被忽略的行），`alpha` 是 [0, 1) 中的数。\n\n"
         "返回 `loss, dlogits`：以 nat 为单位的数值 L，以及它对 logits 的梯度，形状 (..., C)。"
         "logits 达到 1000 时不能出现无穷大或 NaN。",

@@ -90,13 +90,13 @@ LAYER_NORM = Exercise(
         "$$\\mu = \\frac1D \\sum_j x_j, \\quad \\sigma^2 = \\frac1D \\sum_j (x_j - \\mu)^2, \\quad "
         "\\hat x_i = \\frac{x_i - \\mu}{\\sqrt{\\sigma^2 + \\epsilon}}, \\quad "
         "y_i = \\gamma_i \\hat x_i + \\beta_i$$\n\n"
-        "`x` is (..., D), with any number of axes in front; `gamma` and `beta` are (D,), `eps` is a number. "
+        "`x` is (..., D), with one or more axes in front; `gamma` and `beta` are (D,), `eps` is a number. "
         "Return y, (..., D). A mean a million times as large as the deviation must not spoil the result.",
         "对长度为 D 的**最后一个**轴做归一化，方差用有偏的（除以 D）：\n\n"
         "$$\\mu = \\frac1D \\sum_j x_j, \\quad \\sigma^2 = \\frac1D \\sum_j (x_j - \\mu)^2, \\quad "
         "\\hat x_i = \\frac{x_i - \\mu}{\\sqrt{\\sigma^2 + \\epsilon}}, \\quad "
         "y_i = \\gamma_i \\hat x_i + \\beta_i$$\n\n"
-        "`x` 的形状为 (..., D)，前面可以有任意多个轴；`gamma` 和 `beta` 为 (D,)，`eps` 是一个数。"
+        "`x` 的形状为 (..., D)，前面有一个或多个轴；`gamma` 和 `beta` 为 (D,)，`eps` 是一个数。"
         "返回 y，形状 (..., D)。即使均值是标准差的一百万倍，结果也不能失真。",
     ),
     reference=layer_norm,

@@ -85,13 +85,13 @@ LINEAR_BACKWARD = Exercise(
         "Forward, the last axis goes through an affine map, the same one in every row $n$:\n\n"
         "$$y_{no} = \\sum_i x_{ni} w_{io} + b_o$$\n\n"
         "`x` is (..., I), `w` is (I, O), `b` is (O,), and `dy`, the gradient of the loss with respect "
-        "to y, is (..., O). There may be any number of axes in front: all of them count as rows. "
+        "to y, is (..., O). There may be one or more axes in front: all of them count as rows. "
         "The bias is not handed over, since its gradient does not depend on it.\n\n"
         "Return `dx, dw, db`, each of the shape of what it is the gradient of.",
         "前向时，最后一个轴经过仿射变换，每一行 $n$ 用的是同一个：\n\n"
         "$$y_{no} = \\sum_i x_{ni} w_{io} + b_o$$\n\n"
         "`x` 的形状为 (..., I)，`w` 为 (I, O)，`b` 为 (O,)；`dy` 是损失对 y 的梯度，形状为 (..., O)。"
-        "前面可以有任意多个轴，都当作行。偏置的梯度与偏置本身无关，所以没有传入。\n\n"
+        "前面有一个或多个轴，都当作行。偏置的梯度与偏置本身无关，所以没有传入。\n\n"
         "返回 `dx, dw, db`，各自与对应的量形状相同。",
     ),
     reference=linear_backward,
@@ -281,11 +281,11 @@ BROADCAST_BIAS = Exercise(
         "matched from the **last** one on; an axis that the bias lacks, or that has length 1, is "
         "repeated.\n\n"
         "Given `dy`, of the shape of y, and `bias`, return `dbias`, **of the shape of bias**. It must work "
-        "for every shape that broadcasts: with y of (B, T, D) the bias may be (D,), (T, D), (T, 1), "
+        "for every shape of one axis or more that broadcasts: with y of (B, T, D) the bias may be (D,), (T, D), (T, 1), "
         "(B, 1, D), (B, T, D), ... (dx is dy, and is not asked for.)",
         "前向是 `y = x + bias`，NumPy 会把 bias 重复到与 `x` 同形状：轴从**最后一个**开始对齐；"
         "bias 没有的轴，或长度为 1 的轴，会被重复。\n\n"
-        "给定 `dy`（与 y 同形状）和 `bias`，返回 `dbias`，**形状与 bias 相同**。凡是能广播的形状都要支持："
+        "给定 `dy`（与 y 同形状）和 `bias`，返回 `dbias`，**形状与 bias 相同**。凡是能广播的形状（至少一个轴）都要支持："
         "y 为 (B, T, D) 时，bias 可以是 (D,)、(T, D)、(T, 1)、(B, 1, D)、(B, T, D) 等等。（dx 就是 dy，不必返回。）",
     ),
     reference=broadcast_bias_backward,

@@ -52,11 +52,11 @@ SOFTMAX = Exercise(
     statement=Text(
         "Turn logits into probabilities along the **last** axis:\n\n"
         "$$p_j = \\frac{e^{x_j}}{\\sum_l e^{x_l}}$$\n\n"
-        "`x` has shape (..., C), with any number of axes in front; so has the result. Logits of "
+        "`x` has shape (..., C), with one or more axes in front; so has the result. Logits of "
         "size 1000 must neither overflow nor give NaN.",
         "沿**最后一个**轴把 logits 变成概率：\n\n"
         "$$p_j = \\frac{e^{x_j}}{\\sum_l e^{x_l}}$$\n\n"
-        "`x` 的形状为 (..., C)，前面可以有任意多个轴；结果形状相同。logits 达到 1000 时不能溢出，也不能出现 NaN。",
+        "`x` 的形状为 (..., C)，前面有一个或多个轴；结果形状相同。logits 达到 1000 时不能溢出，也不能出现 NaN。",
     ),
     reference=softmax,
     library=(ops.softmax_forward,),

@@ -169,14 +169,15 @@ ATTENTION_LOSS = Exercise(
     statement=Text(
         "TinyBERT compares attention **scores**, $A = qk^\\top/\\sqrt K$, before mask and softmax. "
         "`student_scores` and `teacher_scores` are (B, H, T, T), head by head; `keep` (B, T) is True "
-        "for real tokens. A pair (`pairs`, (B, 1, T, T)) counts if its query *and* its key are real "
+        "for real tokens, and $k_{bt}$ is `keep` as 0 or 1, not a key. A pair (`pairs`, (B, 1, T, T)) counts if its query *and* its key are real "
         "tokens:\n\n"
         "$$L = \\frac1n \\sum_{b,h,t,s} k_{bt} k_{bs} (A^S_{bhts} - A^T_{bhts})^2, \\qquad "
         "n = H \\sum_{b,t,s} k_{bt} k_{bs}.$$\n\n"
         "Return `loss` and its gradient `dstudent_scores`, (B, H, T, T); the teacher is a constant. "
         "If nothing is kept, the loss is 0 and so is the gradient.",
         "TinyBERT 比较的是掩码和 softmax **之前**的注意力分数 $A = qk^\\top/\\sqrt K$。`student_scores` 与 "
-        "`teacher_scores` 形状为 (B, H, T, T)，逐头比较；`keep` (B, T) 为 True 的是真实词元。只有 query **和** key "
+        "`teacher_scores` 形状为 (B, H, T, T)，逐头比较；`keep` (B, T) 为 True 的是真实词元，"
+        "$k_{bt}$ 即取 0/1 的 `keep`（不是 key）。只有 query **和** key "
         "都是真实词元的一对（`pairs`，形状 (B, 1, T, T)）才计入：\n\n"
         "$$L = \\frac1n \\sum_{b,h,t,s} k_{bt} k_{bs} (A^S_{bhts} - A^T_{bhts})^2, \\qquad "
         "n = H \\sum_{b,t,s} k_{bt} k_{bs}.$$\n\n"

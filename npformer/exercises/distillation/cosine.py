@@ -169,13 +169,14 @@ COSINE_LOSS = Exercise(
     statement=Text(
         "DistilBERT adds to its losses one that turns the student's last hidden states into the "
         "directions of the teacher's. `student_hidden` and `teacher_hidden` are (B, T, D), `keep` (B, T) "
-        "is True for real tokens. With `x_unit` = x / |x|, `t_unit` = t / |t| and `cos` = x_unit · "
-        "t_unit, (B, T),\n\n"
+        "is True for real tokens, and $k_{bt}$ is `keep` as 0 or 1. With `x_unit` = x / |x| and `t_unit` = "
+        "t / |t|, (B, T, D), and `cos` = x_unit · t_unit, (B, T),\n\n"
         "$$L = \\frac1n \\sum_{b,t} k_{bt} (1 - \\cos_{bt}), \\qquad n = \\sum_{b,t} k_{bt}.$$\n\n"
         "Return `loss` and its gradient `dstudent_hidden`, (B, T, D); the teacher is a constant. No vector "
         "is zero. If nothing is kept, the loss is 0 and so is the gradient.",
         "DistilBERT 的损失里有一项，让学生最后一层隐藏状态转向教师的方向。`student_hidden` 与 `teacher_hidden` 为 "
-        "(B, T, D)，`keep` (B, T) 为 True 的是真实词元。记 `x_unit` = x / |x|，`t_unit` = t / |t|，`cos` = "
+        "(B, T, D)，`keep` (B, T) 为 True 的是真实词元，$k_{bt}$ 即取 0/1 的 `keep`。"
+        "记 `x_unit` = x / |x|，`t_unit` = t / |t|，形状 (B, T, D)，`cos` = "
         "x_unit · t_unit，形状 (B, T)，\n\n"
         "$$L = \\frac1n \\sum_{b,t} k_{bt} (1 - \\cos_{bt}), \\qquad n = \\sum_{b,t} k_{bt}.$$\n\n"
         "返回 `loss` 及其梯度 `dstudent_hidden`，形状 (B, T, D)；教师是常量。不会出现零向量。如果什么都不保留，损失和梯度都是 0。",

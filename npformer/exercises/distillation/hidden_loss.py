@@ -172,14 +172,15 @@ HIDDEN_LOSS = Exercise(
     statement=Text(
         "The student is narrower than the teacher, so its hidden states are projected by a learned "
         "matrix before they are compared. `student_hidden` is (B, T, D_S), `teacher_hidden` "
-        "(B, T, D_T), `w_h` (D_S, D_T), `keep` (B, T) with True = real token:\n\n"
+        "(B, T, D_T), `w_h` (D_S, D_T), `keep` (B, T) with True = real token, "
+        "and $k_{bt}$ is `keep` as 0 or 1:\n\n"
         "$$L = \\frac1n \\sum_{b,t} k_{bt} \\lVert h^S_{bt} W_h - h^T_{bt} \\rVert^2, \\qquad "
         "n = D_T \\sum_{b,t} k_{bt}.$$\n\n"
         "With `error` = $k\\,(h^S W_h - h^T)$, return `loss` and its gradients `dstudent_hidden` and "
         "`dw_h`, each of the shape of its argument; the teacher is a constant. If nothing is kept, all "
         "three are 0.",
         "学生比教师窄，所以它的隐藏状态先乘一个可学习的矩阵再比较。`student_hidden` 为 (B, T, D_S)，"
-        "`teacher_hidden` 为 (B, T, D_T)，`w_h` 为 (D_S, D_T)，`keep` (B, T) 为 True 的是真实词元：\n\n"
+        "`teacher_hidden` 为 (B, T, D_T)，`w_h` 为 (D_S, D_T)，`keep` (B, T) 为 True 的是真实词元，$k_{bt}$ 即取 0/1 的 `keep`：\n\n"
         "$$L = \\frac1n \\sum_{b,t} k_{bt} \\lVert h^S_{bt} W_h - h^T_{bt} \\rVert^2, \\qquad "
         "n = D_T \\sum_{b,t} k_{bt}.$$\n\n"
         "记 `error` = $k\\,(h^S W_h - h^T)$。返回 `loss` 以及梯度 `dstudent_hidden` 和 `dw_h`，形状各与对应参数相同；"

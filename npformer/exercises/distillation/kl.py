@@ -157,7 +157,8 @@ KL_BACKWARD = Exercise(
     id="kl-backward",
     title=Text("KL divergence of tokens: the gradient", "词元上 KL 散度的梯度"),
     statement=Text(
-        "Every token has logits, (B, T, C), and `keep` (B, T) says which tokens are real. With "
+        "Every token has logits, (B, T, C), and `keep` (B, T) says which tokens are real; $k_{bt}$ is "
+        "`keep` as 0 or 1. With "
         "`student_probs` = softmax(student_logits / tau) and `teacher_probs` = "
         "softmax(teacher_logits / tau) the loss is\n\n"
         "$$L = \\frac{\\tau^2}{n} \\sum_{b,t} k_{bt} \\operatorname{KL}(p^T_{bt} \\,\\Vert\\, "
@@ -165,14 +166,15 @@ KL_BACKWARD = Exercise(
         "(\\log p^T_{btc} - \\log p^S_{btc}), \\qquad n = \\sum_{b,t} k_{bt}.$$\n\n"
         "The weight of this loss in the total is the number `dloss`. Return `dstudent_logits`, "
         "(B, T, C), the gradient of `dloss` times L; the teacher is a constant. Padded tokens get "
-        "zero. If nothing is kept, all is zero.",
-        "每个词元都有 logits，形状 (B, T, C)；`keep` (B, T) 为 True 的是真实词元。设 `student_probs` = "
+        "zero. If nothing is kept, all is zero. Logits are finite and of moderate size, at padding too.",
+        "每个词元都有 logits，形状 (B, T, C)；`keep` (B, T) 为 True 的是真实词元，$k_{bt}$ 即取 0/1 的 `keep`。设 `student_probs` = "
         "softmax(student_logits / tau)，`teacher_probs` = softmax(teacher_logits / tau)，损失为\n\n"
         "$$L = \\frac{\\tau^2}{n} \\sum_{b,t} k_{bt} \\operatorname{KL}(p^T_{bt} \\,\\Vert\\, "
         "p^S_{bt}) = \\frac{\\tau^2}{n} \\sum_{b,t} k_{bt} \\sum_c p^T_{btc} "
         "(\\log p^T_{btc} - \\log p^S_{btc}), \\qquad n = \\sum_{b,t} k_{bt}.$$\n\n"
         "`dloss` 是这个损失在总损失中的权重（一个数）。返回 `dstudent_logits`，形状 (B, T, C)，即 `dloss` 乘以 L "
-        "的梯度；教师是常量。填充词元的梯度为零；如果一个词元也不保留，则全部为零。",
+        "的梯度；教师是常量。填充词元的梯度为零；如果一个词元也不保留，则全部为零。"
+        "logits（包括填充处）都是有限的，也不会很大。",
     ),
     reference=kl_backward,
     library=(ops.kl_forward, ops.kl_backward, ops.soft_cross_entropy_backward),

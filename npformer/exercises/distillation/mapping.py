@@ -132,7 +132,8 @@ LAYER_MAPPING = Exercise(
         "A student of M = `num_student` layers learns from a teacher of N = `num_teacher` layers. "
         "Return the integer array g(0), g(1), ..., g(M), of shape (M + 1,): layer m learns from the "
         "teacher's layer g(m). Layers are counted from 1; 0 is the output of the embeddings, which "
-        "learns from the embeddings: g(0) = 0. For m = 1 .. M\n\n"
+        "learns from the embeddings: g(0) = 0. M and N are at least 1, and `strategy` is one of three; "
+        "for m = 1 .. M\n\n"
         '- `"uniform"`: $g(m) = m N / M$, only if M divides N;\n'
         '- `"top"`: the last M layers, $g(m) = m + N - M$, only if $M \\le N$;\n'
         '- `"bottom"`: the first M layers, $g(m) = m$, only if $M \\le N$.\n\n'
@@ -140,7 +141,7 @@ LAYER_MAPPING = Exercise(
         "(In the library that is an error.)",
         "M = `num_student` 层的学生向 N = `num_teacher` 层的教师学习。返回整数数组 g(0), g(1), ..., g(M)，形状 "
         "(M + 1,)：学生第 m 层学习教师第 g(m) 层。层从 1 数起；0 表示嵌入层的输出，它向教师的嵌入层学习：g(0) = 0。"
-        "对 m = 1 .. M：\n\n"
+        "M 和 N 至少为 1，`strategy` 是以下三者之一；对 m = 1 .. M：\n\n"
         '- `"uniform"`：$g(m) = m N / M$，仅当 M 整除 N；\n'
         '- `"top"`：最后 M 层，$g(m) = m + N - M$，仅当 $M \\le N$；\n'
         '- `"bottom"`：最前 M 层，$g(m) = m$，仅当 $M \\le N$。\n\n'

@@ -265,7 +265,7 @@ MINILM_LOSS = Exercise(
         "MiniLM needs no projection: it compares distributions over tokens, which have the same shape "
         "whatever the widths. Of the last layers you have `student_scores`, `teacher_scores` "
         "(B, H, T, T), scaled, before the mask; `student_v` (B, H, T, K_S), `teacher_v` (B, H, T, K_T); "
-        "and `keep` (B, T), True = real token. The value relation of a model is attention in which the "
+        "and `keep` (B, T), True = real token; $k_{bt}$ is `keep` as 0 or 1. The value relation of a model is attention in which the "
         "values ask and answer, with its own head size: `student_relation` = $v v^\\top/\\sqrt{K_S}$, "
         "`teacher_relation` = $v v^\\top/\\sqrt{K_T}$, both (B, H, T, T). For scores a (or relations) let "
         "p be the softmax over the last axis among the kept tokens, and\n\n"
@@ -273,17 +273,19 @@ MINILM_LOSS = Exercise(
         "p^S_{bhts}), \\qquad n = H \\sum_{b,t} k_{bt},$$\n\n"
         "with s over the kept tokens too. Return `attention_loss` (L of the scores), `value_loss` (L of "
         "the relations), `dstudent_scores` and `dstudent_v`, the gradients of their sum; the teacher is "
-        "a constant. Padding gets zero; if nothing is kept, all is 0.",
+        "a constant. Padding gets zero; if nothing is kept, all is 0. Scores of size 1000 must give neither "
+        "infinity nor NaN; what is given is finite, at padding too.",
         "MiniLM 不需要投影：它比较的是词元上的分布，无论宽度多少形状都相同。给出最后一层的 `student_scores`、"
         "`teacher_scores` (B, H, T, T)，已缩放、未加掩码；`student_v` (B, H, T, K_S)、`teacher_v` (B, H, T, "
-        "K_T)；以及 `keep` (B, T)，True 为真实词元。value 关系就是让 value 自己既当 query 又当 key 的注意力，各用自己的头维度："
+        "K_T)；以及 `keep` (B, T)，True 为真实词元，$k_{bt}$ 即取 0/1 的 `keep`。value 关系就是让 value 自己既当 query 又当 key 的注意力，各用自己的头维度："
         "`student_relation` = $v v^\\top/\\sqrt{K_S}$，`teacher_relation` = "
         "$v v^\\top/\\sqrt{K_T}$，形状都是 "
         "(B, H, T, T)。对分数（或关系）a，令 p 为只在保留的词元之间、沿最后一个轴的 softmax，\n\n"
         "$$L = \\frac1n \\sum_{b,h,t} k_{bt} \\sum_s p^T_{bhts} (\\log p^T_{bhts} - \\log "
         "p^S_{bhts}), \\qquad n = H \\sum_{b,t} k_{bt},$$\n\n"
         "其中 s 也只取保留的词元。返回 `attention_loss`（分数的 L）、`value_loss`（关系的 L），以及两者之和的梯度 "
-        "`dstudent_scores` 和 `dstudent_v`；教师是常量。填充处为零；如果什么都不保留，则全部为 0。",
+        "`dstudent_scores` 和 `dstudent_v`；教师是常量。填充处为零；如果什么都不保留，则全部为 0。"
+        "分数达到 1000 时不能出现无穷大或 NaN；输入（包括填充处）都是有限的。",
     ),
     reference=minilm_loss,
     library=(

@@ -143,7 +143,7 @@ FEED_FORWARD_BACKWARD = Exercise(
         "`np.vectorize(math.erf)` is one.\n\n"
         "Given `dy` (..., D), the gradient of the loss with respect to y, and `x` (..., D), "
         "`w_1` (D, F), `b_1` (F,), `w_2` (F, D), return `dx, dw_1, db_1, dw_2, db_2`, each of the "
-        "shape of what it belongs to. x may have any number of axes in front; weights and biases "
+        "shape of what it belongs to. x has one or more axes in front; weights and biases "
         "get the sum over all of them. b_2 is not needed for any of these.",
         "编码器每一层的最后是两个仿射变换，中间隔着 GELU，对每个位置都一样：\n\n"
         "$$h = x w_1 + b_1, \\qquad a = h\\,\\Phi(h), \\qquad y = a w_2 + b_2$$\n\n"
@@ -152,7 +152,7 @@ FEED_FORWARD_BACKWARD = Exercise(
         "可以用 `np.vectorize(math.erf)`。\n\n"
         "给定损失对 y 的梯度 `dy` (..., D)，以及 `x` (..., D)、`w_1` (D, F)、`b_1` (F,)、"
         "`w_2` (F, D)，返回 `dx, dw_1, db_1, dw_2, db_2`，形状与各自对应的量相同。"
-        "x 前面可以有任意多个轴；权重和偏置的梯度要对这些轴全部求和。计算这些梯度都用不到 b_2。",
+        "x 前面有一个或多个轴；权重和偏置的梯度要对这些轴全部求和。计算这些梯度都用不到 b_2。",
     ),
     reference=feed_forward_backward,
     library=(layers.FeedForward.backward,),

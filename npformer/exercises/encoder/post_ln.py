@@ -138,13 +138,15 @@ POST_LN_BACKWARD = Exercise(
         "with the mean $\\mu$ and the biased variance $\\sigma^2$ of each u over the last axis. "
         "Given `dy` (B, T, D), the gradient of the loss with respect to y, and `x` (B, T, D), "
         "`w` (D, D), `b` (D,), `gamma` (D,) and the number `eps`, return "
-        "`dx, dw, db, dgamma, dbeta`. x is used twice. beta is not needed.",
+        "`dx, dw, db, dgamma, dbeta`, each of the shape of what it belongs to; beta is (D,), its "
+        "value is not needed. x is used twice.",
         "BERT 的每个子层都套着残差连接和层归一化，归一化放在最后。这里的子层是一个仿射变换：\n\n"
         "$$u = x + (x w + b), \\qquad y = \\gamma\\,\\hat u + \\beta, \\qquad "
         "\\hat u = \\frac{u - \\mu}{\\sqrt{\\sigma^2 + \\epsilon}}$$\n\n"
         "其中 $\\mu$ 和 $\\sigma^2$ 是每个 u 沿最后一个轴的均值和有偏方差。"
         "给定损失对 y 的梯度 `dy` (B, T, D)，以及 `x` (B, T, D)、`w` (D, D)、`b` (D,)、`gamma` (D,) "
-        "和标量 `eps`，返回 `dx, dw, db, dgamma, dbeta`。注意 x 用了两次。用不到 beta。",
+        "和标量 `eps`，返回 `dx, dw, db, dgamma, dbeta`，形状与各自对应的量相同；beta 为 (D,)，用不到它的值。"
+        "注意 x 用了两次。",
     ),
     reference=post_ln_backward,
     library=(layers.EncoderBlock.backward, ops.layernorm_backward, ops.linear_backward),

@@ -129,14 +129,15 @@ PRE_LN_BACKWARD = Exercise(
         "with the mean $\\mu$ and the biased variance $\\sigma^2$ of each x over the last axis. "
         "Given `dy` (B, T, D), the gradient of the loss with respect to y, and `x` (B, T, D), "
         "`w` (D, D), `gamma` (D,), `beta` (D,) and the number `eps`, return "
-        "`dx, dw, db, dgamma, dbeta`. b is not needed.",
+        "`dx, dw, db, dgamma, dbeta`, each of the shape of what it belongs to; b is (D,), its value is "
+        "not needed.",
         "GPT-2 和后来的大多数模型先归一化再送入子层，残差通路上不做任何处理。这里的子层是一个仿射变换：\n\n"
         "$$n = \\gamma\\,\\hat x + \\beta, \\qquad "
         "\\hat x = \\frac{x - \\mu}{\\sqrt{\\sigma^2 + \\epsilon}}, \\qquad "
         "y = x + (n w + b)$$\n\n"
         "其中 $\\mu$ 和 $\\sigma^2$ 是每个 x 沿最后一个轴的均值和有偏方差。"
         "给定损失对 y 的梯度 `dy` (B, T, D)，以及 `x` (B, T, D)、`w` (D, D)、`gamma` (D,)、`beta` (D,) "
-        "和标量 `eps`，返回 `dx, dw, db, dgamma, dbeta`。用不到 b。",
+        "和标量 `eps`，返回 `dx, dw, db, dgamma, dbeta`，形状与各自对应的量相同；b 为 (D,)，用不到它的值。",
     ),
     reference=pre_ln_backward,
     library=(layers.EncoderBlock.backward, ops.layernorm_backward, ops.linear_backward),

@@ -205,15 +205,15 @@ WORDPIECE = Exercise(
         "- go on behind it until the word is used up. A piece once taken is never given back;\n"
         "- if nothing fits somewhere, the **whole** word becomes the single piece `[UNK]`, and so "
         "does a word of more than 100 characters.\n\n"
-        "`words` is a list of str that have been split at white space and punctuation already; "
-        "`vocab` is a dict from piece to id. Return one list of str with the pieces of all words, "
+        "`words` is a list of str that have been split at white space and punctuation already: none is "
+        "empty, none has a `#`. `vocab` is a dict from piece to id, `[UNK]` among them. Return one list of str with the pieces of all words, "
         "in order; no words, no pieces.",
         "像 BERT 的分词器那样，把单词切成词表中的片段。对每个单词，从开头起：\n\n"
         "- 取 `vocab` 中与剩余部分开头相符的**最长**片段；\n"
         "- 不在词首的片段，在词表中以 `##` 开头，返回时也带着它，例如 `un`、`##aff`、`##able`；\n"
         "- 从该片段之后继续，直到单词用完。已经取走的片段不再退回；\n"
         "- 若某处没有片段相符，**整个**单词变成一个 `[UNK]`；超过 100 个字符的单词也是如此。\n\n"
-        "`words` 是字符串列表，已按空白和标点切开；`vocab` 是从片段到 id 的 dict。"
+        "`words` 是字符串列表，已按空白和标点切开，所以没有空串，也不含 `#`；`vocab` 是从片段到 id 的 dict，其中有 `[UNK]`。"
         "返回一个字符串列表，依次为所有单词的片段；没有单词则返回空列表。",
     ),
     reference=wordpiece,

@@ -149,15 +149,15 @@ GRADIENT_ACCUMULATION = Exercise(
         "\\log p_{r, y_r}, \\qquad p = \\mathrm{softmax}(\\mathrm{logits})$$\n\n"
         "n counts the labels other than -100 in all micro-batches; there is at least one. Given "
         "the lists `xs` and `labels`, `w` (D, C) and `b` (C,), return `loss, dw, db`: a float and "
-        "the gradients of L. The micro-batches have different sizes, and one may have no label at "
-        "all.",
+        "the gradients of L. The micro-batches have different sizes, each at least one row, and "
+        "one may have no label at all.",
         "内存放不下的批次可以切成若干 micro-batch，把它们的梯度加起来再更新。无论怎么切，结果都必须与整个批次的相同。\n\n"
         "第 i 个 micro-batch 有 `xs[i]` (N_i, D) 和整数 `labels[i]` (N_i,)；标签 -100 表示该行没有标签。"
         "模型是仿射变换加 softmax，损失是交叉熵（单位 nat），**对整个批次的所有标签取平均**：\n\n"
         "$$\\mathrm{logits} = x w + b, \\qquad L = -\\frac1n \\sum_{r:\\,y_r \\ne -100} "
         "\\log p_{r, y_r}, \\qquad p = \\mathrm{softmax}(\\mathrm{logits})$$\n\n"
         "n 是所有 micro-batch 中不等于 -100 的标签总数，至少为 1。给定列表 `xs` 和 `labels`，以及 `w` (D, C) 和 "
-        "`b` (C,)，返回 `loss, dw, db`：一个 float 和 L 的梯度。各 micro-batch 大小不同，其中可能有一个完全没有标签。",
+        "`b` (C,)，返回 `loss, dw, db`：一个 float 和 L 的梯度。各 micro-batch 大小不同，至少一行，其中可能有一个完全没有标签。",
     ),
     reference=gradient_accumulation,
     library=(ops.cross_entropy_forward, ops.cross_entropy_backward, ops.linear_backward),

@@ -111,7 +111,8 @@ ADAMW = Exercise(
         "with $\\hat m = m_t / (1 - \\beta_1^t)$, $\\hat v = v_t / (1 - \\beta_2^t)$ and the "
         "running means $m_t = \\beta_1 m_{t-1} + (1 - \\beta_1) g_t$ and "
         "$v_t = \\beta_2 v_{t-1} + (1 - \\beta_2) g_t^2$ of the plain gradient.\n\n"
-        "Do one step; arguments as in the exercise `adam` (`step` is t, from 1), and the number "
+        "Do one step. `param`, `grad`, `m` and `v` are $\\theta_{t-1}$, $g_t$, $m_{t-1}$ and "
+        "$v_{t-1}$, arrays of one shape; `step` is t, 1 at the first step; `lr` is $\\eta$ and "
         "`weight_decay` is $\\lambda$. Decay is for arrays of **more than one axis**: biases and "
         "a norm's gamma and beta, arrays of one axis, do not decay. Return $\\theta_t, m_t, v_t$ "
         "as `param, m, v`, new arrays, the means not corrected.",
@@ -122,7 +123,8 @@ ADAMW = Exercise(
         "其中 $\\hat m = m_t / (1 - \\beta_1^t)$，$\\hat v = v_t / (1 - \\beta_2^t)$，"
         "$m_t = \\beta_1 m_{t-1} + (1 - \\beta_1) g_t$ 和 "
         "$v_t = \\beta_2 v_{t-1} + (1 - \\beta_2) g_t^2$ 是原始梯度的滑动平均。\n\n"
-        "做一步更新；参数同练习 `adam`（`step` 是 t，从 1 开始），标量 `weight_decay` 是 $\\lambda$。"
+        "做一步更新。`param`、`grad`、`m`、`v` 分别是 $\\theta_{t-1}$、$g_t$、$m_{t-1}$、$v_{t-1}$，形状相同；"
+        "`step` 是 t，第一步为 1；`lr` 是 $\\eta$，`weight_decay` 是 $\\lambda$。"
         "只有**多于一个轴**的数组才衰减：偏置以及归一化的 gamma 和 beta 只有一个轴，不衰减。"
         "以新数组返回 $\\theta_t, m_t, v_t$，即 `param, m, v`；返回的滑动平均是未校正的。",
     ),

@@ -101,13 +101,13 @@ CLIP_GLOBAL_NORM = Exercise(
         "that as one long vector they are no longer than c and keep their direction:\n\n"
         "$$\\lVert g \\rVert = \\sqrt{\\textstyle\\sum_i \\lVert g_i \\rVert^2}, \\qquad "
         "g_i \\leftarrow g_i\\,\\min\\left(1, \\frac{c}{\\lVert g \\rVert + 10^{-6}}\\right)$$\n\n"
-        "`grads` is a dict from name to array, `max_norm` is c > 0. Return `clipped, norm`: a new "
+        "`grads` is a dict from name to array, not empty; `max_norm` is c > 0. Return `clipped, norm`: a new "
         "dict of new arrays with the same names, and $\\lVert g \\rVert$ **before** clipping, a "
         "float. The $10^{-6}$ is PyTorch's and is graded.",
         "一步太长，可能毁掉前面的一百步。用**同一个**数缩放所有梯度，使它们连成的长向量不超过 c，且方向不变：\n\n"
         "$$\\lVert g \\rVert = \\sqrt{\\textstyle\\sum_i \\lVert g_i \\rVert^2}, \\qquad "
         "g_i \\leftarrow g_i\\,\\min\\left(1, \\frac{c}{\\lVert g \\rVert + 10^{-6}}\\right)$$\n\n"
-        "`grads` 是从名字到数组的 dict，`max_norm` 是 c > 0。返回 `clipped, norm`：名字相同的新 dict（新数组），"
+        "`grads` 是从名字到数组的非空 dict，`max_norm` 是 c > 0。返回 `clipped, norm`：名字相同的新 dict（新数组），"
         "以及裁剪**之前**的 $\\lVert g \\rVert$（float）。$10^{-6}$ 与 PyTorch 相同，也在检查之列。",
     ),
     reference=clip_global_norm,

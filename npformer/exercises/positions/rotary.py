@@ -288,13 +288,13 @@ ROTARY_BACKWARD = Exercise(
     id="rotary-backward",
     title=Text("Rotary positions backward", "旋转位置编码的反向传播"),
     statement=Text(
-        "The forward of the exercise before turned each plane $(a, b)$, the features $i$ and "
+        "The forward, rotary positions, turned each plane $(a, b)$, the features $i$ and "
         "$i + K/2$ at position $t$, by $\\theta = \\mathrm{positions}_t\\,10000^{-2i/K}$:\n\n"
         "$$y_a = x_a\\cos\\theta - x_b\\sin\\theta, \\qquad "
         "y_b = x_a\\sin\\theta + x_b\\cos\\theta$$\n\n"
         "Given `dy` (B, H, T, K), K even, and the integer `positions` (T,), return `dx` "
         "(B, H, T, K). x itself is not needed: why?",
-        "上一题的前向把每个平面 $(a, b)$，即位置 $t$ 处的特征 $i$ 和 $i + K/2$，旋转了 "
+        "旋转位置编码的前向把每个平面 $(a, b)$，即位置 $t$ 处的特征 $i$ 和 $i + K/2$，旋转了 "
         "$\\theta = \\mathrm{positions}_t\\,10000^{-2i/K}$：\n\n"
         "$$y_a = x_a\\cos\\theta - x_b\\sin\\theta, \\qquad "
         "y_b = x_a\\sin\\theta + x_b\\cos\\theta$$\n\n"

@@ -8,7 +8,7 @@ from npformer.exercises.exercise import Case, Exercise, Misconception
 from npformer.exercises.text import Text
 
 
-def multi_head_attention(x, memory, keep, num_heads, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o):
+def multi_head_attention(x, memory, keep, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o, num_heads):
     """Return y, (B, T, D): what the tokens of x read from the memory.
 
     x: (B, T, D) asks. memory: (B, S, D) answers; keep: (B, S), True = may be attended to.
@@ -27,12 +27,12 @@ def multi_head_attention_cases(rng):
     def case(lengths, t, s, d, h, part="", itself=False):
         x, memory = rng.normal(size=(len(lengths), t, d)), rng.normal(size=(len(lengths), s, d))
         args = {"x": x, "memory": x.copy() if itself else memory}
-        args |= {"keep": np.arange(s) < np.array(lengths)[:, None], "num_heads": h}
+        args |= {"keep": np.arange(s) < np.array(lengths)[:, None]}
         width = 2 / np.sqrt(d)
         for name in "qkvo":
             args[f"w_{name}"] = rng.uniform(-width, width, (d, d))
             args[f"b_{name}"] = rng.uniform(-0.5, 0.5, d)
-        return Case(args, part)
+        return Case({**args, "num_heads": h}, part)
 
     return [
         case([4, 4], 3, 4, 6, 2),
@@ -69,144 +69,144 @@ def attend(q, k, v, keys):
     return probs @ v
 
 
-def projected(x, memory, weights, num_heads):
-    """The queries, keys and values by head."""
-    w_q, b_q, w_k, b_k, w_v, b_v = weights[:6]
+def projected(x, memory, params):
+    """The queries, keys and values by head; params: w_q, b_q, ..., w_o, b_o, num_heads."""
+    w_q, b_q, w_k, b_k, w_v, b_v, *_, num_heads = params
     q, k, v = x @ w_q + b_q, memory @ w_k + b_k, memory @ w_v + b_v
     return [split(a, num_heads) for a in (q, k, v)]
 
 
-def out(ctx, weights):
-    return join(ctx) @ weights[6] + weights[7]
+def out(ctx, params):
+    return join(ctx) @ params[6] + params[7]
 
 
 def keys_of(keep):
     return keep[:, None, None, :]
 
 
-def mask_forgotten(x, memory, keep, num_heads, *weights):
-    q, k, v = projected(x, memory, weights, num_heads)
-    return out(attend(q, k, v, np.ones_like(keys_of(keep))), weights)
+def mask_forgotten(x, memory, keep, *params):
+    q, k, v = projected(x, memory, params)
+    return out(attend(q, k, v, np.ones_like(keys_of(keep))), params)
 
 
-def mask_inverted(x, memory, keep, num_heads, *weights):
-    q, k, v = projected(x, memory, weights, num_heads)
-    return out(attend(q, k, v, ~keys_of(keep)), weights)
+def mask_inverted(x, memory, keep, *params):
+    q, k, v = projected(x, memory, params)
+    return out(attend(q, k, v, ~keys_of(keep)), params)
 
 
-def minus_infinity(x, memory, keep, num_heads, *weights):
-    q, k, v = projected(x, memory, weights, num_heads)
+def minus_infinity(x, memory, keep, *params):
+    q, k, v = projected(x, memory, params)
     scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
-    return out(softmax(np.where(keys_of(keep), scores, -np.inf)) @ v, weights)
+    return out(softmax(np.where(keys_of(keep), scores, -np.inf)) @ v, params)
 
 
-def minus_a_large_number(x, memory, keep, num_heads, *weights):
-    q, k, v = projected(x, memory, weights, num_heads)
+def minus_a_large_number(x, memory, keep, *params):
+    q, k, v = projected(x, memory, params)
     scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
-    return out(softmax(np.where(keys_of(keep), scores, -1e9)) @ v, weights)
+    return out(softmax(np.where(keys_of(keep), scores, -1e9)) @ v, params)
 
 
-def scores_zeroed(x, memory, keep, num_heads, *weights):
-    q, k, v = projected(x, memory, weights, num_heads)
+def scores_zeroed(x, memory, keep, *params):
+    q, k, v = projected(x, memory, params)
     scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
-    return out(softmax(scores * keys_of(keep)) @ v, weights)
+    return out(softmax(scores * keys_of(keep)) @ v, params)
 
 
-def masked_after_the_softmax(x, memory, keep, num_heads, *weights):
-    q, k, v = projected(x, memory, weights, num_heads)
+def masked_after_the_softmax(x, memory, keep, *params):
+    q, k, v = projected(x, memory, params)
     probs = softmax(q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5)
-    return out((probs * keys_of(keep)) @ v, weights)
+    return out((probs * keys_of(keep)) @ v, params)
 
 
-def unscaled(x, memory, keep, num_heads, *weights):
-    q, k, v = projected(x, memory, weights, num_heads)
-    return out(attend(q * q.shape[-1] ** 0.5, k, v, keys_of(keep)), weights)
+def unscaled(x, memory, keep, *params):
+    q, k, v = projected(x, memory, params)
+    return out(attend(q * q.shape[-1] ** 0.5, k, v, keys_of(keep)), params)
 
 
-def scaled_by_the_model_width(x, memory, keep, num_heads, *weights):
-    q, k, v = projected(x, memory, weights, num_heads)
-    return out(attend(q / num_heads**0.5, k, v, keys_of(keep)), weights)
+def scaled_by_the_model_width(x, memory, keep, *params):
+    q, k, v = projected(x, memory, params)
+    return out(attend(q / params[-1] ** 0.5, k, v, keys_of(keep)), params)
 
 
-def scaled_without_the_root(x, memory, keep, num_heads, *weights):
-    q, k, v = projected(x, memory, weights, num_heads)
-    return out(attend(q / q.shape[-1] ** 0.5, k, v, keys_of(keep)), weights)
+def scaled_without_the_root(x, memory, keep, *params):
+    q, k, v = projected(x, memory, params)
+    return out(attend(q / q.shape[-1] ** 0.5, k, v, keys_of(keep)), params)
 
 
-def softmax_over_queries(x, memory, keep, num_heads, *weights):
-    q, k, v = projected(x, memory, weights, num_heads)
+def softmax_over_queries(x, memory, keep, *params):
+    q, k, v = projected(x, memory, params)
     scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
     probs = softmax(scores.swapaxes(-1, -2)).swapaxes(-1, -2) * keys_of(keep)
-    return out(probs @ v, weights)
+    return out(probs @ v, params)
 
 
-def split_without_transpose(x, memory, keep, num_heads, *weights):
-    w_q, b_q, w_k, b_k, w_v, b_v = weights[:6]
+def split_without_transpose(x, memory, keep, *params):
+    w_q, b_q, w_k, b_k, w_v, b_v, *_, num_heads = params
     q, k, v = (
         a.reshape(len(a), num_heads, a.shape[1], -1)
         for a in (x @ w_q + b_q, memory @ w_k + b_k, memory @ w_v + b_v)
     )
-    return out(attend(q, k, v, keys_of(keep)), weights)
+    return out(attend(q, k, v, keys_of(keep)), params)
 
 
-def joined_without_transpose(x, memory, keep, num_heads, *weights):
-    ctx = attend(*projected(x, memory, weights, num_heads), keys_of(keep))
-    return ctx.reshape(x.shape) @ weights[6] + weights[7]
+def joined_without_transpose(x, memory, keep, *params):
+    ctx = attend(*projected(x, memory, params), keys_of(keep))
+    return ctx.reshape(x.shape) @ params[6] + params[7]
 
 
-def heads_interleaved(x, memory, keep, num_heads, *weights):
-    w_q, b_q, w_k, b_k, w_v, b_v = weights[:6]
+def heads_interleaved(x, memory, keep, *params):
+    w_q, b_q, w_k, b_k, w_v, b_v, *_, num_heads = params
 
     def apart(a):
         return a.reshape(*a.shape[:2], -1, num_heads).transpose(0, 3, 1, 2)
 
     q, k, v = apart(x @ w_q + b_q), apart(memory @ w_k + b_k), apart(memory @ w_v + b_v)
     ctx = attend(q, k, v, keys_of(keep)).transpose(0, 2, 3, 1)
-    return ctx.reshape(x.shape) @ weights[6] + weights[7]
+    return ctx.reshape(x.shape) @ params[6] + params[7]
 
 
-def one_large_head(x, memory, keep, num_heads, *weights):
-    return out(attend(*projected(x, memory, weights, 1), keys_of(keep)), weights)
+def one_large_head(x, memory, keep, *params):
+    return out(attend(*projected(x, memory, (*params[:-1], 1)), keys_of(keep)), params)
 
 
-def no_output_projection(x, memory, keep, num_heads, *weights):
-    return join(attend(*projected(x, memory, weights, num_heads), keys_of(keep)))
+def no_output_projection(x, memory, keep, *params):
+    return join(attend(*projected(x, memory, params), keys_of(keep)))
 
 
-def no_output_bias(x, memory, keep, num_heads, *weights):
-    return join(attend(*projected(x, memory, weights, num_heads), keys_of(keep))) @ weights[6]
+def no_output_bias(x, memory, keep, *params):
+    return join(attend(*projected(x, memory, params), keys_of(keep))) @ params[6]
 
 
-def weights_transposed(x, memory, keep, num_heads, *weights):
-    turned = [a.T for a in weights]
-    return out(attend(*projected(x, memory, turned, num_heads), keys_of(keep)), turned)
+def weights_transposed(x, memory, keep, *params):
+    *weights, num_heads = params
+    turned = [*(a.T for a in weights), num_heads]
+    return out(attend(*projected(x, memory, turned), keys_of(keep)), turned)
 
 
-def keys_and_values_swapped(x, memory, keep, num_heads, *weights):
-    q, k, v = projected(x, memory, weights, num_heads)
-    return out(attend(q, v, k, keys_of(keep)), weights)
+def keys_and_values_swapped(x, memory, keep, *params):
+    q, k, v = projected(x, memory, params)
+    return out(attend(q, v, k, keys_of(keep)), params)
 
 
-def residual_added(x, memory, keep, num_heads, *weights):
-    return x + out(attend(*projected(x, memory, weights, num_heads), keys_of(keep)), weights)
+def residual_added(x, memory, keep, *params):
+    return x + out(attend(*projected(x, memory, params), keys_of(keep)), params)
 
 
-def padded_queries_zeroed(x, memory, keep, num_heads, *weights):
-    y = out(attend(*projected(x, memory, weights, num_heads), keys_of(keep)), weights)
+def padded_queries_zeroed(x, memory, keep, *params):
+    y = out(attend(*projected(x, memory, params), keys_of(keep)), params)
     return y * keep.any(axis=1)[:, None, None]
 
 
-def multi_head_attention_steps(x, memory, keep, num_heads, **weights):
-    q, k, v = projected(x, memory, list(weights.values()), num_heads)
+def multi_head_attention_steps(x, memory, keep, **params):
+    q, k, v = projected(x, memory, list(params.values()))
     scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
     probs = masked_softmax(scores, keys_of(keep))
     return {"q": q, "k": k, "v": v, "scores": scores, "probs": probs, "ctx": probs @ v}
 
 
-def multi_head_attention_terms(x, memory, keep, num_heads, **weights):
-    values = list(weights.values())
-    ctx = join(attend(*projected(x, memory, values, num_heads), keys_of(keep)))
-    return {"y": {"ctx @ w_o": ctx @ weights["w_o"], "b_o": weights["b_o"]}}
+def multi_head_attention_terms(x, memory, keep, **params):
+    ctx = join(attend(*projected(x, memory, list(params.values())), keys_of(keep)))
+    return {"y": {"ctx @ w_o": ctx @ params["w_o"], "b_o": params["b_o"]}}
 
 
 MULTI_HEAD_ATTENTION = Exercise(

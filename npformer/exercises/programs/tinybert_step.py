@@ -348,25 +348,26 @@ TINYBERT_STEP = Exercise(
         "One step of distillation, from the outputs of both models. A student of M layers has "
         "`student_hidden` (M + 1, B, T, D_S), the output of the embeddings first, `student_scores` "
         "(M, B, H, T, T), scaled, before the mask, and `student_logits` (B, C); the teacher of N layers "
-        "likewise, with D_T. M divides N; layer m (counted from 1) learns from layer $g(m) = m N/M$: its "
-        "hidden state is entry m of the first list, its scores are entry m - 1 of the second. `keep` (B, T), "
-        "True = real token; n = number of kept tokens; a pair of scores counts if query and key are real. "
+        "likewise, with D_T. M divides N; layer m (counted from 1) learns from layer $g(m) = m N/M$. The "
+        "student's $h_m$ is `student_hidden[m]`, its $A_m$ is `student_scores[m - 1]`; the teacher's likewise. "
+        "`keep` (B, T), True = real token; $k_{bt}$ is `keep` as 0 or 1; n = number of kept tokens; a pair of scores counts if query and key are real. "
         "The four losses:\n\n"
         "- `embedding_loss` $= \\frac{1}{n D_T} \\sum_{b,t} k_{bt} \\lVert h^S_{0} W_e - h^T_{0} \\rVert^2$\n"
         "- `hidden_loss` $= \\sum_{m=1}^{M} \\frac{1}{n D_T} \\sum_{b,t} k_{bt} \\lVert h^S_{m} W_h - "
         "h^T_{g(m)} \\rVert^2$, one W_h for all layers\n"
         "- `attention_loss` $= \\sum_{m=1}^{M} \\frac{1}{H \\sum_b n_b^2} \\sum_{b,h,t,s} k_{bt} k_{bs} "
-        "(A^S_{m} - A^T_{g(m)})^2$, $n_b$ the kept tokens of sequence b\n"
+        "(A^S_{m} - A^T_{g(m)})^2$, $n_b$ the number of kept tokens of sequence b\n"
         "- `prediction_loss` $= \\frac{\\tau^2}{B} \\sum_b \\operatorname{KL}(p^T_b \\,\\Vert\\, p^S_b)$, p the "
         "softmax of logits / `tau`\n\n"
         "Their sum is the loss. Return the four losses in this order; then its gradients "
         "`dstudent_hidden`, `dstudent_scores`, `dstudent_logits`, of the shapes of the student's outputs; "
         "then `new_w_e` and `new_w_h`, the projections after one step of gradient descent, w - rate dw. The "
-        "teacher is a constant. At least one token is kept.",
+        "teacher is a constant. At least one token is kept. What is given is finite and of moderate size, at "
+        "padding too.",
         "给定两个模型的输出，做一步蒸馏。M 层的学生有 `student_hidden` (M + 1, B, T, D_S)（第 0 项是嵌入层的输出）、"
         "`student_scores` (M, B, H, T, T)（已缩放、未加掩码）和 `student_logits` (B, C)；N 层的教师同理，宽度为 D_T。"
-        "M 整除 N；第 m 层（从 1 数起）学习教师第 $g(m) = m N/M$ 层：它的隐藏状态是前一个列表的第 m 项，分数是后一个列表的第 "
-        "m - 1 项。`keep` (B, T) 为 True 的是真实词元，n 为保留的词元数；query 和 key 都真实的分数才计入。四个损失：\n\n"
+        "M 整除 N；第 m 层（从 1 数起）学习教师第 $g(m) = m N/M$ 层。学生的 $h_m$ 即 `student_hidden[m]`，"
+        "$A_m$ 即 `student_scores[m - 1]`；教师同理。`keep` (B, T) 为 True 的是真实词元，$k_{bt}$ 即取 0/1 的 `keep`，n 为保留的词元数；query 和 key 都真实的分数才计入。四个损失：\n\n"
         "- `embedding_loss` "
         "$= \\frac{1}{n D_T} \\sum_{b,t} k_{bt} \\lVert h^S_{0} W_e - h^T_{0} \\rVert^2$\n"
         "- `hidden_loss` "
@@ -380,7 +381,7 @@ TINYBERT_STEP = Exercise(
         "logits / `tau` 的 softmax\n\n"
         "总损失是它们的和。先按此顺序返回四个损失；再返回总损失的梯度 `dstudent_hidden`、`dstudent_scores`、"
         "`dstudent_logits`，形状与学生的输出相同；最后返回 `new_w_e` 和 `new_w_h`，即做一步梯度下降 w - rate dw 之后的投影。"
-        "教师是常量。至少保留一个词元。",
+        "教师是常量。至少保留一个词元。输入（包括填充处）都是有限的，也不会很大。",
     ),
     reference=tinybert_step,
     library=(
