@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +16,11 @@ from npformer.exercises.checker.not_finite import not_finite
 from npformer.exercises.checker.pairs import Pair
 from npformer.exercises.checker.steps import first_wrong_step
 from npformer.exercises.checker.trial import Trial, named
-from npformer.exercises.exercise import Exercise, Misconception
+from npformer.exercises.exercise import Exercise
 from npformer.exercises.text import Text
 from npformer.types import BoolArray, FloatArray
+
+Outputs = dict[str, Any] | str  # of a case: by name, or the exception's class
 
 
 class Found(NamedTuple):
@@ -41,26 +44,32 @@ def diagnose(exercise: Exercise, trials: list[Trial]) -> list[Found]:
     trials : list of Trial
         All cases, at least one of them wrong.
     """
-    tried = {m.name: _outcomes(exercise, m, trials) for m in exercise.misconceptions}
+    wrong = {m.name: m.wrong for m in exercise.misconceptions}
+
+    @cache  # a case may be of real size: it is tried once, and only if somebody asks
+    def tried(name: str, i: int) -> Outputs:
+        outcome = call(wrong[name], trials[i].args, None)
+        return outcome.kind or named(exercise, outcome.value)
+
     for misconception in exercise.misconceptions:
-        if _same_everywhere(exercise, tried[misconception.name], trials):
-            return [Found(misconception.diagnosis, misconception.name)]
+        name = misconception.name
+        if all(_same(exercise, tried(name, i), trial) for i, trial in enumerate(trials)):
+            return [Found(misconception.diagnosis, name)]
     named_only = False
     for group in _groups(trials):
-        cases = [trials[i] for i in group]
-        if any(trial.outcome.error is not None for trial in cases):
+        cases = {i: trials[i] for i in group}
+        if any(trial.outcome.error is not None for trial in cases.values()):
             continue  # its message says what is wrong
-        outcomes = {name: [each[i] for i in group] for name, each in tried.items()}
         found = [
             (output, one)
             for output in exercise.outputs
-            for one in _of_output(exercise, output, cases, outcomes)
+            for one in _of_output(exercise, output, cases, tried)
             if one.name or not named_only
         ]
         if found:
             return _together(exercise, found)
         # The first cases that are wrong show it best; what the others look like may be chance.
-        named_only = named_only or any(_is_wrong(exercise, trial) for trial in cases)
+        named_only = named_only or any(_is_wrong(exercise, t) for t in cases.values())
     return [Found(text) for text in first_wrong_step(exercise, trials)]
 
 
@@ -92,52 +101,40 @@ def _groups(trials: list[Trial]) -> Iterator[list[int]]:
         yield [i for i, trial in enumerate(trials) if trial.part == part]
 
 
-Outputs = list[dict[str, Any] | str]  # of each case: by name, or the exception's class
-
-
-def _outcomes(exercise: Exercise, misconception: Misconception, trials: list[Trial]) -> Outputs:
-    return [_by_name(exercise, misconception.wrong, trial.args) for trial in trials]
-
-
-def _by_name(
-    exercise: Exercise, fn: Callable[..., Any], args: dict[str, Any]
-) -> dict[str, Any] | str:
-    outcome = call(fn, args, None)
-    return outcome.kind or named(exercise, outcome.value)
-
-
-def _same_everywhere(exercise: Exercise, outcomes: Outputs, trials: list[Trial]) -> bool:
-    for outcome, trial in zip(outcomes, trials, strict=True):
-        if isinstance(outcome, str) or trial.outcome.error is not None:
-            if outcome != trial.outcome.kind:
-                return False
-            continue
-        got = named(exercise, trial.outcome.value)
-        if not got or not all(alike(got[name], value) for name, value in outcome.items()):
-            return False
-    return True
+def _same(exercise: Exercise, outcome: Outputs, trial: Trial) -> bool:
+    """Whether a misconception and the learner have the same results, or the same exception."""
+    if isinstance(outcome, str) or trial.outcome.error is not None:
+        return outcome == trial.outcome.kind
+    got = named(exercise, trial.outcome.value)
+    return bool(got) and all(alike(got[name], value) for name, value in outcome.items())
 
 
 def _of_output(
-    exercise: Exercise, output: str, trials: list[Trial], tried: dict[str, Outputs]
+    exercise: Exercise,
+    output: str,
+    cases: Mapping[int, Trial],
+    tried: Callable[[str, int], Outputs],
 ) -> list[Found]:
     """Return what is wrong with one output on these cases; nothing if it is right."""
-    got = [named(exercise, trial.outcome.value).get(output) for trial in trials]
-    expected = [trial.expected[output] for trial in trials]
-    if all(difference(a, r, output).right for a, r in zip(got, expected, strict=True)):
+    got = {i: named(exercise, trial.outcome.value).get(output) for i, trial in cases.items()}
+    expected = {i: trial.expected[output] for i, trial in cases.items()}
+    if all(difference(got[i], expected[i], output).right for i in cases):
         return []
+
+    def wrong(name: str, i: int) -> Any:
+        outcome = tried(name, i)
+        return None if isinstance(outcome, str) else outcome.get(output)
+
     for misconception in exercise.misconceptions:
-        outcomes = tried[misconception.name]
-        wrong = [None if isinstance(one, str) else one.get(output) for one in outcomes]
-        if any(isinstance(one, str) for one in outcomes):
-            continue
-        same = all(alike(a, w) for a, w in zip(got, wrong, strict=True))
-        if same and not all(alike(r, w) for r, w in zip(expected, wrong, strict=True)):
-            return [Found(misconception.diagnosis, misconception.name)]
+        name = misconception.name
+        same = all(wrong(name, i) is not None and alike(got[i], wrong(name, i)) for i in cases)
+        if same and not all(alike(expected[i], wrong(name, i)) for i in cases):
+            return [Found(misconception.diagnosis, name)]
+    trials, values = list(cases.values()), list(got.values())
     texts = [
-        *_of_arrays(exercise, output, trials, got),
-        *ignored(exercise, output, trials, got),
-        *not_finite(output, trials, got),
+        *_of_arrays(exercise, output, trials, values),
+        *ignored(exercise, output, trials, values),
+        *not_finite(output, trials, values),
     ]
     return [Found(text) for text in texts[:1]]
 
