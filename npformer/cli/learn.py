@@ -98,8 +98,10 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "init":
         return commands.init(args.path, language(), chosen, say)
     if args.action == "export":
-        for path in export(args.out, args.format, lang=language(args.lang)):
-            say(str(path))
+        paths = export(args.out, args.format, lang=language(args.lang))
+        say(f"{args.out}: {len(paths)} files, the first is {paths[0]}")
+        if args.format == "nbgrader":
+            say(f"then: cd {args.out} && nbgrader generate_assignment 01_calculus")
         return 0
     folder = Folder.find(args.dir)
     lang = chosen or state.load(folder.path).lang

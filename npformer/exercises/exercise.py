@@ -15,7 +15,8 @@ DIFFICULTIES = (1, 2, 3)  # a line or two; a formula to derive; several steps
 
 # What a solution may use, and what every student file begins with.
 HEADER = "import numpy as np\n"
-SOLUTION_HEADER = "import numpy as np\n\nfrom npformer import distill, layers, models, ops, optim\n"
+SOLUTION_IMPORT = "from npformer import distill, layers, models, ops, optim"
+SOLUTION_HEADER = f"{HEADER}\n{SOLUTION_IMPORT}\n"
 
 
 class Case(NamedTuple):

@@ -106,7 +106,7 @@ def test_what_is_printed_is_left_out_and_said(capsys):
 
     report = check(EXERCISE, prints)
     assert report.passed
-    assert "it prints" in report.text("en")
+    assert "note: it prints" in report.text("en")
     assert capsys.readouterr().out == ""
 
 
@@ -142,8 +142,15 @@ def test_where_nothing_matches_it_shows_the_first_intermediate_that_differs():
         return probs * (dprobs - mean)
 
     text = said(strange)
-    assert "none of the mistakes known here" in text
+    assert "none of the mistakes known here. dx[0, 0]: got " in text
     assert "ours" in text
+
+
+def test_a_shape_that_does_not_meet_another_gets_a_guess():
+    text = said(lambda dprobs, probs: probs * (dprobs - (dprobs * probs).sum(-1)))
+    assert "a sum or mean has lost its axis" in text
+    text = said(lambda dprobs, probs: dprobs @ probs)
+    assert "the inner sizes of a matrix product differ" in text
 
 
 def test_a_report_survives_json():

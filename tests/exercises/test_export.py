@@ -4,16 +4,19 @@ import csv
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 
 from npformer.checks import InputError
 from npformer.exercises.checker import check, grade, property_names
+from npformer.exercises.checker.check import TEACHER
 from npformer.exercises.course import EXERCISES, find
 from npformer.exercises.export import export
-from npformer.exercises.export.write import file_name
+from npformer.exercises.task import find as find_task
 
 ROOT = Path(__file__).parents[2]
 # The Python of a virtual environment with the extra "class"; .ci/run makes one.
@@ -27,12 +30,13 @@ def solution_lines(exercise):
 
 @pytest.mark.parametrize("fmt", ["py", "ipynb"])
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_students_get_no_solution_and_teachers_one_that_passes(tmp_path, fmt, lang):
+def test_students_get_no_solution_and_teachers_one_that_passes(tmp_path, fmt, lang, monkeypatch):
+    monkeypatch.setenv(TEACHER, "1")
     paths = export(tmp_path / "out", fmt, lang=lang)
     assert len(paths) == 2 * len(EXERCISES)
     for exercise in EXERCISES:
-        name = f"{file_name(exercise)}.{fmt}"
-        student, solution = tmp_path / "out/student" / name, tmp_path / "out/solutions" / name
+        place = Path(find_task(exercise.id).place).with_suffix(f".{fmt}")
+        student, solution = tmp_path / "out/student" / place, tmp_path / "out/solutions" / place
         shown = code(student)
         assert not [line for line in solution_lines(exercise) if line in shown]
         assert exercise.title.to(lang) in student.read_text("utf-8")
@@ -54,7 +58,7 @@ def code(path):
 def test_an_nbgrader_notebook_has_a_grade_cell_for_each_property(tmp_path):
     export(tmp_path / "out", "nbgrader", lang="en")
     for exercise in EXERCISES:
-        path = tmp_path / "out/source" / exercise.topic / f"{file_name(exercise)}.ipynb"
+        path = (tmp_path / "out/source" / find_task(exercise.id).place).with_suffix(".ipynb")
         cells = nbformat.read(path, as_version=4).cells
         graded = [c for c in cells if c.metadata.get("nbgrader", {}).get("grade")]
         assert len(graded) == len(property_names(exercise))
@@ -69,13 +73,19 @@ def test_an_nbgrader_notebook_has_a_grade_cell_for_each_property(tmp_path):
 
 def test_a_grade_is_an_assertion_with_the_diagnosis():
     exercise = find("softmax-backward")
-    grade(exercise.id, exercise.reference, "dx", seeds=(0, 1))
+
+    def right(dprobs, probs):
+        return probs * (dprobs - (dprobs * probs).sum(axis=-1, keepdims=True))
+
+    for name in property_names(exercise):
+        grade(exercise.id, right, name, seeds=(0, 1))
     wrong = exercise.misconceptions[0].wrong
     with pytest.raises(AssertionError, match="Every logit also lowers"):
         grade(exercise.id, wrong, "dx")
-    grade(exercise.id, wrong, "inputs untouched")
-    with pytest.raises(AssertionError):
-        grade(exercise.id, lambda x: x, "inputs untouched")
+    # Good manners earn nothing while no output is right, and nothing the library did.
+    for fn in (wrong, lambda dprobs, probs: 0 * probs, lambda x: x, exercise.reference):
+        with pytest.raises(AssertionError):
+            grade(exercise.id, fn, "inputs untouched")
     with pytest.raises(InputError, match="name: got 'dy', expected one of dx"):
         grade(exercise.id, wrong, "dy")
 
@@ -90,30 +100,51 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path):
 
 
 RIGHT = """
-def softmax_backward(dprobs, probs):
-    return probs * (dprobs - (dprobs * probs).sum(axis=-1, keepdims=True))
+def layer_norm_backward(dy, xhat, rstd, gamma):
+    dgamma = (dy * xhat).reshape(-1, dy.shape[-1]).sum(axis=0)
+    dbeta = dy.reshape(-1, dy.shape[-1]).sum(axis=0)
+    g = dy * gamma
+    along = (g * xhat).mean(axis=-1, keepdims=True)
+    dx = rstd * (g - g.mean(axis=-1, keepdims=True) - xhat * along)
+    return dx, dgamma, dbeta
 """
-WRONG = """
-def softmax_backward(dprobs, probs):
-    return probs * dprobs
+WRONG = RIGHT.replace(" - xhat * along", "")
+ZEROS = """
+def layer_norm_backward(dy, xhat, rstd, gamma):
+    return 0 * dy, 0 * gamma, 0 * gamma
+"""
+COPIED = """
+from npformer import ops
+
+def layer_norm_backward(dy, xhat, rstd, gamma):
+    return ops.layernorm_backward(dy, ops.LayerNormCache(xhat, rstd, gamma))
+"""
+ENDLESS = """
+def layer_norm_backward(dy, xhat, rstd, gamma):
+    while True:
+        pass
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(NBGRADER is None, reason="NPFORMER_NBGRADER is not set")
 def test_nbgrader_grades_right_wrong_empty_and_tampered_submissions(tmp_path):
-    exercise = find("softmax-backward")
+    exercise = find("layer-norm-backward")
     course = tmp_path / "course"
     export(course, "nbgrader", exercises=[exercise], lang="en")
-    nbgrader(course, "generate_assignment", "calculus")
-    (release,) = (course / "release/calculus").glob("*.ipynb")
+    nbgrader(course, "generate_assignment", "01_calculus")
+    (release,) = (course / "release/01_calculus").glob("*.ipynb")
     text = release.read_text("utf-8")
     assert "BEGIN" not in text
+    assert "import distill" not in text
     assert not [line for line in solution_lines(exercise) if line in text]
 
     for student, answer, tamper in (
         ("right", RIGHT, None),
         ("wrong", WRONG, None),
+        ("zeros", ZEROS, None),
+        ("copied", COPIED, None),
+        ("endless", ENDLESS, None),
         ("empty", None, None),
         ("tampered", WRONG, "pass"),
         ("deleted", RIGHT, "delete"),
@@ -128,25 +159,33 @@ def test_nbgrader_grades_right_wrong_empty_and_tampered_submissions(tmp_path):
                     cell.source = "pass"
                 if tamper == "delete":
                     notebook.cells.remove(cell)
-        path = course / "submitted" / student / "calculus" / release.name
+        path = course / "submitted" / student / "01_calculus" / release.name
         path.parent.mkdir(parents=True)
         nbformat.write(notebook, path)
 
-    nbgrader(course, "autograde", "calculus", "--create")
-    nbgrader(course, "generate_feedback", "calculus")
+    nbgrader(course, "autograde", "01_calculus", "--create")
+    nbgrader(course, "generate_feedback", "01_calculus")
     nbgrader(course, "export", "--to", "grades.csv")
     with (course / "grades.csv").open(encoding="utf-8") as file:
         scores = {row["student_id"]: float(row["score"]) for row in csv.DictReader(file)}
-    names = property_names(exercise)
-    failed = [r for r in check(exercise, exercise.misconceptions[0].wrong).results if not r.passed]
-    assert scores["right"] == len(names)
-    assert scores["wrong"] == len(names) - len(failed)  # partial credit
-    assert 0 < scores["wrong"] < scores["right"]
-    assert scores["empty"] == 0
+    total = sum(3 if name in exercise.outputs else 1 for name in property_names(exercise))
+    namespace: dict = {"np": np}
+    exec(WRONG, namespace)
+    report = check(exercise, namespace["layer_norm_backward"])
+    lost = sum(3 if r.name.en in exercise.outputs else 1 for r in report.results if not r.passed)
+    assert scores["right"] == total
+    assert scores["wrong"] == total - lost  # partial credit: dgamma and dbeta are right
+    assert 6 < scores["wrong"] < total
     assert scores["tampered"] == scores["wrong"]  # the cell is restored
-    assert scores["deleted"] == scores["right"] - 1  # what is not there earns nothing
-    (feedback,) = (course / "feedback/wrong/calculus").glob("*.html")
-    assert "Every logit also lowers" in feedback.read_text("utf-8")
+    assert scores["deleted"] == total - 3  # what is not there earns nothing
+    for student in ("zeros", "copied", "endless", "empty"):
+        assert scores[student] == 0, student
+    feedback = {
+        student: next((course / "feedback" / student / "01_calculus").glob("*.html"))
+        for student in ("wrong", "endless")
+    }
+    assert "What is wrong" in feedback["wrong"].read_text("utf-8")
+    assert "it does not end within 10 seconds" in feedback["endless"].read_text("utf-8")
 
 
 def nbgrader(course, *arguments):
@@ -168,3 +207,18 @@ def nbgrader(course, *arguments):
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_function_that_never_ends_costs_its_time_once(monkeypatch):
+    module = sys.modules["npformer.exercises.checker.grade"]
+    monkeypatch.setattr(module, "SECONDS", 0.2)
+
+    def endless(dprobs, probs):
+        while True:
+            pass
+
+    started = time.monotonic()
+    for name in property_names(find("softmax-backward")):
+        with pytest.raises(AssertionError, match="does not end within"):
+            grade("softmax-backward", endless, name)
+    assert time.monotonic() - started < 10  # seven properties, one time-out

@@ -1,6 +1,7 @@
 """The check of a learner's function: every property of an exercise, one by one."""
 
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -17,6 +18,10 @@ from npformer.exercises.text import Text
 
 CALL = Text("can be called", "可以调用")
 RETURNS = Text("what is returned", "返回值")
+
+
+# With this in the environment a function may call npformer, as the official solutions do.
+TEACHER = "NPFORMER_TEACHER"
 
 
 def check(exercise: Exercise, fn: Callable[..., Any], *, seed: int = 0) -> Report:
@@ -68,15 +73,12 @@ def check(exercise: Exercise, fn: Callable[..., Any], *, seed: int = 0) -> Repor
 
 def _trials(exercise: Exercise, fn: Callable[..., Any], seed: int) -> Iterator[Trial]:
     code = exercise.reference.__code__
-    # The official solution calls the library; whoever hands it in has asked for it.
-    own = getattr(fn, "__code__", None)
-    official = own is not None and (own.co_code, own.co_names) == (code.co_code, code.co_names)
     for case in exercise.cases(np.random.default_rng(seed)):
         expected = call(exercise.reference, case.args, None)
         if expected.error is not None:
             raise ValueError(f"{exercise.id}: the reference fails on its case: {expected.error.en}")
         outcome = call(fn, case.args, code)
-        if official:
+        if TEACHER in os.environ:
             outcome.library = ""
         yield Trial(case.args, case.part, named(exercise, expected.value), outcome)
 

@@ -70,7 +70,33 @@ def diagnose(exercise: Exercise, trials: list[Trial]) -> list[Found]:
             return _together(exercise, found)
         # The first cases that are wrong show it best; what the others look like may be chance.
         named_only = named_only or any(_is_wrong(exercise, t) for t in cases.values())
-    return [Found(text) for text in first_wrong_step(exercise, trials)]
+    texts = [*_of_exceptions(trials), *first_wrong_step(exercise, trials)]
+    return [Found(text) for text in texts[:1]]
+
+
+# What NumPy says, and what it usually means.
+EXCEPTIONS = {
+    "could not be broadcast together": Text(
+        "two shapes do not meet: often a sum or mean has lost its axis, which `keepdims=True` keeps",
+        "两个形状对不上：常见原因是求和或平均丢掉了轴，`keepdims=True` 可以保留它",
+    ),
+    "mismatch in its core dimension": Text(
+        "the inner sizes of a matrix product differ: one of the two is to be transposed, or they "
+        "are the wrong way round",
+        "矩阵乘法的内侧维度不一致：其中一个需要转置，或者左右顺序反了",
+    ),
+    "cannot reshape array": Text(
+        "a reshape to another number of entries: which axes are to be merged or split?",
+        "reshape 前后的元素个数不同：应该合并或拆分哪些轴？",
+    ),
+}
+
+
+def _of_exceptions(trials: list[Trial]) -> Iterator[Text]:
+    for trial in trials:
+        error = trial.outcome.error
+        if error is not None:
+            yield from (text for words, text in EXCEPTIONS.items() if words in error.en)
 
 
 def _together(exercise: Exercise, found: list[tuple[str, Found]]) -> list[Found]:

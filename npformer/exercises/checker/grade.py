@@ -1,18 +1,37 @@
 """One property of one exercise as an assertion: what a class is graded by."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from types import FrameType
 from typing import Any
 
 from npformer.checks import InputError
 from npformer.exercises.checker.check import check
+from npformer.exercises.checker.manners import OWN_WORK
+from npformer.exercises.checker.report import Report
 from npformer.exercises.course import find
 from npformer.exercises.exercise import Exercise
+from npformer.exercises.text import Text, language
+
+# Of one check; a learner's function takes milliseconds.
+SECONDS = 10
+
+
+class OutOfTime(BaseException):
+    """Not an Exception, so that a learner's ``except Exception`` does not swallow it."""
 
 
 def grade(
     exercise_id: str, fn: Callable[..., Any], name: str, *, seeds: Sequence[int] = (0,)
 ) -> None:
-    """Assert that a learner's function has a property.
+    """Assert that a learner's function earns the points of a property.
+
+    It has to have the property. What is no output, such as "inputs untouched" or "one head", earns
+    nothing as long as no output is right: a function that returns zeros has all these virtues.
+    Nothing is earned by calling the library.
 
     Parameters
     ----------
@@ -27,7 +46,7 @@ def grade(
     Raises
     ------
     AssertionError
-        With the whole report, the diagnosis among it.
+        With the whole report, the diagnosis among it; or that the function does not end.
     InputError
         If there is no such exercise or property.
     """
@@ -36,13 +55,48 @@ def grade(
     if name not in names:
         raise InputError(f"name: got {name!r}, expected one of {', '.join(names)}")
     for seed in seeds:
-        report = check(exercise, fn, seed=seed)
+        report = _report(exercise_id, fn, seed)
+        if isinstance(report, Text):
+            raise AssertionError(report.to(language()))
         passed = {result.name.en: result.passed for result in report.results}
         # A function that cannot be called at all has none of the properties.
-        if not passed.get(name, False):
+        earned = passed.get(name, False) and passed.get(OWN_WORK.en, False)
+        if name not in exercise.outputs:
+            earned = earned and any(passed.get(output, False) for output in exercise.outputs)
+        if not earned:
             raise AssertionError(report.text())
 
 
 def property_names(exercise: Exercise) -> list[str]:
     """Return the names of what is checked, in order."""
     return [result.name.en for result in check(exercise, exercise.reference).results]
+
+
+@lru_cache(maxsize=32)
+def _report(exercise_id: str, fn: Callable[..., Any], seed: int) -> Report | Text:
+    """Check once for all properties: a function that never ends costs its time once."""
+    try:
+        with _time_limit():
+            return check(find(exercise_id), fn, seed=seed)
+    except OutOfTime:
+        return Text(f"it does not end within {SECONDS} seconds", f"运行 {SECONDS} 秒后仍未结束")
+
+
+@contextlib.contextmanager
+def _time_limit() -> Iterator[None]:
+    """Raise `OutOfTime` in the body after a while, where the system has alarms (not Windows)."""
+    alarm = getattr(signal, "SIGALRM", None)
+    if alarm is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise OutOfTime
+
+    before = signal.signal(alarm, ring)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(alarm, before)

@@ -14,7 +14,7 @@ from npformer.exercises.text import Text
 FLOAT32 = Text("float32 stays float32", "float32 仍为 float32")
 UNTOUCHED = Text("inputs untouched", "不改动输入")
 TWICE = Text("the same twice", "两次结果相同")
-PRINTS = Text("prints nothing", "不打印")
+PRINTS = Text("note: it prints, which is not shown", "注意：函数里有打印，不显示")
 OWN_WORK = Text("written by hand", "自己实现")
 
 
@@ -39,8 +39,7 @@ def manners(exercise: Exercise, fn: Callable[..., Any], trials: list[Trial]) -> 
         else None,
     )
     if any(trial.outcome.printed for trial in ran):
-        said = "it prints; that is left out here, and does not count as an answer"
-        yield Result(PRINTS, True, None, Text(said, "函数里有打印；这里不显示，也不算答案"))
+        yield Result(PRINTS, True)
     again = call(fn, ran[0].args, None)
     same = again.error is None and _bits_equal(again.value, ran[0].outcome.value)
     yield Result(
@@ -80,16 +79,18 @@ def _float32(
         if wanted.dtype != np.float32:
             continue
         if getattr(value, "dtype", None) != np.float32:
-            kind = getattr(value, "dtype", type(value).__name__)
+            kind = getattr(value, "dtype", None)
+            if kind is None:  # not even an array: that has been said
+                return False, None, None
             return (
                 False,
                 None,
                 Text(
-                    f"{name}: got {kind} from float32 inputs, expected float32: an array "
-                    "made without dtype is float64, as np.zeros(n) is, and so is the number "
-                    "np.sqrt(K), unlike K**0.5",
-                    f"{name}：输入是 float32，结果却是 {kind}：不写 dtype 创建的数组（如 np.zeros(n)）是 float64，"
-                    "np.sqrt(K) 得到的数也是，K**0.5 则不会",
+                    f"{name}: got {kind} from float32 inputs, expected float32. float64 comes in "
+                    "with an array made without dtype, such as np.zeros(n), and with numbers of "
+                    "NumPy's: np.sqrt(K) (take K**0.5), keep.sum() (take int(keep.sum()))",
+                    f"{name}：输入是 float32，结果却是 {kind}。float64 来自不写 dtype 的数组（如 np.zeros(n)），"
+                    "或 NumPy 的数：np.sqrt(K)（改用 K**0.5）、keep.sum()（改用 int(keep.sum())）",
                 ),
             )
     return True, None, None

@@ -5,48 +5,77 @@ from typing import Any
 
 import numpy as np
 
-from npformer.exercises.checker.compare import difference
+from npformer.exercises.checker.compare import TOLERANCE, difference
 from npformer.exercises.checker.trial import Trial, named
 from npformer.exercises.exercise import Exercise
 from npformer.exercises.text import Text
 
 
 def first_wrong_step(exercise: Exercise, trials: list[Trial]) -> list[Text]:
-    """Compare the learner's variables with the steps of the same name, in order.
+    """Show the first wrong entry, and the first of the learner's variables that differs.
 
-    Without such a variable it shows the right intermediate results of the smallest case.
+    Variables are compared with the steps of the same name, in order. Without one that differs the
+    right intermediate results of the case are shown.
     """
     trial = next((trial for trial in trials if _is_wrong(exercise, trial)), None)
     if trial is None:
         return []
-    nothing = Text("It is none of the mistakes known here.", "不是我们收录的常见错误。")
-    steps = exercise.steps(**copy.deepcopy(trial.args)) if exercise.steps else {}
-    for name, right in steps.items():
-        if name in trial.outcome.local:
-            found = difference(trial.outcome.local[name], right, name)
-            # A variable of another shape is another thing of the same name.
-            if not found.right and np.shape(trial.outcome.local[name]) == np.shape(right):
-                how = found.message or Text(
-                    f"{name} differs by {found.error:.2g}", f"{name} 相差 {found.error:.2g}"
-                )
-                return [
-                    Text(
-                        f"{nothing.en} The first intermediate that differs from ours: {how.en}; ours "
-                        f"begins {_begin(right)}.",
-                        f"{nothing.zh}第一个与参考实现不同的中间结果：{how.zh}；参考值的开头是 {_begin(right)}。",
-                    )
-                ]
-    if not steps:
-        return [nothing]
-    shown = "; ".join(
-        f"{name} {np.shape(right)} = {_begin(right)}" for name, right in steps.items()
+    entry = _first_wrong_entry(exercise, trial)
+    said = Text(
+        f"It is none of the mistakes known here. {entry.en}", f"不是我们收录的常见错误。{entry.zh}"
     )
+    steps = exercise.steps(**copy.deepcopy(trial.args)) if exercise.steps else {}
+    agree = []
+    for name, right in steps.items():
+        # A variable of another shape is another thing of the same name.
+        local = trial.outcome.local
+        if name not in local or np.shape(local[name]) != np.shape(right):
+            continue
+        found = difference(local[name], right, name)
+        if found.right:
+            agree.append(name)
+            continue
+        how = found.message or Text(
+            f"{name} differs by {found.error:.2g}", f"{name} 相差 {found.error:.2g}"
+        )
+        return [
+            Text(
+                f"{said.en} The first intermediate that differs from ours: {how.en}; ours begins "
+                f"{_begin(right)}.",
+                f"{said.zh}第一个与参考实现不同的中间结果：{how.zh}；参考值的开头是 {_begin(right)}。",
+            )
+        ]
+    if agree:
+        listed = ", ".join(agree)
+        said = Text(
+            f"{said.en} Your {listed} agrees with ours.", f"{said.zh}你的 {listed} 与参考实现一致。"
+        )
+    rest = [(name, right) for name, right in steps.items() if name not in agree]
+    if not rest:
+        return [said]
+    shown = "; ".join(f"{name} {np.shape(right)} = {_begin(right)}" for name, right in rest)
     return [
         Text(
-            f"{nothing.en} Compare yours with ours, on the first case that is wrong: {shown}.",
-            f"{nothing.zh}请在第一个出错的用例上，与参考实现的中间结果对照：{shown}。",
+            f"{said.en} Compare with ours, on the first case that is wrong: {shown}.",
+            f"{said.zh}请在第一个出错的用例上，与参考实现的中间结果对照：{shown}。",
         )
     ]
+
+
+def _first_wrong_entry(exercise: Exercise, trial: Trial) -> Text:
+    got = named(exercise, trial.outcome.value)
+    for name, right in trial.expected.items():
+        if difference(got.get(name), right, name).right or not isinstance(right, np.ndarray):
+            continue
+        apart = np.abs(np.asarray(got[name], dtype=float) - right)
+        at = np.unravel_index(int(np.argmax(apart > TOLERANCE)), apart.shape)
+        index = f"[{', '.join(str(int(i)) for i in at)}]" if at else ""
+        values = f"{got[name][at]:.6g}", f"{right[at]:.6g}"
+        return Text(
+            f"{name}{index}: got {values[0]}, expected {values[1]}.",
+            f"{name}{index}：得到 {values[0]}，应为 {values[1]}。",
+        )
+    return Text("", "")
 
 
 def _is_wrong(exercise: Exercise, trial: Trial) -> bool:

@@ -4,9 +4,9 @@ import re
 from typing import Any
 
 from npformer.exercises.checker import property_names
-from npformer.exercises.exercise import HEADER, SOLUTION_HEADER, Exercise
+from npformer.exercises.exercise import HEADER, SOLUTION_HEADER, SOLUTION_IMPORT, Exercise
 from npformer.exercises.export.parts import (
-    FOR_TEACHERS,
+    TEACHERS_RIGHT,
     check_cell,
     split_solution,
     statement,
@@ -18,6 +18,7 @@ METADATA = {
 }
 # The cases that a student does not see are of these seeds.
 HIDDEN_SEEDS = (1, 2, 3)
+POINTS, FOR_AN_OUTPUT = 1, 3
 
 
 def student_notebook(exercise: Exercise, lang: str) -> Any:
@@ -38,6 +39,7 @@ def solution_notebook(exercise: Exercise, lang: str) -> Any:
         exercise,
         _markdown(exercise, "statement", statement(exercise, lang)),
         _code(exercise, "header", SOLUTION_HEADER),
+        _code(exercise, "teacher", TEACHERS_RIGHT),
         _code(exercise, "answer", exercise.solution),
         _code(exercise, "check", check_cell(exercise, lang)),
         _markdown(exercise, "library", library),
@@ -47,8 +49,9 @@ def solution_notebook(exercise: Exercise, lang: str) -> Any:
 def nbgrader_notebook(exercise: Exercise, lang: str) -> Any:
     """Return a source notebook: one cell is the answer, one cell a property is graded."""
     head, body = split_solution(exercise)
-    answer = f"{head}\n    ### BEGIN SOLUTION\n{body}\n    ### END SOLUTION"
-    header = f"# {FOR_TEACHERS.to(lang)}\n{SOLUTION_HEADER}\nfrom npformer.exercises.checker import grade"
+    begin = f"    ### BEGIN SOLUTION\n    {SOLUTION_IMPORT}"
+    answer = f"{head}\n{begin}\n\n{body}\n    ### END SOLUTION"
+    header = f"{HEADER}\nfrom npformer.exercises.checker import grade"
     cells = [
         _markdown(exercise, "statement", statement(exercise, lang), locked=True),
         _code(exercise, "header", header, locked=True),
@@ -60,7 +63,8 @@ def nbgrader_notebook(exercise: Exercise, lang: str) -> Any:
             f"{call})\n### BEGIN HIDDEN TESTS\n{call}, seeds={HIDDEN_SEEDS})\n### END HIDDEN TESTS"
         )
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-        cells.append(_code(exercise, slug, source, points=1))
+        points = FOR_AN_OUTPUT if name in exercise.outputs else POINTS
+        cells.append(_code(exercise, slug, source, points=points))
     return _notebook(exercise, *cells)
 
 

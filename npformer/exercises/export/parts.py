@@ -3,14 +3,14 @@
 import ast
 import textwrap
 
+from npformer.exercises.checker.check import TEACHER
 from npformer.exercises.exercise import HEADER, SOLUTION_HEADER, Exercise
+from npformer.exercises.learn.layout import fill
 from npformer.exercises.text import Text
 
-YOUR_FUNCTION = Text("Write this function.", "写出这个函数。")
-FOR_TEACHERS = Text(
-    "The solution calls npformer; yours uses NumPy alone.",
-    "参考答案调用了 npformer；你的答案只能用 NumPy。",
-)
+# Without it the check refuses a function that calls npformer.
+TEACHERS_RIGHT = f'import os\n\nos.environ["{TEACHER}"] = "1"'
+HOW = Text("Check it, in the same session:", "在同一会话中检查：")
 
 
 def statement(exercise: Exercise, lang: str) -> str:
@@ -37,17 +37,20 @@ def split_solution(exercise: Exercise) -> tuple[str, str]:
 
 
 def student_source(exercise: Exercise, lang: str) -> str:
-    """Return a Python file with the statement and the stub."""
-    return f"{_comment(statement(exercise, lang))}\n\n{HEADER}\n\n{exercise.stub}"
+    """Return a Python file with the statement, the stub and how to check."""
+    how = f"{HOW.to(lang)}\n\n{check_cell(exercise, lang).replace('check(', 'print(check(')})"
+    return f"{_about(exercise, lang)}\n\n{HEADER}\n\n{exercise.stub}\n\n{_comment(how)}\n"
 
 
 def solution_source(exercise: Exercise, lang: str) -> str:
     """Return a Python file with the solution, which runs, and the library's own source."""
     library = _comment(exercise.library_source)
-    return (
-        f"{_comment(statement(exercise, lang))}\n\n{SOLUTION_HEADER}\n\n"
-        f"{exercise.solution}\n\n{library}\n"
-    )
+    return f"{_about(exercise, lang)}\n\n{SOLUTION_HEADER}\n\n{exercise.solution}\n\n{library}\n"
+
+
+def _about(exercise: Exercise, lang: str) -> str:
+    lines = [exercise.title.to(lang), "", *fill(exercise.task.to(lang))]
+    return _comment("\n".join(lines))
 
 
 def _comment(text: str) -> str:

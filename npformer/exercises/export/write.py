@@ -1,13 +1,14 @@
 """Where the exported files go."""
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from npformer.checks import InputError
 from npformer.exercises.course import EXERCISES
 from npformer.exercises.exercise import Exercise
 from npformer.exercises.export.parts import solution_source, student_source
+from npformer.exercises.task import find
 from npformer.exercises.text import language
 
 FORMATS = ("nbgrader", "ipynb", "py")
@@ -21,7 +22,7 @@ def export(
 ) -> list[Path]:
     """Write exercises for a class.
 
-    ``nbgrader`` writes ``source/<chapter>/<exercise>.ipynb``, an assignment a chapter, and
+    ``nbgrader`` writes ``source/01_calculus/07_softmax.ipynb``, an assignment a chapter, and
     ``nbgrader_config.py``; ``ipynb`` and ``py`` write ``student/`` and ``solutions/``.
 
     Parameters
@@ -57,29 +58,22 @@ def export(
 
 
 def _files(fmt: str, exercises: Sequence[Exercise], lang: str) -> Iterator[tuple[str, str]]:
-    if fmt == "py":
-        for exercise in exercises:
-            name = f"{file_name(exercise)}.py"
-            yield f"student/{name}", student_source(exercise, lang)
-            yield f"solutions/{name}", solution_source(exercise, lang)
-        return
-    from npformer.exercises.export import notebooks
-
-    if fmt == "ipynb":
-        for exercise in exercises:
-            name = f"{file_name(exercise)}.ipynb"
-            yield f"student/{name}", _json(notebooks.student_notebook, exercise, lang)
-            yield f"solutions/{name}", _json(notebooks.solution_notebook, exercise, lang)
-        return
-    yield "nbgrader_config.py", CONFIG
     for exercise in exercises:
-        name = f"source/{exercise.topic}/{file_name(exercise)}.ipynb"
-        yield name, _json(notebooks.nbgrader_notebook, exercise, lang)
+        place = find(exercise.id).place  # as in a folder of `npformer learn init`
+        if fmt == "py":
+            yield f"student/{place}", student_source(exercise, lang)
+            yield f"solutions/{place}", solution_source(exercise, lang)
+            continue
+        from npformer.exercises.export import notebooks
 
-
-def file_name(exercise: Exercise) -> str:
-    """Return a name without an ending, which sorts in the order of the course."""
-    return f"{EXERCISES.index(exercise) + 1:02d}_{exercise.function}"
+        notebook = str(PurePosixPath(place).with_suffix(".ipynb"))
+        if fmt == "ipynb":
+            yield f"student/{notebook}", _json(notebooks.student_notebook, exercise, lang)
+            yield f"solutions/{notebook}", _json(notebooks.solution_notebook, exercise, lang)
+        else:
+            yield f"source/{notebook}", _json(notebooks.nbgrader_notebook, exercise, lang)
+    if fmt == "nbgrader":
+        yield "nbgrader_config.py", CONFIG
 
 
 def _json(make: Callable[[Exercise, str], Any], exercise: Exercise, lang: str) -> str:
