@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from npformer.exercises.checker.check import TEACHER
 from npformer.cli import main
 from npformer.exercises.learn import checking, run, state
 from npformer.exercises.learn.folder import Folder
@@ -23,6 +24,12 @@ from npformer.exercises.text import width
 FIRST = tasks()[0].id
 SOFTMAX = """
 import numpy as np
+
+@pytest.fixture(autouse=True)
+def _solutions_count(monkeypatch):
+    """Let the official solutions, which call the library, stand for right answers."""
+    monkeypatch.setenv(TEACHER, "1")
+
 
 def softmax(x):
     e = np.exp(x - x.max(axis=-1, keepdims=True))

@@ -13,8 +13,15 @@ import pytest
 import npformer.exercises
 from npformer.checks import InputError
 from npformer.exercises import Progress
+from npformer.exercises.checker.check import TEACHER
 from npformer.exercises.notebook import inline
 from npformer.exercises.task import tasks
+
+
+@pytest.fixture(autouse=True)
+def _solutions_count(monkeypatch):
+    """Let the official solutions, which call the library, stand for right answers."""
+    monkeypatch.setenv(TEACHER, "1")
 
 
 def softmax(x):
