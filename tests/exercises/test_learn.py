@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from npformer.exercises.checker.check import TEACHER
 from npformer.cli import main
+from npformer.exercises.checker.check import TEACHER
 from npformer.exercises.learn import checking, run, state
 from npformer.exercises.learn.folder import Folder
 from npformer.exercises.learn.layout import fill
@@ -24,12 +24,6 @@ from npformer.exercises.text import width
 FIRST = tasks()[0].id
 SOFTMAX = """
 import numpy as np
-
-@pytest.fixture(autouse=True)
-def _solutions_count(monkeypatch):
-    """Let the official solutions, which call the library, stand for right answers."""
-    monkeypatch.setenv(TEACHER, "1")
-
 
 def softmax(x):
     e = np.exp(x - x.max(axis=-1, keepdims=True))
@@ -59,6 +53,12 @@ def learn(tmp_path, monkeypatch, capsys):
     assert command("init", "mine")[0] == 0
     monkeypatch.chdir(tmp_path / "mine")
     return command
+
+
+@pytest.fixture(autouse=True)
+def _solutions_count(monkeypatch):
+    """Let the official solutions, which call the library, stand for right answers."""
+    monkeypatch.setenv(TEACHER, "1")
 
 
 def answer(task_id: str, text: str | bytes) -> Path:

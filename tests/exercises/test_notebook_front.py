@@ -18,12 +18,6 @@ from npformer.exercises.notebook import inline
 from npformer.exercises.task import tasks
 
 
-@pytest.fixture(autouse=True)
-def _solutions_count(monkeypatch):
-    """Let the official solutions, which call the library, stand for right answers."""
-    monkeypatch.setenv(TEACHER, "1")
-
-
 def softmax(x):
     e = np.exp(x - x.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
@@ -52,6 +46,12 @@ def is_html(text: str) -> bool:
     parser.feed(text)
     parser.close()
     return not parser.open
+
+
+@pytest.fixture(autouse=True)
+def _solutions_count(monkeypatch):
+    """Let the official solutions, which call the library, stand for right answers."""
+    monkeypatch.setenv(TEACHER, "1")
 
 
 def test_check_is_true_if_right_and_says_why_if_not():
