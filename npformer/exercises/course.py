@@ -1,6 +1,5 @@
 """All exercises, in an order that teaches."""
 
-from npformer.checks import InputError
 from npformer.exercises import (
     attention,
     calculus,
@@ -11,6 +10,7 @@ from npformer.exercises import (
     programs,
 )
 from npformer.exercises.exercise import Exercise
+from npformer.exercises.lookup import by_id
 
 EXERCISES: tuple[Exercise, ...] = (
     *calculus.EXERCISES,
@@ -31,10 +31,4 @@ def find(exercise_id: str) -> Exercise:
     InputError
         If there is none; it says which ids are like it.
     """
-    import difflib
-
-    by_id = {exercise.id: exercise for exercise in EXERCISES}
-    if exercise_id not in by_id:
-        near = difflib.get_close_matches(exercise_id, by_id, n=3) or [*list(by_id)[:3], "..."]
-        raise InputError(f"id: got {exercise_id!r}, expected an exercise such as {', '.join(near)}")
-    return by_id[exercise_id]
+    return by_id(EXERCISES, exercise_id, "an exercise")

@@ -1,6 +1,6 @@
 """All bugs of the museum, in the order of the course; the blog post's last."""
 
-from npformer.checks import InputError
+from npformer.exercises.lookup import by_id
 from npformer.exercises.museum import (
     attention,
     attention_loss,
@@ -35,10 +35,4 @@ def find(bug_id: str) -> Bug:
     InputError
         If there is none; it says which ids are like it.
     """
-    import difflib
-
-    by_id = {bug.id: bug for bug in BUGS}
-    if bug_id not in by_id:
-        near = difflib.get_close_matches(bug_id, by_id, n=3) or [*list(by_id)[:3], "..."]
-        raise InputError(f"id: got {bug_id!r}, expected a bug such as {', '.join(near)}")
-    return by_id[bug_id]
+    return by_id(BUGS, bug_id, "a bug")

@@ -1,8 +1,7 @@
 """All cards, in an order that teaches."""
 
-import difflib
-
 from npformer.checks import InputError
+from npformer.exercises.lookup import by_id
 from npformer.exercises.quiz.card import Card
 from npformer.exercises.quiz.cards import (
     attention,
@@ -42,11 +41,7 @@ def find(card_id: str) -> Card:
     InputError
         If there is none; it says which ids are like it.
     """
-    by_id = {card.id: card for card in CARDS}
-    if card_id not in by_id:
-        near = difflib.get_close_matches(card_id, by_id, n=3) or [*list(by_id)[:3], "..."]
-        raise InputError(f"id: got {card_id!r}, expected a card such as {', '.join(near)}")
-    return by_id[card_id]
+    return by_id(CARDS, card_id, "a card")
 
 
 def of_topic(topic: str | None) -> tuple[Card, ...]:
