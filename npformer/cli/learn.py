@@ -43,13 +43,21 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
 
     action = actions.add_parser("init", parents=[common], help="make a folder of exercises")
-    action.add_argument("path", type=Path, metavar="DIR", help="new, or one to complete")
+    action.add_argument(
+        "path",
+        type=Path,
+        nargs="?",
+        metavar="DIR",
+        help="new, or one to complete; default: the one you are in",
+    )
 
     action = actions.add_parser("list", parents=[inside], help="what is done and what is left")
     action.add_argument("--track", help="only interview, class or gradcheck")
 
     action = actions.add_parser("check", parents=[inside], help="check what you wrote")
-    action.add_argument("id", nargs="?", metavar="ID", help="default: up to the first not done")
+    action.add_argument(
+        "id", nargs="?", metavar="ID", help="or its file; default: up to the first not done"
+    )
     how = action.add_mutually_exclusive_group()
     how.add_argument("--all", action="store_true", help="every file that you wrote in")
     how.add_argument("--watch", action="store_true", help="again whenever a file is saved")
@@ -66,7 +74,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         ("solution", "the solution, and the library's own code"),
     ):
         action = actions.add_parser(name, parents=[inside], help=text)
-        action.add_argument("id", metavar="ID")
+        action.add_argument("id", metavar="ID", help="or the path of its file")
 
     action = actions.add_parser("export", parents=[common], help="files for a class")
     action.add_argument("out", type=Path, metavar="OUT", help="a new folder")

@@ -1,6 +1,7 @@
 """What there is to solve, whatever it is checked by: exercises and bugs to find."""
 
 import difflib
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -60,7 +61,7 @@ def tasks() -> tuple[Task, ...]:
 
 
 def find(task_id: str) -> Task:
-    """Return the one of this id.
+    """Return the one of this id, which may also be the path of its file.
 
     Raises
     ------
@@ -68,10 +69,17 @@ def find(task_id: str) -> Task:
         If there is none; it says which ids are like it.
     """
     by_id = {task.id: task for task in tasks()}
-    if task_id not in by_id:
-        near = difflib.get_close_matches(str(task_id), by_id, n=3) or [*list(by_id)[:3], "..."]
+    name = _id(str(task_id))
+    if name not in by_id:
+        near = difflib.get_close_matches(name, by_id, n=3) or [*list(by_id)[:3], "..."]
         raise InputError(f"id: got {task_id!r}, expected an exercise such as {', '.join(near)}")
-    return by_id[task_id]
+    return by_id[name]
+
+
+def _id(given: str) -> str:
+    """Return "softmax-backward" for "01_calculus/08_softmax_backward.py", and for any part of it."""
+    name = re.split(r"[/\\]", given)[-1].removesuffix(".py")
+    return re.sub(r"^\d+_", "", name).replace("_", "-")
 
 
 def _place(chapter: int, topic: str, number: int, task_id: str) -> str:

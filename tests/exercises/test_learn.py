@@ -398,7 +398,7 @@ def test_init_adds_what_is_missing_and_touches_nothing_else(learn):
     lost.unlink()
     (mine.parent / f"{lost.name}.tmp-1").write_text("half")
     before = files(Path())
-    assert ": 1 new files." in learn("init", ".")[1]
+    assert ": 1 new file." in learn("init", ".")[1]
     after = files(Path())
     assert lost.relative_to(Path.cwd()) in after.keys() - before.keys()
     assert len(after) == len(before)  # one more, and the half-written one is gone
@@ -420,6 +420,77 @@ def test_reset_keeps_the_old_file_beside_the_new(learn):
     assert path.read_text() == sheet(find("softmax"), "en")
     assert path.with_name(f"{path.name}.old").read_text() == SOFTMAX
     assert "open  softmax " in learn("list")[1]
+
+
+def test_no_reset_overwrites_what_another_kept(learn):
+    path = answer("softmax", SOFTMAX)
+    assert "is in 07_softmax.py.old." in learn("reset", "softmax")[1]
+    before = files(Path())
+    assert learn("reset", "softmax") == (
+        0,
+        "01_calculus/07_softmax.py is as it was at first: nothing to put back.\n",
+    )
+    assert files(Path()) == before
+    answer("softmax", WITHOUT_SHIFT)
+    assert "is in 07_softmax.py.old.2." in learn("reset", "softmax")[1]
+    answer("softmax", "x = 3\n")
+    assert "is in 07_softmax.py.old.3." in learn("reset", "softmax")[1]
+    kept = [path.with_name(f"{path.name}.old{n}").read_text() for n in ("", ".2", ".3")]
+    assert kept == [SOFTMAX, WITHOUT_SHIFT, "x = 3\n"]
+
+
+def test_a_reset_in_another_language_keeps_no_stub(learn):
+    path = Folder.find(Path()).file(find("softmax"))
+    assert learn("reset", "softmax", "--lang", "zh") == (
+        0,
+        "01_calculus/07_softmax.py 已恢复原样。\n",
+    )
+    assert path.read_text("utf-8") == sheet(find("softmax"), "zh")
+    assert not list(path.parent.glob("*.old*"))
+
+
+def test_a_file_that_is_gone_comes_back_as_the_check_says(learn, monkeypatch):
+    path = Folder.find(Path()).file(find("softmax"))
+    path.unlink()
+    monkeypatch.chdir(path.parent)
+    said = "07_softmax.py is not there: `npformer learn init` puts it back."
+    assert said in learn("check", "softmax")[1]
+    code, out = learn("init")
+    assert code == 0
+    assert out.startswith(f"{path.parents[1]}: 1 new file.\n")
+    assert out.endswith("then: npformer learn check\n")
+    assert path.read_text() == sheet(find("softmax"), "en")
+
+
+def test_init_outside_of_a_folder_asks_for_one(learn, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert learn("init") == (
+        2,
+        "npformer learn: DIR: got none, expected a folder to make, such as "
+        "`npformer learn init my-exercises`\n",
+    )
+
+
+NAMES = (
+    "01_calculus/08_softmax_backward.py",
+    "08_softmax_backward.py",
+    "softmax_backward.py",
+    "softmax_backward",
+    "01_calculus\\08_softmax_backward.py",
+    "softmax-backward",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_exercise_may_be_called_by_its_file(name, learn):
+    path = answer("softmax-backward", solved("softmax-backward"))
+    assert learn("check", name)[0] == 0
+    assert learn("check", str(path))[0] == 0
+    assert "Hint 1 of 3" in learn("hint", name)[1]
+    assert learn("solution", name)[0] == 0
+    assert learn("check", name, "--timed", "1s")[1].startswith("softmax-backward is done")
+    assert learn("reset", name)[0] == 0
+    assert state.load(Path()).records.keys() == {"softmax-backward"}
 
 
 @pytest.mark.parametrize("moment", range(4))
