@@ -16,11 +16,13 @@ from npformer.exercises.museum import BUGS, Bug, check_test
 from npformer.exercises.text import Text
 
 FIND_THE_BUG = "find_the_bug"
+CATCH_IT = Text("write the test that catches it", "写测试抓住错误")
 WRITE_A_TEST = Text(
-    "Somebody wrote this function with a bug, which the title names. Write a test of it that passes "
-    "on right code and fails on the bug; you see neither.",
-    "有人写这个函数时犯了标题所说的错误。请写一个测试：在正确的代码上通过，在有错的代码上失败。"
-    "两份代码你都看不到。",
+    "Somebody wrote this function with a bug. The title names it on purpose: the task is the test. "
+    "Write one that passes on right code and fails on the bug; you see neither. Right code may differ "
+    "from yours in the last digits: compare with np.allclose, not with ==.",
+    "有人写这个函数时出了错。标题故意说明了是什么错，你的任务是写测试：在正确的代码上通过，在有错的代码上失败。"
+    "两份代码你都看不到。正确的代码在最后几位上可能与你的不同：请用 np.allclose 比较，不要用 ==。",
 )
 
 

@@ -208,6 +208,21 @@ def test_a_language_may_be_changed(learn):
     )
 
 
+def test_a_bug_says_what_there_is_to_do(learn):
+    task = find("layer-norm-without-eps")
+    for lang, words in (("en", ("on purpose", "is the test")), ("zh", ("故意", "任务是写测试"))):
+        text = sheet(task, lang).replace("\n# ", " ")
+        assert all(word in text for word in (*words, "np.allclose"))
+    assert "_find_the_bug: write the test that catches it\n" in learn("list")[1]
+    assert "_find_the_bug：写测试抓住错误\n" in learn("list", "--lang", "zh")[1]
+
+
+def test_a_rejection_quotes_the_line(learn):
+    answer("layer-norm-without-eps", "def test(fn):\n    assert fn is None, 'mine'\n")
+    out = " ".join(learn("check", "layer-norm-without-eps")[1].split())
+    assert "line 2 `assert fn is None, 'mine'` fails (mine). Right code may differ" in out
+
+
 def test_a_bug_is_found_by_a_test(learn):
     bug = "layer-norm-without-eps"
     assert "not begun: write 0" in learn("check", bug)[1]
