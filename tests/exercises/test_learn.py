@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from npformer.cli import main
+from npformer.exercises.exercise import TRACKS
 from npformer.exercises.learn import checking, run, state
 from npformer.exercises.learn.folder import Folder
 from npformer.exercises.learn.layout import fill
 from npformer.exercises.learn.load import Unusable, load_function
+from npformer.exercises.learn.pytest_front import verify
 from npformer.exercises.learn.sheet import sheet
 from npformer.exercises.task import find, tasks
 from npformer.exercises.text import width
@@ -208,6 +210,46 @@ def test_a_language_may_be_changed(learn):
     )
 
 
+def test_the_language_of_the_environment_beats_the_folders(learn, monkeypatch):
+    answer("softmax", WITHOUT_SHIFT)
+    monkeypatch.setenv("NPFORMER_LANG", "zh")
+    assert learn("check", FIRST)[1].startswith(f"{FIRST}：{find(FIRST).title.zh}\n")
+    assert learn("check", FIRST, "--lang", "en")[1].startswith(f"{FIRST}: ")
+    with pytest.raises(AssertionError, match="exp 溢出了"):
+        verify(Path.cwd(), "softmax")
+    monkeypatch.setenv("NPFORMER_LANG", "fr")
+    assert learn("list") == (
+        2,
+        "npformer learn: NPFORMER_LANG: got 'fr', expected one of en, zh\n",
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes break otherwise on Windows")
+@pytest.mark.parametrize(
+    "command", ["learn check softmax", "quiz --list", "quiz --state q.json", "cost bert-base"]
+)
+def test_a_reader_that_has_left_is_no_error(command, learn):
+    read, write = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "npformer", *command.split()],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(write)
+    os.close(read)
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 141
+
+
+def test_the_tracks_are_explained(capsys):
+    with pytest.raises(SystemExit):
+        main(["learn", "list", "--help"])
+    shown = capsys.readouterr().out
+    assert all(f"{track} (" in shown for track in TRACKS)
+
+
 def test_a_bug_says_what_there_is_to_do(learn):
     task = find("layer-norm-without-eps")
     for lang, words in (("en", ("on purpose", "is the test")), ("zh", ("故意", "任务是写测试"))):
@@ -331,7 +373,7 @@ def test_endless_files_are_stopped_and_the_others_go_on(name, learn):
     content, said = ENDLESS[name]
     answer("softmax", content)
     begin = time.monotonic()
-    code, out = learn("check", "softmax", "--time-limit", "1")
+    code, out = learn("check", "softmax", "--time-limit", "1s")
     assert code == 1
     assert "stopped after 1 s" in out
     assert said in out
@@ -398,7 +440,7 @@ def test_a_folder_with_a_chinese_name(tmp_path, monkeypatch, capsys):
     assert main(["learn", "init", str(tmp_path / "练 习")]) == 0
     monkeypatch.chdir(tmp_path / "练 习")
     answer("softmax", DEF + "    while True: pass\n")
-    assert main(["learn", "check", "softmax", "--time-limit", "1"]) == 1
+    assert main(["learn", "check", "softmax", "--time-limit", "1s"]) == 1
     assert "line 3 `while True: pass`" in capsys.readouterr().out
 
 
@@ -649,7 +691,7 @@ def test_bad_commands_are_one_sentence(command, learn):
     assert files(Path()) == before
 
 
-@pytest.mark.parametrize("time", ["0m", "20x", "-1", "m"])
+@pytest.mark.parametrize("time", ["0m", "20x", "-1s", "m", "5"])
 def test_bad_times(time, learn, capsys):
     with pytest.raises(SystemExit):
         learn("check", f"--timed={time}")
