@@ -1,9 +1,11 @@
 """The command line: one file a command.
 
 Bad input is one sentence on stderr and exit code 2; a failed check is exit code 1; Ctrl-C is 130.
+A reader of the output that leaves early, as ``head`` does, ends a command without a word: 141.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -51,9 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         code: int = args.run(args)
+        sys.stdout.flush()
     except InputError as error:
         print(f"npformer {args.command}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # What is left would be written when Python ends, and fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # 128 + SIGPIPE, as of other tools
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"npformer {args.command}: {where}{error.strerror or error}", file=sys.stderr)

@@ -13,7 +13,7 @@ a session:
   npformer learn init my_exercises      a file for each exercise, and test_exercises.py
   cd my_exercises
   npformer learn check --watch          in order, whenever a file is saved; Ctrl-C ends it
-  npformer learn hint softmax           one hint more at each call, three in all
+  npformer learn hint softmax           one hint more at each call
   npformer learn list
 
 An interview: `npformer learn check softmax-backward --timed 20m` watches that file and ends when it
@@ -35,7 +35,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
-        "--lang", metavar="en|zh", help="default: the folder's, for a new one the locale's"
+        "--lang",
+        metavar="en|zh",
+        help="default: NPFORMER_LANG, else the folder's, for a new one the locale's",
     )
     inside = argparse.ArgumentParser(add_help=False, parents=[common])
     inside.add_argument(
@@ -43,13 +45,25 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
 
     action = actions.add_parser("init", parents=[common], help="make a folder of exercises")
-    action.add_argument("path", type=Path, metavar="DIR", help="new, or one to complete")
+    action.add_argument(
+        "path",
+        type=Path,
+        nargs="?",
+        metavar="DIR",
+        help="new, or one to complete; default: the one you are in",
+    )
 
     action = actions.add_parser("list", parents=[inside], help="what is done and what is left")
-    action.add_argument("--track", help="only interview, class or gradcheck")
+    action.add_argument(
+        "--track",
+        help="only interview (what interviews ask), gradcheck (gradients to derive) or class (what "
+        "fits a class: all)",
+    )
 
     action = actions.add_parser("check", parents=[inside], help="check what you wrote")
-    action.add_argument("id", nargs="?", metavar="ID", help="default: up to the first not done")
+    action.add_argument(
+        "id", nargs="?", metavar="ID", help="or its file; default: up to the first not done"
+    )
     how = action.add_mutually_exclusive_group()
     how.add_argument("--all", action="store_true", help="every file that you wrote in")
     how.add_argument("--watch", action="store_true", help="again whenever a file is saved")
@@ -66,7 +80,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         ("solution", "the solution, and the library's own code"),
     ):
         action = actions.add_parser(name, parents=[inside], help=text)
-        action.add_argument("id", metavar="ID")
+        action.add_argument("id", metavar="ID", help="or the path of its file")
 
     action = actions.add_parser("export", parents=[common], help="files for a class")
     action.add_argument("out", type=Path, metavar="OUT", help="a new folder")
@@ -75,9 +89,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def duration(text: str) -> float:
-    """Return the seconds of "20m", "90s" or "1h"; a number alone is seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
-    seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
+    """Return the seconds of "20m", "90s" or "1h"."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    seconds = float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
     if seconds <= 0:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a time such as 20m, 90s or 1h")
     return seconds
@@ -90,11 +104,11 @@ def run(args: argparse.Namespace) -> int:
     from npformer.exercises.learn.folder import Folder
     from npformer.exercises.learn.run import SECONDS
     from npformer.exercises.learn.session import Session
-    from npformer.exercises.text import language
+    from npformer.exercises.text import asked, language
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal may have no Chinese letters
-    chosen = args.lang and language(args.lang)
+    chosen = asked(args.lang)
     if args.action == "init":
         return commands.init(args.path, language(), chosen, say)
     if args.action == "export":

@@ -10,7 +10,7 @@ from npformer.checks import InputError
 from npformer.exercises.checker import Report
 from npformer.exercises.exercise import TRACKS
 from npformer.exercises.task import Task, find, tasks
-from npformer.exercises.text import Text, language
+from npformer.exercises.text import COLON, Text, language
 
 DONE, OPEN = Text("done", "完成"), Text("open", "未完成")
 
@@ -79,7 +79,7 @@ class Progress:
         task = find(exercise)
         report = task.check(fn)
         if report.passed:
-            self.solved.add(exercise)
+            self.solved.add(task.id)
         after = [text.to(lang) for text in task.afterword] if report.passed else []
         shown = "".join(f"<p>{inline(text)}</p>" for text in after)
         return Checked(
@@ -91,11 +91,12 @@ class Progress:
     def hint(self, exercise: str, *, lang: str | None = None) -> Shown:
         """Show the hints so far and one more; parameters as of `check`."""
         lang = language(lang)
-        hints = find(exercise).hints
-        shown = self.hints[exercise] = min(self.hints.get(exercise, 0) + 1, len(hints))
+        task = find(exercise)
+        hints = task.hints
+        shown = self.hints[task.id] = min(self.hints.get(task.id, 0) + 1, len(hints))
         said = [text.to(lang) for text in hints[:shown]]
-        head = Text("Hint", "提示").to(lang)
-        lines = [f"{head} {n}/{len(hints)}: {text}" for n, text in enumerate(said, start=1)]
+        head, colon = Text("Hint", "提示").to(lang), COLON.to(lang)
+        lines = [f"{head} {n}/{len(hints)}{colon}{text}" for n, text in enumerate(said, start=1)]
         items = "".join(f"<li>{inline(text)}</li>" for text in said)
         return Shown("\n".join(lines), f"<p><b>{head} {shown}/{len(hints)}</b></p><ol>{items}</ol>")
 
@@ -104,7 +105,7 @@ class Progress:
         language(lang)  # an unknown one is an error here, too
         task = find(exercise)
         code = f"{task.solution()}\n\n{task.behind()}".rstrip()
-        self.solutions.add(exercise)
+        self.solutions.add(task.id)
         return Shown(code, f"<pre><code>{html.escape(code)}</code></pre>")
 
     def status(self, *, track: str | None = None, lang: str | None = None) -> Shown:

@@ -1,25 +1,27 @@
 """What there is to solve, whatever it is checked by: exercises and bugs to find."""
 
-import difflib
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from npformer.checks import InputError
 from npformer.exercises.checker import Report, Result, check
 from npformer.exercises.course import EXERCISES
 from npformer.exercises.exercise import HEADER, SOLUTION_HEADER, Exercise
+from npformer.exercises.lookup import by_id
 from npformer.exercises.museum import BUGS, Bug, check_test
 from npformer.exercises.text import Text
 
 FIND_THE_BUG = "find_the_bug"
+CATCH_IT = Text("write the test that catches it", "写测试抓住错误")
 WRITE_A_TEST = Text(
-    "Somebody wrote this function with a bug, which the title names. Write a test of it that passes "
-    "on right code and fails on the bug; you see neither.",
-    "有人写这个函数时犯了标题所说的错误。请写一个测试：在正确的代码上通过，在有错的代码上失败。"
-    "两份代码你都看不到。",
+    "Somebody wrote this function with a bug. The title names it on purpose: the task is the test. "
+    "Write one that passes on right code and fails on the bug; you see neither. Right code may differ "
+    "from yours in the last digits: compare with np.allclose, not with ==.",
+    "有人写这个函数时出了错。标题故意说明了是什么错，你的任务是写测试：在正确的代码上通过，在有错的代码上失败。"
+    "两份代码你都看不到。正确的代码在最后几位上可能与你的不同：请用 np.allclose 比较，不要用 ==。",
 )
 
 
@@ -60,18 +62,20 @@ def tasks() -> tuple[Task, ...]:
 
 
 def find(task_id: str) -> Task:
-    """Return the one of this id.
+    """Return the one of this id, which may also be the path of its file.
 
     Raises
     ------
     InputError
         If there is none; it says which ids are like it.
     """
-    by_id = {task.id: task for task in tasks()}
-    if task_id not in by_id:
-        near = difflib.get_close_matches(str(task_id), by_id, n=3) or [*list(by_id)[:3], "..."]
-        raise InputError(f"id: got {task_id!r}, expected an exercise such as {', '.join(near)}")
-    return by_id[task_id]
+    return by_id(tasks(), _id(str(task_id)), "an exercise")
+
+
+def _id(given: str) -> str:
+    """Return "softmax-backward" for "01_calculus/08_softmax_backward.py", and for any part of it."""
+    name = re.split(r"[/\\]", given)[-1].removesuffix(".py")
+    return re.sub(r"^\d+_", "", name).replace("_", "-")
 
 
 def _place(chapter: int, topic: str, number: int, task_id: str) -> str:

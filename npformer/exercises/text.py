@@ -21,6 +21,25 @@ class Text(NamedTuple):
         return self.zh if lang == "zh" else self.en
 
 
+COLON = Text(": ", "：")
+
+
+def asked(lang: str | None = None) -> str | None:
+    """Return the language asked for by name: ``lang``, else ``NPFORMER_LANG``, if there is one.
+
+    Raises
+    ------
+    InputError
+        If it is not one of `LANGUAGES`.
+    """
+    for name, given in (("lang", lang), ("NPFORMER_LANG", os.environ.get("NPFORMER_LANG"))):
+        if given:
+            if given not in LANGUAGES:
+                raise InputError(f"{name}: got {given!r}, expected one of {', '.join(LANGUAGES)}")
+            return given
+    return None
+
+
 def language(lang: str | None = None) -> str:
     """Return the language asked for: ``lang``, else ``NPFORMER_LANG``, else the locale's.
 
@@ -29,12 +48,8 @@ def language(lang: str | None = None) -> str:
     InputError
         If ``lang`` or ``NPFORMER_LANG`` is another one.
     """
-    for name, given in (("lang", lang), ("NPFORMER_LANG", os.environ.get("NPFORMER_LANG"))):
-        if given:
-            if given not in LANGUAGES:
-                raise InputError(f"{name}: got {given!r}, expected one of {', '.join(LANGUAGES)}")
-            return given
-    return "zh" if _locale().lower().startswith(("zh", "chinese")) else "en"
+    here = "zh" if _locale().lower().startswith(("zh", "chinese")) else "en"
+    return asked(lang) or here
 
 
 def width(text: str) -> int:

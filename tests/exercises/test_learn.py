@@ -13,10 +13,12 @@ import pytest
 
 from npformer.cli import main
 from npformer.exercises.checker.check import TEACHER
+from npformer.exercises.exercise import TRACKS
 from npformer.exercises.learn import checking, run, state
 from npformer.exercises.learn.folder import Folder
 from npformer.exercises.learn.layout import fill
 from npformer.exercises.learn.load import Unusable, load_function
+from npformer.exercises.learn.pytest_front import verify
 from npformer.exercises.learn.sheet import sheet
 from npformer.exercises.task import find, tasks
 from npformer.exercises.text import width
@@ -215,6 +217,61 @@ def test_a_language_may_be_changed(learn):
     )
 
 
+def test_the_language_of_the_environment_beats_the_folders(learn, monkeypatch):
+    answer("softmax", WITHOUT_SHIFT)
+    monkeypatch.setenv("NPFORMER_LANG", "zh")
+    assert learn("check", FIRST)[1].startswith(f"{FIRST}：{find(FIRST).title.zh}\n")
+    assert learn("check", FIRST, "--lang", "en")[1].startswith(f"{FIRST}: ")
+    with pytest.raises(AssertionError, match="exp 溢出了"):
+        verify(Path.cwd(), "softmax")
+    monkeypatch.setenv("NPFORMER_LANG", "fr")
+    assert learn("list") == (
+        2,
+        "npformer learn: NPFORMER_LANG: got 'fr', expected one of en, zh\n",
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes break otherwise on Windows")
+@pytest.mark.parametrize(
+    "command", ["learn check softmax", "quiz --list", "quiz --state q.json", "cost bert-base"]
+)
+def test_a_reader_that_has_left_is_no_error(command, learn):
+    read, write = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "npformer", *command.split()],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(write)
+    os.close(read)
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 141
+
+
+def test_the_tracks_are_explained(capsys):
+    with pytest.raises(SystemExit):
+        main(["learn", "list", "--help"])
+    shown = capsys.readouterr().out
+    assert all(f"{track} (" in shown for track in TRACKS)
+
+
+def test_a_bug_says_what_there_is_to_do(learn):
+    task = find("layer-norm-without-eps")
+    for lang, words in (("en", ("on purpose", "is the test")), ("zh", ("故意", "任务是写测试"))):
+        text = sheet(task, lang).replace("\n# ", " ")
+        assert all(word in text for word in (*words, "np.allclose"))
+    assert "_find_the_bug: write the test that catches it\n" in learn("list")[1]
+    assert "_find_the_bug：写测试抓住错误\n" in learn("list", "--lang", "zh")[1]
+
+
+def test_a_rejection_quotes_the_line(learn):
+    answer("layer-norm-without-eps", "def test(fn):\n    assert fn is None, 'mine'\n")
+    out = " ".join(learn("check", "layer-norm-without-eps")[1].split())
+    assert "line 2 `assert fn is None, 'mine'` fails (mine). Right code may differ" in out
+
+
 def test_a_bug_is_found_by_a_test(learn):
     bug = "layer-norm-without-eps"
     assert "not begun: write 0" in learn("check", bug)[1]
@@ -323,7 +380,7 @@ def test_endless_files_are_stopped_and_the_others_go_on(name, learn):
     content, said = ENDLESS[name]
     answer("softmax", content)
     begin = time.monotonic()
-    code, out = learn("check", "softmax", "--time-limit", "1")
+    code, out = learn("check", "softmax", "--time-limit", "1s")
     assert code == 1
     assert "stopped after 1 s" in out
     assert said in out
@@ -390,7 +447,7 @@ def test_a_folder_with_a_chinese_name(tmp_path, monkeypatch, capsys):
     assert main(["learn", "init", str(tmp_path / "练 习")]) == 0
     monkeypatch.chdir(tmp_path / "练 习")
     answer("softmax", DEF + "    while True: pass\n")
-    assert main(["learn", "check", "softmax", "--time-limit", "1"]) == 1
+    assert main(["learn", "check", "softmax", "--time-limit", "1s"]) == 1
     assert "line 3 `while True: pass`" in capsys.readouterr().out
 
 
@@ -405,7 +462,7 @@ def test_init_adds_what_is_missing_and_touches_nothing_else(learn):
     lost.unlink()
     (mine.parent / f"{lost.name}.tmp-1").write_text("half")
     before = files(Path())
-    assert ": 1 new files." in learn("init", ".")[1]
+    assert ": 1 new file." in learn("init", ".")[1]
     after = files(Path())
     assert lost.relative_to(Path.cwd()) in after.keys() - before.keys()
     assert len(after) == len(before)  # one more, and the half-written one is gone
@@ -427,6 +484,77 @@ def test_reset_keeps_the_old_file_beside_the_new(learn):
     assert path.read_text() == sheet(find("softmax"), "en")
     assert path.with_name(f"{path.name}.old").read_text() == SOFTMAX
     assert "open  softmax " in learn("list")[1]
+
+
+def test_no_reset_overwrites_what_another_kept(learn):
+    path = answer("softmax", SOFTMAX)
+    assert "is in 07_softmax.py.old." in learn("reset", "softmax")[1]
+    before = files(Path())
+    assert learn("reset", "softmax") == (
+        0,
+        "01_calculus/07_softmax.py is as it was at first: nothing to put back.\n",
+    )
+    assert files(Path()) == before
+    answer("softmax", WITHOUT_SHIFT)
+    assert "is in 07_softmax.py.old.2." in learn("reset", "softmax")[1]
+    answer("softmax", "x = 3\n")
+    assert "is in 07_softmax.py.old.3." in learn("reset", "softmax")[1]
+    kept = [path.with_name(f"{path.name}.old{n}").read_text() for n in ("", ".2", ".3")]
+    assert kept == [SOFTMAX, WITHOUT_SHIFT, "x = 3\n"]
+
+
+def test_a_reset_in_another_language_keeps_no_stub(learn):
+    path = Folder.find(Path()).file(find("softmax"))
+    assert learn("reset", "softmax", "--lang", "zh") == (
+        0,
+        "01_calculus/07_softmax.py 已恢复原样。\n",
+    )
+    assert path.read_text("utf-8") == sheet(find("softmax"), "zh")
+    assert not list(path.parent.glob("*.old*"))
+
+
+def test_a_file_that_is_gone_comes_back_as_the_check_says(learn, monkeypatch):
+    path = Folder.find(Path()).file(find("softmax"))
+    path.unlink()
+    monkeypatch.chdir(path.parent)
+    said = "07_softmax.py is not there: `npformer learn init` puts it back."
+    assert said in learn("check", "softmax")[1]
+    code, out = learn("init")
+    assert code == 0
+    assert out.startswith(f"{path.parents[1]}: 1 new file.\n")
+    assert out.endswith("then: npformer learn check\n")
+    assert path.read_text() == sheet(find("softmax"), "en")
+
+
+def test_init_outside_of_a_folder_asks_for_one(learn, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert learn("init") == (
+        2,
+        "npformer learn: DIR: got none, expected a folder to make, such as "
+        "`npformer learn init my-exercises`\n",
+    )
+
+
+NAMES = (
+    "01_calculus/08_softmax_backward.py",
+    "08_softmax_backward.py",
+    "softmax_backward.py",
+    "softmax_backward",
+    "01_calculus\\08_softmax_backward.py",
+    "softmax-backward",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_exercise_may_be_called_by_its_file(name, learn):
+    path = answer("softmax-backward", solved("softmax-backward"))
+    assert learn("check", name)[0] == 0
+    assert learn("check", str(path))[0] == 0
+    assert "Hint 1 of 3" in learn("hint", name)[1]
+    assert learn("solution", name)[0] == 0
+    assert learn("check", name, "--timed", "1s")[1].startswith("softmax-backward is done")
+    assert learn("reset", name)[0] == 0
+    assert state.load(Path()).records.keys() == {"softmax-backward"}
 
 
 @pytest.mark.parametrize("moment", range(4))
@@ -570,7 +698,7 @@ def test_bad_commands_are_one_sentence(command, learn):
     assert files(Path()) == before
 
 
-@pytest.mark.parametrize("time", ["0m", "20x", "-1", "m"])
+@pytest.mark.parametrize("time", ["0m", "20x", "-1s", "m", "5"])
 def test_bad_times(time, learn, capsys):
     with pytest.raises(SystemExit):
         learn("check", f"--timed={time}")

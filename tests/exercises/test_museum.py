@@ -434,7 +434,7 @@ def judged(test, bug="sinusoidal-one-zero-too-many"):
     assert report.verdict in VERDICTS
     assert report.passed == (report.verdict == "found")
     assert TestReport.from_json(json.loads(json.dumps(report.to_json()))) == report
-    assert report.text("zh") == f"{bug}: {report.message.zh}"
+    assert report.text("zh") == f"{bug}：{report.message.zh}"
     for text in report.message:
         assert text.endswith((".", "。"))
         assert "\n" not in text
@@ -447,10 +447,12 @@ def test_a_test_that_finds_it():
 
     report = judged(test)
     line = line_of(test, "# here")
+    code = "`assert np.allclose(fn(5, 6), table_of_positions(5, 6))  # here`"
     assert (report.verdict, report.line) == ("found", line)
     assert report.message == (
-        f"Found: your test passes on the right code and fails on the bug at your line {line}.",
-        f"找到了：正确的代码通过了你的测试，有错的代码在第 {line} 行没有通过。",
+        "Found: your test passes on the right code and fails on the bug at your line "
+        f"{line} {code}.",
+        f"找到了：正确的代码通过了你的测试，有错的代码在第 {line} 行 {code} 没有通过。",
     )
 
 
@@ -481,14 +483,30 @@ def test_a_test_that_rejects_right_code():
 
     report = judged(test)
     assert (report.verdict, report.line) == ("rejects", line_of(test, "# here"))
-    assert report.message.en.endswith("fails (the first).")
+    code = '`assert fn(5, 6)[0, 0] == 1, "the first\\ncolumn"  # here`'
+    assert report.message == (
+        f"Your test rejects right code: its assertion at your line {report.line} {code} fails "
+        "(the first). Right code may differ in the last digits from what you expect: compare with "
+        "np.allclose.",
+        f"你的测试拒绝了正确的代码：第 {report.line} 行 {code} 断言失败（the first）。"
+        "正确的代码在最后几位上可能与你的预期不同：请用 np.allclose 比较。",
+    )
+
+
+def test_a_line_that_cannot_be_read_is_not_quoted():
+    names = {}
+    exec("def test(fn):\n    assert fn(5, 6) is None\n", names)
+    assert "assertion at your line 2 fails. Right" in judged(names["test"]).message.en
 
 
 def test_a_test_that_compares_bits():
     def test(fn):
         assert (fn(5, 6) == SINUSOIDAL.right(5, 6)).all()
 
-    assert judged(test).verdict == "bits"
+    report = judged(test)
+    assert report.verdict == "bits"
+    assert "`assert (fn(5, 6) == SINUSOIDAL.right(5, 6)).all()`" in report.message.en
+    assert all("np.allclose" in text for text in report.message)
 
     def tolerant(fn):
         assert abs(fn(5, 6) - SINUSOIDAL.right(5, 6)).max() < 10 * NOISE
@@ -503,7 +521,8 @@ def test_a_test_with_a_mistake_of_its_own():
     report = judged(test)
     assert (report.verdict, report.line) == ("raised", line_of(test, "# here"))
     assert report.message.en.startswith(
-        f"Your test raised IndexError at your line {report.line} on the right code: index 7"
+        f"Your test raised IndexError at your line {report.line} `fn(5, 6)[7, 0]  # here` on the "
+        "right code: index 7"
     )
 
 

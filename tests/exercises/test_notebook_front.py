@@ -67,6 +67,16 @@ def test_check_is_true_if_right_and_says_why_if_not():
     assert progress.solved == {"softmax"}
 
 
+def test_an_exercise_may_be_called_by_its_file():
+    progress = Progress()
+    assert progress.check("07_softmax.py", softmax)
+    progress.hint("log_softmax_backward", lang="en")
+    progress.solution("embedding_backward")
+    assert progress.solved == {"softmax"}
+    assert progress.hints == {"log-softmax-backward": 1}
+    assert progress.solutions == {"embedding-backward"}
+
+
 def test_the_table_has_the_properties_and_the_shapes():
     html = (
         Progress().check("softmax-backward", lambda dprobs, probs: dprobs, lang="en")._repr_html_()

@@ -18,7 +18,7 @@ from npformer.exercises.course import EXERCISES
 from npformer.exercises.quiz.deck import CARDS, TOPICS, find, of_exercise, of_topic
 from npformer.exercises.quiz.schedule import DAYS, Review, due, graded, next_day
 from npformer.exercises.quiz.state import default_path, load, save
-from npformer.exercises.text import LANGUAGES
+from npformer.exercises.text import LANGUAGES, Text, width
 
 DOCS = Path(__file__).parents[2] / "docs"
 THE_FIVE = (
@@ -256,7 +256,7 @@ def test_the_default_file_is_where_the_standard_says(monkeypatch, tmp_path):
     assert default_path() == tmp_path / ".local/share/npformer/quiz.json"
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     assert default_path() == tmp_path / "data/npformer/quiz.json"
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n3\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n\n3\n"))
     assert main(["quiz", "--count", "1"]) == 0
     assert len(load(tmp_path / "data/npformer/quiz.json")) == 1
 
@@ -280,15 +280,17 @@ def quiz(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_a_whole_session(quiz, tmp_path, lang):
     first, second, third = of_topic("bert")[:3]
-    typed = "\n3\n\nwhat?\n1\n\n4\n"
+    typed = "\n\n3\n\n\nwhat?\n1\n\n\n4\n"
     code, out, err = quiz(typed, "--topic", "bert", "--count", "3", lang=lang)
     assert (code, err) == (0, "")
-    flat = " ".join(out.split())
+    flat = "".join(out.split())
     for card in (first, second, third):
         for text in (card.question, card.answer, card.trap):
-            assert " ".join(text.to(lang).split()) in flat
-        assert " ".join(card.proof.split()) in flat
-        assert f"docs/{card.docs}" in out
+            first_part, *rest = re.split(r"(?<=\?) |(?<=？)", text.to(lang), maxsplit=1)
+            assert "".join(first_part.split()) in flat
+            assert all("".join(part.split()) in flat for part in rest)
+        assert "".join(card.proof.split()) in flat
+        assert {"en": f"docs/{card.docs} in the", "zh": f"仓库中的 docs/{card.docs}"}[lang] in out
     holds, asks = {"en": ("holds", "got 'what?'"), "zh": ("证明成立", "请输入")}[lang]
     assert out.count(holds) == 3
     assert out.count(asks) == 1
@@ -300,14 +302,61 @@ def test_a_whole_session(quiz, tmp_path, lang):
     }
     # What was not known comes again today, before the new ones; what was known does not.
     _, out, _ = quiz("", "--topic", "bert", lang=lang)
-    assert f"[1/{len(of_topic('bert')) - 2}] bert: {second.id}" in out
+    said = {"en": "bert: ", "zh": "BERT："}[lang]
+    assert f"[1/{len(of_topic('bert')) - 2}] {said}{second.id}" in out
     _, out, _ = quiz("", "--topic", "bert", "--list", lang=lang)
     rows = dict(line.split()[:2] for line in out.splitlines() if line.startswith("  "))
     assert rows[third.id] == state[third.id].due.isoformat()
     assert rows[of_topic("bert")[3].id] == "-"
 
 
-@pytest.mark.parametrize("typed", ["", "\n", "\n3\n", "\n3\n\n", "q\n", "\nq\n", "\n3\nq\n"])
+def test_enter_comes_between_the_follow_up_and_its_answer(quiz):
+    card = of_topic("masks")[0]
+    asked, answered = card.follow_up
+    for typed, shown in (("\n", False), ("\nq\n", False), ("\n\n", True)):
+        _, out, _ = quiz(typed, "--topic", "masks", "--count", "1")
+        flat = " ".join(out.split())
+        assert asked.en in flat
+        assert (answered.en in flat) == ("Proof" in flat) == shown
+
+
+@every_card
+def test_a_follow_up_is_a_question_and_an_answer(card):
+    asked, answered = card.follow_up
+    assert asked.en.endswith("?")
+    assert asked.zh.endswith("？")
+    assert len(answered.en) > 8
+    assert len(answered.zh) > 4
+    assert card.trap == Text(f"{asked.en} {answered.en}", f"{asked.zh}{answered.zh}")
+
+
+@pytest.mark.parametrize("card", CARDS[::9], ids=lambda card: card.id)
+def test_paragraphs_fit_the_terminal_in_both_languages(card, quiz):
+    for lang in LANGUAGES:
+        _, out, _ = quiz("", "--show", card.id, lang=lang)
+        prose = [line for line in out.splitlines() if not line.startswith("    ")]
+        assert max(map(width, prose)) <= 90  # a closing mark may hang
+
+
+def test_the_headings_are_chinese_in_chinese(quiz):
+    _, out, _ = quiz("", "--topic", "masks", "--list", lang="zh")
+    assert out.startswith("掩码（masks）\n")
+    _, out, _ = quiz("", "--topic", "masks", lang="zh")
+    assert out.startswith(f"\n[1/{len(of_topic('masks'))}] 掩码：")
+    _, out, _ = quiz("", "--show", "key-bias", lang="zh")
+    assert out.startswith("反向传播：key-bias\n")
+
+
+def test_one_topic_is_one_topic(quiz):
+    assert (
+        f"{len(of_topic('masks'))} cards in 1 topic;" in quiz("", "--topic", "masks", "--list")[1]
+    )
+    assert f"in {len(TOPICS)} topics;" in quiz("", "--list")[1]
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "\n", "\n\n", "\n\n3\n", "\n\n3\n\n", "q\n", "\nq\n", "\n\nq\n", "\n\n3\nq\n"]
+)
 def test_stopping_keeps_what_was_graded(quiz, tmp_path, typed):
     code, _, err = quiz(typed)
     assert (code, err) == (0, "")
@@ -322,7 +371,7 @@ def test_ctrl_c_keeps_what_was_graded(monkeypatch, capsys, tmp_path):
                 raise KeyboardInterrupt
             return line
 
-    monkeypatch.setattr("sys.stdin", Typed("\n2\n\n"))
+    monkeypatch.setattr("sys.stdin", Typed("\n\n2\n\n"))
     path = tmp_path / "quiz.json"
     assert main(["quiz", "--state", str(path)]) == 130
     assert capsys.readouterr().err == "\nnpformer quiz: stopped\n"
@@ -347,7 +396,7 @@ def test_a_proof_that_fails_is_said_and_is_exit_code_1(quiz, monkeypatch, tmp_pa
     code, out, _ = quiz("", "--show", "fully-masked-row")
     assert code == 1
     assert "The proof FAILS: AssertionError" in out
-    code, out, _ = quiz("\n\n\n3\n\n3\n", "--topic", "masks", "--count", "2")
+    code, out, _ = quiz("\n\n\n3\n\n\n3\n", "--topic", "masks", "--count", "2")
     assert code == 1
     assert len(load(tmp_path / "quiz.json")) == 2  # the session goes on
 

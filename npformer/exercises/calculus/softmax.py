@@ -182,11 +182,11 @@ SOFTMAX_BACKWARD = Exercise(
         "respect to it is `dprobs`; both are (..., C). Return the gradient `dx` of the logits. "
         "The Jacobian of a row is\n\n"
         "$$\\frac{\\partial p_j}{\\partial x_l} = p_j(\\delta_{jl} - p_l).$$\n\n"
-        "Do not build it: C may be 30,000.",
+        "You need not build it, and should not: C may be 30,000. (This is not checked.)",
         "最后一个轴上的 softmax 输出为 `probs`，损失对它的梯度为 `dprobs`，形状都是 (..., C)。"
         "返回 logits 的梯度 `dx`。一行的雅可比矩阵为\n\n"
         "$$\\frac{\\partial p_j}{\\partial x_l} = p_j(\\delta_{jl} - p_l).$$\n\n"
-        "不要把它真的建出来：C 可能是 30,000。",
+        "不需要、也不应该把它真的建出来：C 可能是 30,000。（这一点不作检查。）",
     ),
     reference=softmax_backward,
     library=(ops.softmax_backward,),

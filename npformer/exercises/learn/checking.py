@@ -7,7 +7,7 @@ from npformer.exercises.learn.layout import fill
 from npformer.exercises.learn.run import Checked, check_file
 from npformer.exercises.learn.session import Session
 from npformer.exercises.task import Task, find, tasks
-from npformer.exercises.text import Text
+from npformer.exercises.text import COLON, Text
 
 POLL = 0.3  # seconds between two looks at a file
 
@@ -42,7 +42,7 @@ def check_all(session: Session) -> int:
 def check_one(session: Session, task: Task) -> bool:
     """Check one exercise, print the report and return whether it is right."""
     if session.folder.untouched(task):
-        session.say(f"{task.id}: {task.title.to(session.lang)}")
+        session.say(f"{task.id}{COLON.to(session.lang)}{task.title.to(session.lang)}")
         where = session.where(task)
         session.tell(f"  not begun: write {where}", f"  还没有开始：请编辑 {where}")
         return False

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from npformer.checks import InputError
@@ -41,20 +42,26 @@ class Folder:
 
     @classmethod
     def find(cls, start: Path) -> "Folder":
-        """Return the folder ``start`` is in, looking upwards.
+        """Return the folder ``start`` is in.
 
         Raises
         ------
         InputError
             If there is none.
         """
-        for path in (start.resolve(), *start.resolve().parents):
-            if (path / state.STATE).is_file():
-                return cls(path)
+        if folder := cls.around(start):
+            return folder
         raise InputError(
             f"--dir: got {start}, expected a folder with exercises: `npformer learn init DIR` makes "
             "one"
         )
+
+    @classmethod
+    def around(cls, start: Path) -> "Folder | None":
+        """Return the folder ``start`` is in, looking upwards, if there is one."""
+        here = start.resolve()
+        found = (path for path in (here, *here.parents) if (path / state.STATE).is_file())
+        return next(map(cls, found), None)
 
     def file(self, task: Task) -> Path:
         """Return where the answer is or will be.
@@ -79,14 +86,18 @@ class Folder:
         return new
 
     def reset(self, task: Task, lang: str) -> Path | None:
-        """Write the file as it was at first; return where the old one is kept, if there was one."""
+        """Write the file as it was at first; return where an answer that was there is kept."""
         path = self.file(task)
-        kept = path.with_name(f"{path.name}.old")
-        if path.exists():
+        kept = _free(path) if path.exists() and not self.untouched(task) else None
+        if kept:
             kept.write_bytes(path.read_bytes())
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, sheet(task, lang))
-        return kept if kept.exists() else None
+        return kept
+
+    def new(self, task: Task, lang: str) -> bool:
+        """Return whether a reset would change nothing."""
+        return self.digest(task) == _digest(sheet(task, lang).encode())
 
     def untouched(self, task: Task) -> bool:
         """Return whether nothing was written into the file yet."""
@@ -128,6 +139,12 @@ def make(path: Path, lang: str, chosen: str | None) -> tuple[Folder, list[Path]]
     state.save(path, now)  # first: a folder left half-way is one that `init` completes
     folder = Folder(path.resolve())
     return folder, folder.add_missing(now.lang)
+
+
+def _free(path: Path) -> Path:
+    """Return a name beside ``path`` that nothing has: .old, .old.2 and so on."""
+    names = (f"{path.name}.old{f'.{n}' if n > 1 else ''}" for n in count(1))
+    return next(kept for kept in map(path.with_name, names) if not kept.exists())
 
 
 def _digest(content: bytes) -> str:

@@ -7,8 +7,8 @@ from npformer.exercises.exercise import TRACKS
 from npformer.exercises.learn import state
 from npformer.exercises.learn.layout import pad
 from npformer.exercises.learn.session import Session
-from npformer.exercises.task import Task, tasks
-from npformer.exercises.text import Text, width
+from npformer.exercises.task import CATCH_IT, FIND_THE_BUG, Task, tasks
+from npformer.exercises.text import COLON, Text, width
 
 
 def show_list(session: Session, track: str | None) -> int:
@@ -30,7 +30,9 @@ def show_list(session: Session, track: str | None) -> int:
         zip(chosen, rows, strict=True), key=lambda pair: pair[0].place.partition("/")[0]
     )
     for chapter, members in chapters:
-        session.say(chapter)
+        colon = COLON.to(session.lang)
+        about = f"{colon}{CATCH_IT.to(session.lang)}" if chapter.endswith(FIND_THE_BUG) else ""
+        session.say(f"{chapter}{about}")
         for _, row in members:
             cells = [pad(cell, size) for cell, size in zip(row, sizes, strict=True)]
             session.say("  " + "  ".join(cells).rstrip())

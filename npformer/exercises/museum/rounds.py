@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import linecache
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ class Round(NamedTuple):
 
     error: BaseException | None  # None: it passed
     line: int | None  # of the learner's file
+    code: str  # what stands in that line, if it can be read
     inside: bool  # the error left the function under test
     called: bool
     returned: Any
@@ -53,8 +55,8 @@ def run(test: Test, function: Function, bug: Bug) -> Round:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # pytest.fail and sys.exit are no Exception
-        return Round(error, _line(error, test), error in left, bool(calls), None)
-    return Round(None, None, False, bool(calls), returned)
+        return Round(error, *_line(error, test), error in left, bool(calls), None)
+    return Round(None, None, "", False, bool(calls), returned)
 
 
 def with_other_last_digits(function: Function) -> Function:
@@ -78,8 +80,8 @@ def _changed(x: Any) -> Any:
     return x
 
 
-def _line(error: BaseException, test: Test) -> int | None:
-    """Return the last line of the test's own file that the error went through."""
+def _line(error: BaseException, test: Test) -> tuple[int | None, str]:
+    """Return the last line of the test's own file that the error went through, and its text."""
     code = getattr(test, "__code__", None)
     line = None
     step = error.__traceback__
@@ -87,4 +89,5 @@ def _line(error: BaseException, test: Test) -> int | None:
         if step.tb_frame.f_code.co_filename == code.co_filename:
             line = step.tb_lineno
         step = step.tb_next
-    return line
+    text = linecache.getline(code.co_filename, line).strip() if code and line else ""
+    return line, text

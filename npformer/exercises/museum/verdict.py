@@ -18,12 +18,16 @@ from npformer.checks import InputError
 from npformer.exercises.museum.bugs import Bug
 from npformer.exercises.museum.hall import find
 from npformer.exercises.museum.rounds import NOISE, Round, Test, run, with_other_last_digits
-from npformer.exercises.text import Text, language
+from npformer.exercises.text import COLON, Text, language
 
 ROUNDS = 3
 # A slip of the test's author, whatever the function returned.
 SLIPS = (NameError, ImportError, SyntaxError, NotImplementedError)
 
+TOLERANCE = Text(
+    "Right code may differ in the last digits from what you expect: compare with np.allclose.",
+    "正确的代码在最后几位上可能与你的预期不同：请用 np.allclose 比较。",
+)
 VERDICTS = ("found", "accepts", "unsteady", "rejects", "bits", "raised", "unwritten")
 
 
@@ -56,7 +60,8 @@ class TestReport:
 
     def text(self, lang: str | None = None) -> str:
         """Return it as a line."""
-        return f"{self.bug}: {self.message.to(language(lang))}"
+        lang = language(lang)
+        return f"{self.bug}{COLON.to(lang)}{self.message.to(lang)}"
 
     def to_json(self) -> dict[str, Any]:
         """Return it as what JSON can hold."""
@@ -99,7 +104,7 @@ def check_test(bug: str | Bug, test: Test) -> TestReport:
             return TestReport(bug.id, *_on_right_code(r), r.line)
     r = run(test, with_other_last_digits(bug.right), bug)
     if r.error is not None:
-        return TestReport(bug.id, "bits", _bits(r.line), r.line)
+        return TestReport(bug.id, "bits", _bits(r), r.line)
     rounds = [run(test, bug.wrong, bug) for _ in range(ROUNDS)]
     failed = [r for r in rounds if r.error is not None]
     if not failed:
@@ -112,10 +117,11 @@ def _on_right_code(r: Round) -> tuple[str, Text]:
         return "unwritten", Text("Your test is not written yet.", "你的测试还没有写。")
     if not isinstance(r.error, AssertionError):
         return "raised", _raised(r, Text("on the right code", "正确的代码"))
-    at, at_zh = _where(r.line)
+    at, at_zh = _where(r)
     return "rejects", Text(
-        f"Your test rejects right code: its assertion{at} fails{_said(r.error, ' (', ')')}.",
-        f"你的测试拒绝了正确的代码：{at_zh}断言失败{_said(r.error, '（', '）')}。",
+        f"Your test rejects right code: its assertion{at} fails{_said(r.error, ' (', ')')}. "
+        f"{TOLERANCE.en}",
+        f"你的测试拒绝了正确的代码：{at_zh}断言失败{_said(r.error, '（', '）')}。{TOLERANCE.zh}",
     )
 
 
@@ -130,12 +136,12 @@ def _on_the_bug(failed: list[Round]) -> tuple[str, Text]:
             f"你的测试运行 {ROUNDS} 次，只有 {len(failed)} 次发现错误：请选用必然暴露错误的输入，"
             "并固定随机数种子。",
         )
-    at, at_zh = _where(r.line)
+    at, at_zh = _where(r)
     kind = "" if isinstance(r.error, AssertionError) else type(r.error).__name__
     how, how_zh = (f" by a {kind}", f"抛出 {kind}，") if kind else ("", "")
     return "found", Text(
         f"Found: your test passes on the right code and fails on the bug{at}{how}.",
-        f"找到了：正确的代码通过了你的测试，有错的代码{at_zh}{how_zh}没有通过。",
+        f"找到了：正确的代码通过了你的测试，有错的代码{at_zh and f'在{at_zh}'}{how_zh}没有通过。",
     )
 
 
@@ -157,27 +163,30 @@ def _accepts(r: Round) -> Text:
     )
 
 
-def _bits(line: int | None) -> Text:
-    at, at_zh = _where(line)
+def _bits(r: Round) -> Text:
+    at, at_zh = _where(r)
     return Text(
         f"Your test rejects right code whose numbers differ by {NOISE:g} of their size{at}: "
-        "compare with a tolerance, not to the last bit.",
-        f"正确的代码换一种写法，数值会有 {NOISE:g} 的相对误差，你的测试{at_zh}拒绝了它："
-        "比较时要留容差，不要逐位比较。",
+        "compare with a tolerance (np.allclose), not to the last bit.",
+        f"正确的代码换一种写法，数值会有 {NOISE:g} 的相对误差，你的测试{at_zh and f'在{at_zh}'}拒绝了它："
+        "比较时要留容差（np.allclose），不要逐位比较。",
     )
 
 
 def _raised(r: Round, on: Text) -> Text:
-    at, at_zh = _where(r.line)
+    at, at_zh = _where(r)
     kind = type(r.error).__name__
     return Text(
         f"Your test raised {kind}{at} {on.en}{_said(r.error, ': ')}.",
-        f"用{on.zh}运行时，你的测试{at_zh}抛出了 {kind}{_said(r.error, '：')}。",
+        f"用{on.zh}运行时，你的测试{at_zh and f'在{at_zh}'}抛出了 {kind}{_said(r.error, '：')}。",
     )
 
 
-def _where(line: int | None) -> tuple[str, str]:
-    return ("", "") if line is None else (f" at your line {line}", f"在第 {line} 行")
+def _where(r: Round) -> tuple[str, str]:
+    if r.line is None:
+        return "", ""
+    code = f" `{r.code}`" if r.code else ""
+    return f" at your line {r.line}{code}", f"第 {r.line} 行{code and f'{code} '}"
 
 
 def _said(error: BaseException | None, before: str, after: str = "") -> str:

@@ -98,13 +98,13 @@ CLIP_GLOBAL_NORM = Exercise(
     title=Text("Clipping by the global norm", "按全局范数裁剪"),
     statement=Text(
         "One long step can undo a hundred short ones. Scale all gradients by **one** number, so "
-        "that as one long vector they are no longer than c and keep their direction:\n\n"
+        "that as one long vector they are at most c long and keep their direction:\n\n"
         "$$\\lVert g \\rVert = \\sqrt{\\textstyle\\sum_i \\lVert g_i \\rVert^2}, \\qquad "
         "g_i \\leftarrow g_i\\,\\min\\left(1, \\frac{c}{\\lVert g \\rVert + 10^{-6}}\\right)$$\n\n"
         "`grads` is a dict from name to array, not empty; `max_norm` is c > 0. Return `clipped, norm`: a new "
         "dict of new arrays with the same names, and $\\lVert g \\rVert$ **before** clipping, a "
         "float. The $10^{-6}$ is PyTorch's and is graded.",
-        "一步太长，可能毁掉前面的一百步。用**同一个**数缩放所有梯度，使它们连成的长向量不超过 c，且方向不变：\n\n"
+        "一步太长，可能毁掉前面的一百步。用**同一个**数缩放所有梯度，使它们连成的长向量长度不超过 c，且方向不变：\n\n"
         "$$\\lVert g \\rVert = \\sqrt{\\textstyle\\sum_i \\lVert g_i \\rVert^2}, \\qquad "
         "g_i \\leftarrow g_i\\,\\min\\left(1, \\frac{c}{\\lVert g \\rVert + 10^{-6}}\\right)$$\n\n"
         "`grads` 是从名字到数组的非空 dict，`max_norm` 是 c > 0。返回 `clipped, norm`：名字相同的新 dict（新数组），"

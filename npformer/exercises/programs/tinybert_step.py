@@ -359,7 +359,8 @@ TINYBERT_STEP = Exercise(
         "(A^S_{m} - A^T_{g(m)})^2$, $n_b$ the number of kept tokens of sequence b\n"
         "- `prediction_loss` $= \\frac{\\tau^2}{B} \\sum_b \\operatorname{KL}(p^T_b \\,\\Vert\\, p^S_b)$, p the "
         "softmax of logits / `tau`\n\n"
-        "Their sum is the loss. Return the four losses in this order; then its gradients "
+        "Their sum is the loss, here, for brevity: TinyBERT trains with the first three, then with the "
+        "prediction alone. Return the four losses in this order; then its gradients "
         "`dstudent_hidden`, `dstudent_scores`, `dstudent_logits`, of the shapes of the student's outputs; "
         "then `new_w_e` and `new_w_h`, the projections after one step of gradient descent, w - rate dw. The "
         "teacher is a constant. At least one token is kept. What is given is finite and of moderate size, at "
@@ -379,7 +380,7 @@ TINYBERT_STEP = Exercise(
         "- `prediction_loss` "
         "$= \\frac{\\tau^2}{B} \\sum_b \\operatorname{KL}(p^T_b \\,\\Vert\\, p^S_b)$，p 为 "
         "logits / `tau` 的 softmax\n\n"
-        "总损失是它们的和。先按此顺序返回四个损失；再返回总损失的梯度 `dstudent_hidden`、`dstudent_scores`、"
+        "为简短起见，这里的总损失是它们的和；TinyBERT 则是先只训练前三项，再只训练预测损失。先按此顺序返回四个损失；再返回总损失的梯度 `dstudent_hidden`、`dstudent_scores`、"
         "`dstudent_logits`，形状与学生的输出相同；最后返回 `new_w_e` 和 `new_w_h`，即做一步梯度下降 w - rate dw 之后的投影。"
         "教师是常量。至少保留一个词元。输入（包括填充处）都是有限的，也不会很大。",
     ),

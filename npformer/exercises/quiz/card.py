@@ -22,7 +22,8 @@ class Card:
     question, answer : Text
         The answer is what one says in half a minute; the long ones are in ``docs/``.
     trap : Text
-        The follow-up that catches who has learned the answer by heart, with its own answer.
+        The follow-up that catches who has learned the answer by heart, with its own answer: what
+        stands before the first question mark is the question.
     check : callable
         Takes nothing and asserts what the answer claims, on code of the library. It stands on its
         own: of its module it may use what that imports, nothing else.
@@ -40,6 +41,13 @@ class Card:
     check: Callable[[], None]
     exercises: tuple[str, ...] = ()
     docs: str = ""
+
+    @property
+    def follow_up(self) -> tuple[Text, Text]:
+        """The trap's question and its answer."""
+        en, en_mark, en_answer = self.trap.en.partition("?")
+        zh, zh_mark, zh_answer = self.trap.zh.partition("？")
+        return Text(en + en_mark, zh + zh_mark), Text(en_answer.lstrip(), zh_answer.lstrip())
 
     @property
     def proof(self) -> str:

@@ -16,6 +16,7 @@ from npformer.exercises.quiz.cards import (
     positions,
     tinybert,
 )
+from npformer.exercises.text import Text
 
 CARDS: tuple[Card, ...] = (
     *attention.CARDS,
@@ -30,6 +31,19 @@ CARDS: tuple[Card, ...] = (
     *tinybert.CARDS,
     *compression.CARDS,
 )
+NAMES = {
+    "attention": Text("attention", "注意力"),
+    "masks": Text("masks", "掩码"),
+    "efficiency": Text("efficiency", "注意力的效率"),
+    "positions": Text("positions", "位置编码"),
+    "blocks": Text("blocks", "层与模块"),
+    "backprop": Text("backprop", "反向传播"),
+    "bert": Text("bert", "BERT"),
+    "optimization": Text("optimization", "优化"),
+    "distillation": Text("distillation", "蒸馏"),
+    "tinybert": Text("tinybert", "TinyBERT"),
+    "compression": Text("compression", "模型压缩"),
+}  # of the topics
 TOPICS: tuple[str, ...] = tuple(dict.fromkeys(card.topic for card in CARDS))
 
 

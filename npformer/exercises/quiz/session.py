@@ -4,17 +4,18 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
-from textwrap import fill, indent
+from textwrap import indent
 
+from npformer.exercises.learn.layout import fill
 from npformer.exercises.quiz.card import Card
+from npformer.exercises.quiz.deck import NAMES
 from npformer.exercises.quiz.schedule import GRADES, State, graded, next_day
 from npformer.exercises.quiz.state import load, save
-from npformer.exercises.text import Text
-
-WIDTH = 88  # of English lines; a terminal breaks Chinese ones where it likes
+from npformer.exercises.text import COLON, Text
 
 Say = Callable[[str], None]
 Read = Callable[[str], str | None]  # None: the end of the input, or the wish to stop
+STOP = (None, "q")
 
 ENTER = Text("Enter shows the answer.", "按回车看答案。")
 ANSWER = Text("Answer", "答案")
@@ -25,7 +26,7 @@ FAILS = Text(
     "The proof FAILS: {reason}. Is the library changed?", "证明不成立：{reason}。库被改动过吗？"
 )
 EXERCISES = Text("Exercises: {ids}", "练习：{ids}")
-PAGE = Text("More: {page}", "详见：{page}")
+PAGE = Text("More: {page} in the repository", "详见：仓库中的 {page}")
 GRADE = Text(
     "How well did you know it? 1 not, 2 hardly, 3 well, 4 at once:",
     "掌握得如何？1 不会，2 勉强，3 会，4 很熟：",
@@ -38,8 +39,8 @@ NOTHING_DUE = Text(
     "{day} 之前没有要复习的卡片；加 --all 可以不管日期照样提问。",
 )
 COUNT = Text(
-    "{cards} cards in {topics} topics; the day is when one is due, - if it was never asked",
-    "{topics} 个主题，{cards} 张卡片；日期是下次复习的日子，- 表示还没问过",
+    "{cards} cards in {topics}; the day is when one is due, - if it was never asked",
+    "{topics}，{cards} 张卡片；日期是下次复习的日子，- 表示还没问过",
 )
 
 
@@ -47,11 +48,17 @@ def ask(cards: Sequence[Card], path: Path, lang: str, today: date, say: Say, rea
     """Ask cards one by one and save each grade as it comes; tell whether all proofs held."""
     done, hold = 0, True
     for number, card in enumerate(cards, start=1):
-        say(f"\n[{number}/{len(cards)}] {card.topic}: {card.id}\n")
+        follow_up, its_answer = card.follow_up
+        say(f"\n[{number}/{len(cards)}] {_name(card, lang)}\n")
         say(_paragraph(card.question, lang))
-        if read("\n" + ENTER.to(lang)) in (None, "q"):
+        if read("\n" + ENTER.to(lang)) in STOP:
             break
-        hold &= _show_answer(card, lang, say)
+        say(f"\n{ANSWER.to(lang)}\n{_paragraph(card.answer, lang)}")
+        say(f"\n{TRAP.to(lang)}\n{_paragraph(follow_up, lang)}")
+        if read("\n" + ENTER.to(lang)) in STOP:
+            break
+        say("\n" + _paragraph(its_answer, lang))
+        hold &= _prove(card, lang, say)
         grade = _grade(lang, say, read)
         if grade is None:
             break
@@ -65,19 +72,22 @@ def ask(cards: Sequence[Card], path: Path, lang: str, today: date, say: Say, rea
 
 def show(card: Card, lang: str, say: Say) -> bool:
     """Show a card from front and back, and tell whether its proof holds."""
-    say(f"{card.topic}: {card.id}\n\n{_paragraph(card.question, lang)}")
-    return _show_answer(card, lang, say)
+    say(f"{_name(card, lang)}\n\n{_paragraph(card.question, lang)}")
+    for head, text in ((ANSWER, card.answer), (TRAP, card.trap)):
+        say(f"\n{head.to(lang)}\n{_paragraph(text, lang)}")
+    return _prove(card, lang, say)
 
 
 def listing(cards: Sequence[Card], state: State, lang: str) -> str:
     """Return a line for each card: id, day, question, under the topics."""
     lines = []
     for topic in dict.fromkeys(card.topic for card in cards):
-        lines.append(topic)
+        lines.append(Text(topic, f"{NAMES[topic].zh}（{topic}）").to(lang))
         for card in (c for c in cards if c.topic == topic):
             day = f"{state[card.id].due}" if card.id in state else "-"
             lines.append(f"  {card.id:<28} {day:<10}  {card.question.to(lang)}")
-    topics = len({card.topic for card in cards})
+    number = len({card.topic for card in cards})
+    topics = Text(f"{number} topic{'s' * (number != 1)}", f"{number} 个主题").to(lang)
     return "\n".join([*lines, COUNT.to(lang).format(cards=len(cards), topics=topics)])
 
 
@@ -86,10 +96,8 @@ def nothing_due(cards: Sequence[Card], state: State, lang: str) -> str:
     return NOTHING_DUE.to(lang).format(day=next_day(cards, state))
 
 
-def _show_answer(card: Card, lang: str, say: Say) -> bool:
-    """Show what is behind the question, run the proof, and tell whether it holds."""
-    for head, text in ((ANSWER, card.answer), (TRAP, card.trap)):
-        say(f"\n{head.to(lang)}\n{_paragraph(text, lang)}")
+def _prove(card: Card, lang: str, say: Say) -> bool:
+    """Show the proof, run it, and tell whether it holds."""
     say(f"\n{PROOF.to(lang)}\n{indent(card.proof, '    ')}\n")
     start = time.perf_counter()
     try:
@@ -99,7 +107,7 @@ def _show_answer(card: Card, lang: str, say: Say) -> bool:
         return False
     say(HOLDS.to(lang).format(seconds=time.perf_counter() - start))
     if card.exercises:
-        say(EXERCISES.to(lang).format(ids=", ".join(card.exercises)))
+        say("\n".join(fill(EXERCISES.to(lang).format(ids=", ".join(card.exercises)))))
     if card.docs:
         say(PAGE.to(lang).format(page=f"docs/{card.docs}"))
     return True
@@ -109,12 +117,16 @@ def _grade(lang: str, say: Say, read: Read) -> int | None:
     """Ask until there is a grade; None means to stop."""
     while True:
         line = read("\n" + GRADE.to(lang))
-        if line in (None, "q"):
+        if line in STOP:
             return None
         if line in {str(grade) for grade in GRADES}:
             return int(line)
         say(NO_GRADE.to(lang).format(line=line))
 
 
+def _name(card: Card, lang: str) -> str:
+    return f"{NAMES[card.topic].to(lang)}{COLON.to(lang)}{card.id}"
+
+
 def _paragraph(text: Text, lang: str) -> str:
-    return text.zh if lang == "zh" else fill(text.en, WIDTH)
+    return "\n".join(fill(text.to(lang)))

@@ -39,7 +39,7 @@ SOFTMAX_JACOBIAN = Card(
     trap=Text(
         "What do the rows of J sum to, and why? To 0: adding a constant to all logits changes "
         "nothing, so J is singular and the logits' gradient always sums to 0.",
-        "J 的各行之和是多少？为什么？是 0：所有 logits 同加一个常数，结果不变，所以 J 奇异，logits 的梯度之和总为 0。",
+        "J 的各行之和是多少，为什么？是 0：所有 logits 同加一个常数，结果不变，所以 J 奇异，logits 的梯度之和总为 0。",
     ),
     check=jacobian_without_a_matrix,
     exercises=("softmax-backward",),

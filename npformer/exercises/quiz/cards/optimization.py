@@ -206,10 +206,11 @@ NO_DECAY = Card(
         "哪些参数不做权重衰减？为什么？",
     ),
     answer=Text(
-        "Biases, gamma and beta. Decay keeps the size of matrices in check; a bias has no such "
-        "size, and pulling gamma to 0 would switch a layer off, for it belongs near 1. In code: "
+        "Biases, gamma and beta. Decay keeps matrices small, since they multiply what passes "
+        "through; a bias only shifts it, so a large one does no such harm. Pulling gamma to 0 would "
+        "switch a layer off, for it belongs near 1. In code: "
         "arrays of one axis, or names with `bias` and `LayerNorm`.",
-        "偏置、gamma、beta。衰减是为了约束矩阵的大小；偏置谈不上这种大小，而 gamma 应在 1 附近，把它拉向 0 等于关掉这一层。"
+        "偏置、gamma、beta。衰减是为了约束矩阵的大小，因为矩阵会放大流过的数值；偏置只做平移，大一些并无这种害处。而 gamma 应在 1 附近，把它拉向 0 等于关掉这一层。"
         "代码里按一维数组，或按名字含 `bias`、`LayerNorm` 来区分。",
     ),
     trap=Text(
