@@ -4,13 +4,12 @@ import html
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Self
 
-from npformer.exercises.text import Text, language, width
+from npformer.exercises.text import COLON, Text, language, width
 
 PASS, FAIL = Text("pass", "通过"), Text("FAIL", "未过")
 SOLVED = Text("solved", "已完成")
 OPEN = Text("not solved", "未完成")
 WRONG = Text("What is wrong", "问题在哪里")
-COLON = Text(": ", "：")
 
 
 class Result(NamedTuple):
