@@ -52,7 +52,14 @@ class Progress:
     hints: dict[str, int] = field(default_factory=dict)
     solutions: set[str] = field(default_factory=set)
 
-    def check(self, exercise: str, fn: Callable[..., Any], *, lang: str | None = None) -> Checked:
+    def check(
+        self,
+        exercise: str,
+        fn: Callable[..., Any],
+        *,
+        lang: str | None = None,
+        library: bool = False,
+    ) -> Checked:
         """Check a function.
 
         Parameters
@@ -63,6 +70,8 @@ class Progress:
             Your function.
         lang : {"en", "zh"}, optional
             The default is ``NPFORMER_LANG``, else the locale's.
+        library : bool
+            For teachers: the function may call npformer, as the official solutions do.
 
         Returns
         -------
@@ -77,7 +86,7 @@ class Progress:
         """
         lang = language(lang)
         task = find(exercise)
-        report = task.check(fn)
+        report = task.check(fn, library=library)
         if report.passed:
             self.solved.add(task.id)
         after = [text.to(lang) for text in task.afterword] if report.passed else []

@@ -39,7 +39,7 @@ class Task(NamedTuple):
     hints: tuple[Text, ...]
     solution: Callable[[], str]  # a file that passes
     behind: Callable[[], str]  # source to read: the library's, or the bug's
-    check: Callable[[Callable[..., Any]], Report]
+    check: Callable[..., Report]  # of a function; library=True lets it call npformer
     tracks: tuple[str, ...]
     difficulty: int
     minutes: int
@@ -95,7 +95,7 @@ def _of_exercise(exercise: Exercise, place: str) -> Task:
         hints=exercise.hints,
         solution=lambda: f"{SOLUTION_HEADER}\n\n{exercise.solution}",
         behind=lambda: exercise.library_source,
-        check=lambda fn: check(exercise, fn),
+        check=lambda fn, library=False: check(exercise, fn, library=library),
         tracks=exercise.tracks,
         difficulty=exercise.difficulty,
         minutes=exercise.minutes,
@@ -118,7 +118,7 @@ def _of_bug(bug: Bug, place: str) -> Task:
         hints=(bug.story, bug.symptom),
         solution=lambda: f"{HEADER}\n\n{bug.solution}",
         behind=lambda: bug.wrong_source,
-        check=lambda fn: _check_test(bug, fn),
+        check=lambda fn, library=False: _check_test(bug, fn),
         tracks=bug.tracks,
         difficulty=2,
         minutes=10,

@@ -1,6 +1,8 @@
 """The checker: bad answers get a sentence that helps, unplanned mistakes a diagnosis."""
 
 import json
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -49,6 +51,23 @@ def leaves_python(dprobs, probs):
     raise SystemExit(3)
 
 
+def calls_the_library_unseen(dprobs, probs):
+    sys.setprofile(None)
+    return ops.softmax_backward(dprobs, ops.SoftmaxCache(probs, -1))
+
+
+def calls_the_library_in_a_thread(dprobs, probs):
+    found = []
+
+    def run():
+        found.append(ops.softmax_backward(dprobs, ops.SoftmaxCache(probs, -1)))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return found[0]
+
+
 BAD = {
     "a number": (3, "expected the function softmax_backward(dprobs, probs)"),
     "signature": (lambda x: x, "signature: got softmax_backward(x), expected"),
@@ -80,6 +99,11 @@ BAD = {
     "exit": (leaves_python, "SystemExit"),
     "the library": (
         lambda dprobs, probs: ops.softmax_backward(dprobs, ops.SoftmaxCache(probs, -1)),
+        "it calls npformer's softmax_backward",
+    ),
+    "the library, unseen": (calls_the_library_unseen, "it switches off what would see it"),
+    "the library, in a thread": (
+        calls_the_library_in_a_thread,
         "it calls npformer's softmax_backward",
     ),
     "the reference": (

@@ -8,7 +8,6 @@ import pytest
 
 from npformer.exercises.checker import check
 from npformer.exercises.checker.call import call
-from npformer.exercises.checker.check import TEACHER
 from npformer.exercises.checker.compare import difference
 from npformer.exercises.checker.manners import OWN_WORK
 from npformer.exercises.checker.trial import named
@@ -58,19 +57,17 @@ def test_a_stub_fails(exercise):
 
 
 @each
-def test_the_reference_passes(exercise, monkeypatch):
-    monkeypatch.setenv(TEACHER, "1")
-    report = check(exercise, exercise.reference)
+def test_the_reference_passes(exercise):
+    report = check(exercise, exercise.reference, library=True)
     assert report.passed, report.text("en")
 
 
 @each
-def test_the_solution_is_source_that_passes_for_a_teacher_alone(exercise, monkeypatch):
+def test_the_solution_is_source_that_passes_for_a_teacher_alone(exercise):
     fn = defined(SOLUTION_HEADER + exercise.solution, exercise)
     failed = [result.name for result in check(exercise, fn).results if not result.passed]
     assert failed == [OWN_WORK]
-    monkeypatch.setenv(TEACHER, "1")
-    report = check(exercise, fn)
+    report = check(exercise, fn, library=True)
     assert report.passed, report.text("en")
     assert exercise.library_source
 

@@ -13,7 +13,6 @@ import pytest
 
 from npformer.checks import InputError
 from npformer.exercises.checker import check, grade, property_names
-from npformer.exercises.checker.check import TEACHER
 from npformer.exercises.course import EXERCISES, find
 from npformer.exercises.export import export
 from npformer.exercises.task import find as find_task
@@ -30,8 +29,7 @@ def solution_lines(exercise):
 
 @pytest.mark.parametrize("fmt", ["py", "ipynb"])
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_students_get_no_solution_and_teachers_one_that_passes(tmp_path, fmt, lang, monkeypatch):
-    monkeypatch.setenv(TEACHER, "1")
+def test_students_get_no_solution_and_teachers_one_that_passes(tmp_path, fmt, lang):
     paths = export(tmp_path / "out", fmt, lang=lang)
     assert len(paths) == 2 * len(EXERCISES)
     for exercise in EXERCISES:
@@ -43,7 +41,8 @@ def test_students_get_no_solution_and_teachers_one_that_passes(tmp_path, fmt, la
         for path, passes in ((student, False), (solution, True)):
             namespace: dict = {}
             exec(code(path), namespace)
-            assert check(exercise, namespace[exercise.function]).passed == passes
+            report = check(exercise, namespace[exercise.function], library=True)
+            assert report.passed == passes
 
 
 def code(path):
@@ -119,6 +118,21 @@ from npformer import ops
 def layer_norm_backward(dy, xhat, rstd, gamma):
     return ops.layernorm_backward(dy, ops.LayerNormCache(xhat, rstd, gamma))
 """
+REDEFINED = (
+    ZEROS
+    + """
+def grade(*args, **kwargs):
+    pass
+"""
+)
+UNSEEN = """
+import sys
+
+def layer_norm_backward(dy, xhat, rstd, gamma):
+    sys.setprofile(None)
+    from npformer import ops
+    return ops.layernorm_backward(dy, ops.LayerNormCache(xhat, rstd, gamma))
+"""
 ENDLESS = """
 def layer_norm_backward(dy, xhat, rstd, gamma):
     while True:
@@ -144,6 +158,8 @@ def test_nbgrader_grades_right_wrong_empty_and_tampered_submissions(tmp_path):
         ("wrong", WRONG, None),
         ("zeros", ZEROS, None),
         ("copied", COPIED, None),
+        ("redefined", REDEFINED, None),
+        ("unseen", UNSEEN, None),
         ("endless", ENDLESS, None),
         ("empty", None, None),
         ("tampered", WRONG, "pass"),
@@ -178,7 +194,7 @@ def test_nbgrader_grades_right_wrong_empty_and_tampered_submissions(tmp_path):
     assert 6 < scores["wrong"] < total
     assert scores["tampered"] == scores["wrong"]  # the cell is restored
     assert scores["deleted"] == total - 3  # what is not there earns nothing
-    for student in ("zeros", "copied", "endless", "empty"):
+    for student in ("zeros", "copied", "redefined", "unseen", "endless", "empty"):
         assert scores[student] == 0, student
     feedback = {
         student: next((course / "feedback" / student / "01_calculus").glob("*.html"))

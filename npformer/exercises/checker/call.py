@@ -4,6 +4,7 @@ import contextlib
 import copy
 import io
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -84,12 +85,16 @@ def _watched(own: CodeType | None, reference: CodeType | None, outcome: Outcome)
             if frame.f_code is reference or (inside and not caller.startswith(PACKAGE)):
                 outcome.library = frame.f_code.co_name
 
-    before = sys.getprofile()
+    before, before_in_threads = sys.getprofile(), threading.getprofile()
     sys.setprofile(watch)
+    threading.setprofile(watch)
     try:
         yield
     finally:
+        if sys.getprofile() is not watch:
+            outcome.library = "functions, or may: it switches off what would see it"
         sys.setprofile(before)
+        threading.setprofile(before_in_threads)
 
 
 def _sentence(error: BaseException) -> Text:

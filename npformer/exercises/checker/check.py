@@ -1,7 +1,6 @@
 """The check of a learner's function: every property of an exercise, one by one."""
 
 import inspect
-import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -20,11 +19,9 @@ CALL = Text("can be called", "可以调用")
 RETURNS = Text("what is returned", "返回值")
 
 
-# With this in the environment a function may call npformer, as the official solutions do.
-TEACHER = "NPFORMER_TEACHER"
-
-
-def check(exercise: Exercise, fn: Callable[..., Any], *, seed: int = 0) -> Report:
+def check(
+    exercise: Exercise, fn: Callable[..., Any], *, seed: int = 0, library: bool = False
+) -> Report:
     """Judge a learner's function.
 
     Parameters
@@ -34,6 +31,8 @@ def check(exercise: Exercise, fn: Callable[..., Any], *, seed: int = 0) -> Repor
         Anything: whatever it does is reported, nothing of it is raised.
     seed : int
         Of the cases.
+    library : bool
+        Whether the function may call npformer, as the official solutions do.
 
     Returns
     -------
@@ -49,7 +48,7 @@ def check(exercise: Exercise, fn: Callable[..., Any], *, seed: int = 0) -> Repor
     problem = _cannot_call(exercise, fn)
     if problem is not None:
         return _stopped(exercise, Result(CALL, False, None, problem))
-    trials = list(_trials(exercise, fn, seed))
+    trials = list(_trials(exercise, fn, seed, library=library))
     first = trials[0].outcome
     if first.kind == "NotImplementedError":
         return _stopped(exercise, Result(CALL, False, None, first.error))
@@ -71,14 +70,16 @@ def check(exercise: Exercise, fn: Callable[..., Any], *, seed: int = 0) -> Repor
     )
 
 
-def _trials(exercise: Exercise, fn: Callable[..., Any], seed: int) -> Iterator[Trial]:
+def _trials(
+    exercise: Exercise, fn: Callable[..., Any], seed: int, *, library: bool
+) -> Iterator[Trial]:
     code = exercise.reference.__code__
     for case in exercise.cases(np.random.default_rng(seed)):
         expected = call(exercise.reference, case.args, None)
         if expected.error is not None:
             raise ValueError(f"{exercise.id}: the reference fails on its case: {expected.error.en}")
         outcome = call(fn, case.args, code)
-        if TEACHER in os.environ:
+        if library:
             outcome.library = ""
         yield Trial(case.args, case.part, named(exercise, expected.value), outcome)
 

@@ -6,7 +6,6 @@ from typing import Any
 from npformer.exercises.checker import property_names
 from npformer.exercises.exercise import HEADER, SOLUTION_HEADER, SOLUTION_IMPORT, Exercise
 from npformer.exercises.export.parts import (
-    TEACHERS_RIGHT,
     check_cell,
     split_solution,
     statement,
@@ -18,6 +17,7 @@ METADATA = {
 }
 # The cases that a student does not see are of these seeds.
 HIDDEN_SEEDS = (1, 2, 3)
+GRADE = "from npformer.exercises.checker import grade"
 POINTS, FOR_AN_OUTPUT = 1, 3
 
 
@@ -39,9 +39,8 @@ def solution_notebook(exercise: Exercise, lang: str) -> Any:
         exercise,
         _markdown(exercise, "statement", statement(exercise, lang)),
         _code(exercise, "header", SOLUTION_HEADER),
-        _code(exercise, "teacher", TEACHERS_RIGHT),
         _code(exercise, "answer", exercise.solution),
-        _code(exercise, "check", check_cell(exercise, lang)),
+        _code(exercise, "check", check_cell(exercise, lang, library=True)),
         _markdown(exercise, "library", library),
     )
 
@@ -51,14 +50,14 @@ def nbgrader_notebook(exercise: Exercise, lang: str) -> Any:
     head, body = split_solution(exercise)
     begin = f"    ### BEGIN SOLUTION\n    {SOLUTION_IMPORT}"
     answer = f"{head}\n{begin}\n\n{body}\n    ### END SOLUTION"
-    header = f"{HEADER}\nfrom npformer.exercises.checker import grade"
     cells = [
         _markdown(exercise, "statement", statement(exercise, lang), locked=True),
-        _code(exercise, "header", header, locked=True),
+        _code(exercise, "header", HEADER, locked=True),
         _code(exercise, "answer", answer, solution=True),
     ]
     for name in property_names(exercise):
-        call = f'grade("{exercise.id}", {exercise.function}, "{name}"'
+        # Imported in each cell: the answer may have defined a `grade` of its own.
+        call = f'{GRADE}\n\ngrade("{exercise.id}", {exercise.function}, "{name}"'
         source = (
             f"{call})\n### BEGIN HIDDEN TESTS\n{call}, seeds={HIDDEN_SEEDS})\n### END HIDDEN TESTS"
         )

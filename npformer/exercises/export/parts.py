@@ -3,13 +3,10 @@
 import ast
 import textwrap
 
-from npformer.exercises.checker.check import TEACHER
 from npformer.exercises.exercise import HEADER, SOLUTION_HEADER, Exercise
 from npformer.exercises.learn.layout import fill
 from npformer.exercises.text import Text
 
-# Without it the check refuses a function that calls npformer.
-TEACHERS_RIGHT = f'import os\n\nos.environ["{TEACHER}"] = "1"'
 HOW = Text("Check it, in the same session:", "在同一会话中检查：")
 
 
@@ -18,11 +15,12 @@ def statement(exercise: Exercise, lang: str) -> str:
     return f"# {exercise.title.to(lang)}\n\n{exercise.task.to(lang)}"
 
 
-def check_cell(exercise: Exercise, lang: str) -> str:
-    """Return the code that shows a learner how far the function is."""
+def check_cell(exercise: Exercise, lang: str, *, library: bool = False) -> str:
+    """Return the code that shows how far the function is; a solution may call the library."""
+    more = ", library=True" if library else ""
     return (
         "from npformer.exercises import check\n\n"
-        f'check("{exercise.id}", {exercise.function}, lang="{lang}")'
+        f'check("{exercise.id}", {exercise.function}, lang="{lang}"{more})'
     )
 
 
