@@ -36,7 +36,7 @@ def check_all(session: Session) -> int:
         f"{right} right, {len(begun) - right} wrong, {total - len(begun)} not begun.",
         f"{right} 个正确，{len(begun) - right} 个错误，{total - len(begun)} 个未开始。",
     )
-    return 0 if right == total else 1
+    return 0 if begun and right == len(begun) else 1
 
 
 def check_one(session: Session, task: Task) -> bool:
