@@ -16,7 +16,7 @@ from npformer.exercises.text import Text
 class Change(NamedTuple):
     """A change of the arguments; ``back`` is applied to the result."""
 
-    apply: Callable[[dict[str, Any]], dict[str, Any]]
+    apply: Callable[..., dict[str, Any]]
     text: Text
     back: Callable[[Any], Any] = lambda value: value
 
