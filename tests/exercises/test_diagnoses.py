@@ -315,6 +315,8 @@ def test_nothing_is_said_of_what_is_not_finite_or_random(strange):
     assert describe("dx", pairs(lambda c: right(c) * strange)) is None
     everything = {"terms": addends, "others": ["dy", "x", "w"], "masks": ["keep"]}
     assert describe("dx", pairs(lambda c: c.noise, **everything)) is None
+    zeros = pairs(lambda c: c.noise, lambda c: right(c) * (c.x > 0), **everything)
+    assert describe("dx", zeros) is None  # and nothing is divided by them
 
 
 def exercise(reference, cases, steps=None):
