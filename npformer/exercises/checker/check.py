@@ -115,6 +115,11 @@ def _shape_of_return(exercise: Exercise, value: Any) -> Text | None:
         )
     if len(names) == 1:
         return None
+    if isinstance(value, list):
+        return Text(
+            f"got a list of {len(value)}, expected a tuple of {len(names)}: {listed}",
+            f"返回了长度为 {len(value)} 的列表，应返回 {len(names)} 个结果的元组：{listed}",
+        )
     if not isinstance(value, tuple):
         kind = type(value).__name__
         return Text(

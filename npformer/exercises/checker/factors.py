@@ -16,7 +16,7 @@ PLAIN = {2.0: "2", 0.5: "1/2", 4.0: "4", 0.25: "1/4", 3.0: "3"}
 
 def factor(name: str, pairs: list[Pair]) -> Text | None:
     ratios = _ratios(pairs)
-    if ratios is None or np.allclose(ratios, 1, atol=SAME):
+    if ratios is None or np.allclose(ratios, 1, rtol=0, atol=SAME):
         return None
     said = name_factor(
         ratios, [pair.factors for pair in pairs if np.abs(pair.expected).max() > TOLERANCE]
@@ -24,7 +24,7 @@ def factor(name: str, pairs: list[Pair]) -> Text | None:
     if said == "-1":
         return Text(f"{name} has the wrong sign", f"{name} 的符号反了")
     if said is None:
-        if len(pairs) < 2 or np.ptp(ratios) > SAME:
+        if np.ptp(ratios) > SAME * np.abs(ratios).max():
             said = ", ".join(f"{ratio:.6g}" for ratio in ratios)
             return Text(
                 f"{name} is right but for a number, which differs from case to case: {said}",
@@ -56,7 +56,10 @@ def _ratios(pairs: list[Pair]) -> list[float] | None:
 
 
 def name_factor(ratios: list[float], factors: list[Mapping[str, float]]) -> str | None:
-    """Return the name of what these numbers are in every case: "sqrt(K)", "1/B", "-1"."""
+    """Return the name of what these numbers are in every case: "sqrt(K)", "1/B", "-1".
+
+    A size is named only if the cases differ in it: in one case 3 may be anything.
+    """
     signs = {np.sign(ratio) for ratio in ratios}
     if len(signs) != 1:
         return None
@@ -65,21 +68,17 @@ def name_factor(ratios: list[float], factors: list[Mapping[str, float]]) -> str 
     if np.allclose(sizes, 1, rtol=SAME):
         return "-1" if sign else None
     for value, text in PLAIN.items():
-        # Only if the cases have other sizes: in one case 2 may be anything.
-        if np.allclose(sizes, value, rtol=SAME) and not _moving(factors, value):
+        if np.allclose(sizes, value, rtol=SAME):
             return sign + text
     for text, values in _expressions(factors):
-        if np.allclose(sizes, values, rtol=1e-7):
-            return sign + text
-    for value, text in PLAIN.items():
-        if np.allclose(sizes, value, rtol=SAME):
+        if np.allclose(sizes, values, rtol=1e-7, atol=0):
             return sign + text
     return None
 
 
-def _moving(factors: list[Mapping[str, float]], value: float) -> bool:
-    """Whether there is but one case, and a number of it has this value."""
-    return len(factors) == 1 and any(abs(f - value) < SAME for f in factors[0].values())
+def _names_something(values: FloatArray) -> bool:
+    """Whether numbers are positive, and not one and the same size in all cases."""
+    return bool((values > 0).all() and (np.ptp(values) or values[0] % 1))
 
 
 def _expressions(factors: list[Mapping[str, float]]) -> Iterator[tuple[str, FloatArray]]:
@@ -87,7 +86,7 @@ def _expressions(factors: list[Mapping[str, float]]) -> Iterator[tuple[str, Floa
         [name for name in factors[0] if all(name in each for each in factors)] if factors else []
     )
     values = {name: np.array([each[name] for each in factors], dtype=np.float64) for name in names}
-    values = {name: array for name, array in values.items() if (array > 0).all()}
+    values = {name: array for name, array in values.items() if _names_something(array)}
     for name, array in values.items():
         yield name, array
         yield f"1/{inside(name)}", 1 / array

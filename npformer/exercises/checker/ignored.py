@@ -1,8 +1,8 @@
 """Whether a result is what comes out if an argument is left aside, or two are exchanged."""
 
 import itertools
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,35 +13,48 @@ from npformer.exercises.exercise import Exercise
 from npformer.exercises.text import Text
 
 
+class Change(NamedTuple):
+    """A change of the arguments; ``back`` is applied to the result."""
+
+    apply: Callable[..., dict[str, Any]]
+    text: Text
+    back: Callable[[Any], Any] = lambda value: value
+
+
 def ignored(exercise: Exercise, output: str, trials: list[Trial], got: list[Any]) -> Iterator[Text]:
     """Yield the changes of the arguments under which the reference gives what the learner has."""
-    for change, text in _changes(exercise.parameters, trials):
+    for change in _changes(exercise.parameters, trials):
         outcomes = []
         for trial in trials:
-            outcome = call(exercise.reference, change(trial.args), None)
+            outcome = call(exercise.reference, change.apply(trial.args), None)
             if outcome.error is not None:
                 break
-            outcomes.append(named(exercise, outcome.value)[output])
+            outcomes.append(change.back(named(exercise, outcome.value)[output]))
         if len(outcomes) < len(trials):
             continue
         expected = [trial.expected[output] for trial in trials]
         same = all(map(alike, got, outcomes))
         if same and not all(map(alike, outcomes, expected)):
-            yield Text(f"{output}: {text.en}", f"{output}：{text.zh}")
+            yield Text(f"{output}: {change.text.en}", f"{output}：{change.text.zh}")
 
 
-def _changes(names: tuple[str, ...], trials: list[Trial]) -> Iterator[tuple[Any, Text]]:
+def _changes(names: tuple[str, ...], trials: list[Trial]) -> Iterator[Change]:
     for name in names:
         for value, text in _neutral(name, [trial.args[name] for trial in trials]):
-            yield lambda args, n=name, v=value: args | {n: v(args[n])}, text
+            yield Change(lambda args, n=name, v=value: args | {n: v(args[n])}, text)
     for a, b in itertools.combinations(names, 2):
         if all(_exchangeable(trial.args[a], trial.args[b]) for trial in trials):
             text = Text(f"{a} and {b} are exchanged", f"{a} 和 {b} 用反了")
-            yield lambda args, a=a, b=b: args | {a: args[b], b: args[a]}, text
+            yield Change(lambda args, a=a, b=b: args | {a: args[b], b: args[a]}, text)
     for a, b in itertools.permutations(names, 2):
         if all(_exchangeable(trial.args[a], trial.args[b]) for trial in trials):
             text = Text(f"{b} is used where {a} belongs", f"该用 {a} 的地方用了 {b}")
-            yield lambda args, a=a, b=b: args | {a: args[b]}, text
+            yield Change(lambda args, a=a, b=b: args | {a: args[b]}, text)
+    yield Change(
+        lambda args: {name: _turned(value) for name, value in args.items()},
+        Text("the sums run along the wrong axis", "求和沿错了轴"),
+        back=_turned,
+    )
 
 
 def _neutral(name: str, values: list[Any]) -> Iterator[tuple[Any, Text]]:
@@ -54,8 +67,8 @@ def _neutral(name: str, values: list[Any]) -> Iterator[tuple[Any, Text]]:
         yield (
             lambda v: v if v is None else ~v,
             Text(
-                f"{name} is the wrong way round: True = real token",
-                f"{name} 用反了：True 表示真实的词元",
+                f"{name} is the wrong way round: True is taken for False",
+                f"{name} 用反了：把 True 当成了 False",
             ),
         )
     elif isinstance(first, np.ndarray) and first.dtype.kind == "f":
@@ -78,7 +91,7 @@ def _neutral(name: str, values: list[Any]) -> Iterator[tuple[Any, Text]]:
     elif isinstance(first, int | float) and not isinstance(first, bool):
         for n in (1, 0):
             yield (
-                lambda v, n=n: type(v)(n),
+                lambda v, n=n: v if v is None else type(v)(n),
                 Text(
                     f"it is as if {name} were {n}: {name} is forgotten",
                     f"相当于 {name} = {n}：忘了用 {name}",
@@ -88,10 +101,17 @@ def _neutral(name: str, values: list[Any]) -> Iterator[tuple[Any, Text]]:
 
 def _scrambled(array: Any) -> Any:
     """Return what x.reshape(D, -1) has at the places of x.reshape(-1, D).T."""
-    if array is None or array.ndim < 2:
+    if array is None or array.ndim < 2 or not array.size:
         return array
     width = array.shape[-1]
     return array.reshape(width, -1).T.reshape(array.shape)
+
+
+def _turned(value: Any) -> Any:
+    """Exchange the last two axes of a float array."""
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim >= 2:
+        return value.swapaxes(-1, -2)
+    return value
 
 
 def _exchangeable(a: Any, b: Any) -> bool:

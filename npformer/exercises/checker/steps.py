@@ -22,7 +22,8 @@ def first_wrong_step(exercise: Exercise, trials: list[Trial]) -> list[Text]:
         return []
     entry = _first_wrong_entry(exercise, trial)
     said = Text(
-        f"It is none of the mistakes known here. {entry.en}", f"不是我们收录的常见错误。{entry.zh}"
+        f"It is none of the mistakes known here. {entry.en}".rstrip(),
+        f"不是我们收录的常见错误。{entry.zh}",
     )
     steps = exercise.steps(**copy.deepcopy(trial.args)) if exercise.steps else {}
     agree = []
@@ -65,12 +66,16 @@ def first_wrong_step(exercise: Exercise, trials: list[Trial]) -> list[Text]:
 def _first_wrong_entry(exercise: Exercise, trial: Trial) -> Text:
     got = named(exercise, trial.outcome.value)
     for name, right in trial.expected.items():
-        if difference(got.get(name), right, name).right or not isinstance(right, np.ndarray):
+        if difference(got.get(name), right, name).right or not isinstance(
+            right, np.ndarray | float
+        ):
             continue
-        apart = np.abs(np.asarray(got[name], dtype=float) - right)
-        at = np.unravel_index(int(np.argmax(apart > TOLERANCE)), apart.shape)
+        own, ours = np.asarray(got[name], dtype=float), np.asarray(right)
+        apart = np.abs(own - ours)
+        scale = np.abs(ours[np.isfinite(ours)]).max(initial=1.0)
+        at = np.unravel_index(int(np.argmax(apart > TOLERANCE * scale)), apart.shape)
         index = f"[{', '.join(str(int(i)) for i in at)}]" if at else ""
-        values = f"{got[name][at]:.6g}", f"{right[at]:.6g}"
+        values = f"{own[at]:.6g}", f"{ours[at]:.6g}"
         return Text(
             f"{name}{index}: got {values[0]}, expected {values[1]}.",
             f"{name}{index}：得到 {values[0]}，应为 {values[1]}。",

@@ -83,5 +83,13 @@ def _said_of_term(term: str, numbers: list[float], factors: list[Mapping[str, fl
         return Text(f"the term {term} has the wrong sign", f"{term} 这一项的符号反了")
     if np.allclose(numbers, 2, atol=1e-6):
         return Text(f"the term {term} is counted twice", f"{term} 这一项算了两次")
-    number = name_factor(numbers, factors) or f"{numbers[0]:.4g}"
+    number = name_factor(numbers, factors)
+    if number is None and np.allclose(numbers, numbers[0]):
+        number = f"{numbers[0]:.4g}"
+    if number is None:
+        listed = ", ".join(f"{each:.4g}" for each in numbers)
+        return Text(
+            f"the term {term} is multiplied by a number which differs from case to case: {listed}",
+            f"{term} 这一项被乘了一个数，各用例不同：{listed}",
+        )
     return Text(f"the term {term} is multiplied by {number}", f"{term} 这一项被乘了 {number}")
