@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from answers import solved
 
 from npformer.cli import main
 from npformer.exercises.checker.check import TEACHER
@@ -44,6 +45,7 @@ def softmax(x):
 def learn(tmp_path, monkeypatch, capsys):
     """Return what runs a command in a fresh folder and gives its exit code and output."""
     monkeypatch.delenv("NPFORMER_LANG", raising=False)
+    monkeypatch.delenv(TEACHER, raising=False)
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.chdir(tmp_path)
 
@@ -57,20 +59,10 @@ def learn(tmp_path, monkeypatch, capsys):
     return command
 
 
-@pytest.fixture(autouse=True)
-def _solutions_count(monkeypatch):
-    """Let the official solutions, which call the library, stand for right answers."""
-    monkeypatch.setenv(TEACHER, "1")
-
-
 def answer(task_id: str, text: str | bytes) -> Path:
     path = Folder.find(Path()).file(find(task_id))
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
-
-
-def solved(task_id: str) -> str:
-    return find(task_id).solution()
 
 
 def files(folder: Path) -> dict[Path, bytes]:
@@ -798,7 +790,7 @@ def test_pytest_on_an_unsolved_folder_and_a_solved_one(learn):
     assert "passed" not in out
     assert out.count("E   NotImplementedError: write ") == count
     for task in tasks():
-        answer(task.id, task.solution())
+        answer(task.id, solved(task.id))
     code, out = pytest_in(Path.cwd())
     assert code == 0, out
     assert f"{count} passed" in out
