@@ -13,7 +13,6 @@ import pytest
 from answers import solved
 
 from npformer.cli import main
-from npformer.exercises.checker.check import TEACHER
 from npformer.exercises.exercise import TRACKS
 from npformer.exercises.learn import checking, run, state
 from npformer.exercises.learn.folder import Folder
@@ -45,7 +44,6 @@ def softmax(x):
 def learn(tmp_path, monkeypatch, capsys):
     """Return what runs a command in a fresh folder and gives its exit code and output."""
     monkeypatch.delenv("NPFORMER_LANG", raising=False)
-    monkeypatch.delenv(TEACHER, raising=False)
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.chdir(tmp_path)
 

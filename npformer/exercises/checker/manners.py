@@ -88,9 +88,10 @@ def _float32(
                 Text(
                     f"{name}: got {kind} from float32 inputs, expected float32. float64 comes in "
                     "with an array made without dtype, such as np.zeros(n), and with numbers of "
-                    "NumPy's: np.sqrt(K) (take K**0.5), keep.sum() (take int(keep.sum()))",
+                    "NumPy's: np.sqrt(K) (take K**0.5), keep.sum() (take int(keep.sum())), and with a "
+                    "number times a mask",
                     f"{name}：输入是 float32，结果却是 {kind}。float64 来自不写 dtype 的数组（如 np.zeros(n)），"
-                    "或 NumPy 的数：np.sqrt(K)（改用 K**0.5）、keep.sum()（改用 int(keep.sum())）",
+                    "或 NumPy 的数：np.sqrt(K)（改用 K**0.5）、keep.sum()（改用 int(keep.sum())），以及数乘掩码",
                 ),
             )
     return True, None, None
