@@ -110,12 +110,16 @@ class Progress:
         return Shown("\n".join(lines), f"<p><b>{head} {shown}/{len(hints)}</b></p><ol>{items}</ol>")
 
     def solution(self, exercise: str, *, lang: str | None = None) -> Shown:
-        """Show the solution and the library's code behind it; parameters as of `check`."""
-        language(lang)  # an unknown one is an error here, too
+        """Show the solution, the library's code behind it and what to read; parameters as of `check`."""
+        lang = language(lang)
         task = find(exercise)
         code = f"{task.solution()}\n\n{task.behind()}".rstrip()
         self.solutions.add(task.id)
-        return Shown(code, f"<pre><code>{html.escape(code)}</code></pre>")
+        reading = task.reading.to(lang)
+        return Shown(
+            f"{code}\n\n# {reading}",
+            f"<pre><code>{html.escape(code)}</code></pre><p>{html.escape(reading)}</p>",
+        )
 
     def status(self, *, track: str | None = None, lang: str | None = None) -> Shown:
         """Show all exercises, or those of a track, and which are done."""

@@ -9,9 +9,11 @@ import numpy as np
 
 from npformer.exercises.checker import Report, Result, check
 from npformer.exercises.course import EXERCISES
+from npformer.exercises.course import find as find_exercise
 from npformer.exercises.exercise import HEADER, SOLUTION_HEADER, Exercise
 from npformer.exercises.lookup import by_id
 from npformer.exercises.museum import BUGS, Bug, check_test
+from npformer.exercises.quiz.deck import of_exercise
 from npformer.exercises.text import Text
 
 FIND_THE_BUG = "find_the_bug"
@@ -40,11 +42,23 @@ class Task(NamedTuple):
     solution: Callable[[], str]  # a file that passes
     behind: Callable[[], str]  # source to read: the library's, or the bug's
     check: Callable[..., Report]  # of a function; library=True lets it call npformer
+    exercise: str  # the id of what it practises: its own, or a bug's nearest
     tracks: tuple[str, ...]
     difficulty: int
     minutes: int
     shapes: Callable[[], dict[str, str]] = dict  # of the smallest case, by name
     afterword: tuple[Text, ...] = ()  # for whoever has solved it
+
+    @property
+    def reading(self) -> Text:
+        """Where it is derived, and what an interview asks about it."""
+        page = f"docs/{find_exercise(self.exercise).docs}"
+        cards = [card.id for card in of_exercise(self.exercise)]
+        return Text(
+            f"To read: {page} in the repository. "
+            f"Interview cards (npformer quiz --show ID): {', '.join(cards)}",
+            f"延伸阅读：仓库中的 {page}。面试卡片（npformer quiz --show ID）：{'、'.join(cards)}",
+        )
 
 
 @cache
@@ -96,6 +110,7 @@ def _of_exercise(exercise: Exercise, place: str) -> Task:
         solution=lambda: f"{SOLUTION_HEADER}\n\n{exercise.solution}",
         behind=lambda: exercise.library_source,
         check=lambda fn, library=False: check(exercise, fn, library=library),
+        exercise=exercise.id,
         tracks=exercise.tracks,
         difficulty=exercise.difficulty,
         minutes=exercise.minutes,
@@ -119,6 +134,7 @@ def _of_bug(bug: Bug, place: str) -> Task:
         solution=lambda: f"{HEADER}\n\n{bug.solution}",
         behind=lambda: bug.wrong_source,
         check=lambda fn, library=False: _check_test(bug, fn),
+        exercise=bug.exercise,
         tracks=bug.tracks,
         difficulty=2,
         minutes=10,

@@ -147,7 +147,7 @@ def test_the_labels_are_known(exercise):
     parts = {case.part for case in exercise.cases(np.random.default_rng(0))}
     assert parts <= {"", *PARTS}
     assert "" in parts
-    assert (DOCS / exercise.docs).exists()
+    assert (DOCS / exercise.docs).is_file()
 
 
 @each

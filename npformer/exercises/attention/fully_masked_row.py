@@ -189,7 +189,7 @@ FULLY_MASKED_ROW = Exercise(
     difficulty=2,
     minutes=8,
     factors=lambda scores, keep: {"S": scores.shape[-1]},
-    docs="derivations/attention.md",
+    docs="derivations/softmax.md",
 )
 
 EXERCISES = (FULLY_MASKED_ROW,)

@@ -232,7 +232,7 @@ PADDING_MASK = Exercise(
     minutes=6,
     steps=padding_mask_steps,
     factors=lambda q, k, v, keep: {"sqrt(K)": np.sqrt(q.shape[-1]), "S": k.shape[-2]},
-    docs="derivations/attention.md",
+    docs="derivations/softmax.md",
 )
 
 EXERCISES = (PADDING_MASK,)

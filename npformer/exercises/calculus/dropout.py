@@ -177,6 +177,7 @@ DROPOUT_BACKWARD = Exercise(
     minutes=5,
     steps=lambda dy, keep, p_drop: {"r": keep / (1 - p_drop)},
     factors=lambda dy, keep, p_drop: {"1 - p": 1 - p_drop, "p": p_drop},
+    docs="derivations/activations.md",
 )
 
 EXERCISES = (DROPOUT_BACKWARD,)

@@ -206,6 +206,7 @@ EMBEDDING_BACKWARD = Exercise(
         "the number of ids": ids.size,
         "B": len(ids),
     },
+    docs="derivations/linear.md",
 )
 
 EXERCISES = (EMBEDDING_BACKWARD,)

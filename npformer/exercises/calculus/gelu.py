@@ -187,6 +187,7 @@ GELU_BACKWARD = Exercise(
     terms=lambda dy, x, cdf: {"dx": {"dy * Phi": dy * cdf, "dy * x * phi": dy * x * density(x)}},
     steps=lambda dy, x, cdf: {"phi": density(x), "slope": cdf + x * density(x)},
     factors=lambda dy, x, cdf: {"pi": math.pi},
+    docs="derivations/activations.md",
 )
 
 EXERCISES = (GELU_BACKWARD,)

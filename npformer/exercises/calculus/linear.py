@@ -213,6 +213,7 @@ LINEAR_BACKWARD = Exercise(
         "I": w.shape[0],
         "O": w.shape[1],
     },
+    docs="derivations/linear.md",
 )
 
 
@@ -378,6 +379,7 @@ BROADCAST_BIAS = Exercise(
     difficulty=2,
     minutes=10,
     factors=lambda dy, bias: {"the number of copies": dy.size // bias.size},
+    docs="derivations/linear.md",
 )
 
 EXERCISES = (LINEAR_BACKWARD, BROADCAST_BIAS)

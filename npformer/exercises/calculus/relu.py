@@ -157,6 +157,7 @@ RELU_BACKWARD = Exercise(
     tracks=("interview", "class"),
     difficulty=1,
     minutes=5,
+    docs="derivations/activations.md",
 )
 
 EXERCISES = (RELU_BACKWARD,)

@@ -233,6 +233,7 @@ RESIDUAL_BACKWARD = Exercise(
         "the number of rows": x.size // x.shape[-1],
         "B": len(x),
     },
+    docs="derivations/linear.md",
 )
 
 EXERCISES = (RESIDUAL_BACKWARD,)

@@ -132,6 +132,7 @@ SIGMOID_BACKWARD = Exercise(
     minutes=5,
     terms=lambda dy, y: {"dx": {"dy * y": dy * y, "- dy * y^2": -dy * y * y}},
     steps=lambda dy, y: {"slope": y * (1 - y)},
+    docs="derivations/activations.md",
 )
 
 
@@ -259,6 +260,7 @@ TANH_BACKWARD = Exercise(
     minutes=5,
     terms=lambda dy, y: {"dx": {"dy": dy, "- dy * y^2": -dy * y * y}},
     steps=lambda dy, y: {"slope": 1 - y * y},
+    docs="derivations/activations.md",
 )
 
 EXERCISES = (SIGMOID_BACKWARD, TANH_BACKWARD)

@@ -348,7 +348,7 @@ ATTENTION_LOSS = Exercise(
         "T": student_scores.shape[2],
         "n": kept(student_scores, pairs_of(keep)),
     },
-    docs="tinybert.md",
+    docs="derivations/distillation.md",
 )
 
 EXERCISES = (ATTENTION_LOSS,)

@@ -348,7 +348,7 @@ COSINE_LOSS = Exercise(
         "D": student_hidden.shape[2],
         "n": max(int(keep.sum()), 1),
     },
-    docs="tinybert.md",
+    docs="derivations/distillation.md",
 )
 
 EXERCISES = (COSINE_LOSS,)

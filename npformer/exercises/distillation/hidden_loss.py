@@ -345,7 +345,7 @@ HIDDEN_LOSS = Exercise(
         "D_T": w_h.shape[1],
         "n": tokens(keep) * w_h.shape[1],
     },
-    docs="tinybert.md",
+    docs="derivations/distillation.md",
 )
 
 EXERCISES = (HIDDEN_LOSS,)

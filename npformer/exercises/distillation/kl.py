@@ -343,7 +343,7 @@ KL_BACKWARD = Exercise(
         "T": keep.shape[1],
         "C": student_logits.shape[2],
     },
-    docs="tinybert.md",
+    docs="derivations/distillation.md",
 )
 
 EXERCISES = (KL_BACKWARD,)

@@ -269,7 +269,7 @@ LAYER_MAPPING = Exercise(
     difficulty=1,
     minutes=8,
     float32=False,
-    docs="tinybert.md",
+    docs="derivations/distillation.md",
 )
 
 EXERCISES = (LAYER_MAPPING,)

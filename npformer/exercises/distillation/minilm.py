@@ -482,7 +482,7 @@ MINILM_LOSS = Exercise(
         "K_T": teacher_v.shape[3],
         "n": queries(student_scores, keep),
     },
-    docs="tinybert.md",
+    docs="derivations/distillation.md",
 )
 
 EXERCISES = (MINILM_LOSS,)

@@ -363,7 +363,7 @@ PKD_LOSS = Exercise(
         "D": student_hidden.shape[3],
         "T": student_hidden.shape[2],
     },
-    docs="tinybert.md",
+    docs="derivations/distillation.md",
 )
 
 EXERCISES = (PKD_LOSS,)

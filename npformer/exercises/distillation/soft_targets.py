@@ -311,7 +311,7 @@ SOFT_TARGETS = Exercise(
         "B": len(student_logits),
         "C": student_logits.shape[1],
     },
-    docs="tinybert.md",
+    docs="derivations/distillation.md",
 )
 
 EXERCISES = (SOFT_TARGETS,)

@@ -259,6 +259,7 @@ FEED_FORWARD_BACKWARD = Exercise(
         "D": w_1.shape[0],
         "F": w_1.shape[1],
     },
+    docs="derivations/activations.md",
 )
 
 EXERCISES = (FEED_FORWARD_BACKWARD,)

@@ -327,6 +327,7 @@ MLM_MASKING = Exercise(
     minutes=15,
     steps=mlm_masking_steps,
     float32=False,
+    docs="deviations.md",
 )
 
 EXERCISES = (MLM_MASKING,)

@@ -236,6 +236,7 @@ POOLER_BACKWARD = Exercise(
         "T": hidden.shape[1],
         "D": hidden.shape[2],
     },
+    docs="derivations/activations.md",
 )
 
 EXERCISES = (POOLER_BACKWARD,)

@@ -253,7 +253,7 @@ POST_LN_BACKWARD = Exercise(
     terms=post_ln_terms,
     steps=post_ln_steps,
     factors=lambda dy, x, w, b, gamma, eps: {"B": x.shape[0], "T": x.shape[1], "D": x.shape[2]},
-    docs="derivations/layernorm.md",
+    docs="derivations/linear.md",
 )
 
 EXERCISES = (POST_LN_BACKWARD,)

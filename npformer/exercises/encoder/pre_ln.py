@@ -256,7 +256,7 @@ PRE_LN_BACKWARD = Exercise(
         "T": x.shape[1],
         "D": x.shape[2],
     },
-    docs="derivations/layernorm.md",
+    docs="derivations/linear.md",
 )
 
 EXERCISES = (PRE_LN_BACKWARD,)

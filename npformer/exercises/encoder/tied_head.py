@@ -235,6 +235,7 @@ TIED_HEAD_BACKWARD = Exercise(
         "V": table.shape[0],
         "D": table.shape[1],
     },
+    docs="derivations/linear.md",
 )
 
 EXERCISES = (TIED_HEAD_BACKWARD,)

@@ -335,6 +335,7 @@ WORDPIECE = Exercise(
     difficulty=2,
     minutes=15,
     float32=False,
+    docs="api.md",
 )
 
 EXERCISES = (WORDPIECE,)

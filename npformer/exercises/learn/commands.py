@@ -84,4 +84,7 @@ def solution(session: Session, task_id: str) -> int:
     session.say(f"{task.solution()}\n")
     session.tell("# What is behind it:\n", "# 背后的代码：\n")
     session.say(task.behind().rstrip())
+    session.say("")
+    for line in fill(task.reading.to(session.lang)):
+        session.say(f"# {line}")
     return 0

@@ -259,6 +259,7 @@ GRADIENT_ACCUMULATION = Exercise(
         "number of rows": sum(map(len, labels)),
         "number of micro-batches": len(xs),
     },
+    docs="derivations/optimizers.md",
 )
 
 EXERCISES = (GRADIENT_ACCUMULATION,)

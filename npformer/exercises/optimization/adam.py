@@ -333,6 +333,7 @@ ADAM = Exercise(
         "1 - beta_1^t": 1 - beta_1**step,
         "1 - beta_2^t": 1 - beta_2**step,
     },
+    docs="derivations/optimizers.md",
 )
 
 EXERCISES = (ADAM,)

@@ -237,6 +237,7 @@ ADAMW = Exercise(
         "1 - beta_1": 1 - beta_1,
         "1 - beta_2": 1 - beta_2,
     },
+    docs="derivations/optimizers.md",
 )
 
 EXERCISES = (ADAMW,)

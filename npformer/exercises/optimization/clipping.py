@@ -221,6 +221,7 @@ CLIP_GLOBAL_NORM = Exercise(
         "scale": min(1.0, max_norm / (common_norm(grads) + 1e-6)),
     },
     factors=lambda grads, max_norm: {"max_norm": max_norm},
+    docs="derivations/optimizers.md",
 )
 
 EXERCISES = (CLIP_GLOBAL_NORM,)

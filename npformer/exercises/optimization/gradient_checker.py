@@ -394,6 +394,7 @@ GRADIENT_CHECKER = Exercise(
     minutes=25,
     steps=gradient_checker_steps,
     float32=False,
+    docs="derivations/gradcheck.md",
 )
 
 EXERCISES = (GRADIENT_CHECKER,)

@@ -198,6 +198,7 @@ SGD_MOMENTUM = Exercise(
         "velocity": {"momentum * velocity": momentum * velocity, "grad": grad},
     },
     factors=lambda param, grad, velocity, lr, momentum: {"lr": lr},
+    docs="derivations/optimizers.md",
 )
 
 EXERCISES = (SGD_MOMENTUM,)

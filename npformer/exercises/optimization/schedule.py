@@ -212,6 +212,7 @@ WARMUP_SCHEDULE = Exercise(
     difficulty=1,
     minutes=5,
     float32=False,
+    docs="derivations/optimizers.md",
 )
 
 EXERCISES = (WARMUP_SCHEDULE,)

@@ -361,7 +361,7 @@ BROADCAST = Card(
     ),
     check=broadcast_becomes_a_sum,
     exercises=("broadcast-bias", "relative-bias-backward"),
-    docs="contract.md",
+    docs="derivations/linear.md",
 )
 
 
@@ -399,7 +399,7 @@ EMBEDDING_SCATTER = Card(
     ),
     check=repeated_ids_add,
     exercises=("embedding-backward",),
-    docs="contract.md",
+    docs="derivations/linear.md",
 )
 
 
@@ -449,7 +449,7 @@ TIED_WEIGHTS = Card(
     ),
     check=tied_table_gets_two,
     exercises=("tied-head-backward", "embedding-backward"),
-    docs="contract.md",
+    docs="derivations/linear.md",
 )
 
 
@@ -495,7 +495,7 @@ GRADIENT_CHECK = Card(
     ),
     check=the_best_step,
     exercises=("gradient-checker",),
-    docs="contract.md",
+    docs="derivations/gradcheck.md",
 )
 
 
@@ -542,7 +542,7 @@ BLIND_CHECKS = Card(
     ),
     check=checks_that_see_nothing,
     exercises=("gradient-checker", "layer-norm-backward"),
-    docs="contract.md",
+    docs="derivations/gradcheck.md",
 )
 
 
@@ -579,7 +579,7 @@ SIGMOID_TANH = Card(
     ),
     check=slopes_below_one,
     exercises=("sigmoid-backward", "tanh-backward", "pooler-backward"),
-    docs="api.md",
+    docs="derivations/activations.md",
 )
 
 CARDS = (

@@ -185,7 +185,7 @@ RESIDUAL = Card(
     ),
     check=residuals_keep_the_gradient,
     exercises=("residual-backward",),
-    docs="contract.md",
+    docs="derivations/linear.md",
 )
 
 
@@ -311,7 +311,7 @@ DROPOUT = Card(
     ),
     check=dropout_keeps_the_mean,
     exercises=("dropout-backward", "attention-backward"),
-    docs="derivations/attention.md",
+    docs="derivations/activations.md",
 )
 
 CARDS = (

@@ -134,7 +134,7 @@ LOGIT_LIMIT = Card(
     ),
     check=at_high_temperature_logits_are_matched,
     exercises=("soft-targets", "kl-backward"),
-    docs="derivations/softmax.md",
+    docs="derivations/distillation.md",
 )
 
 
@@ -171,7 +171,7 @@ TAU_SQUARED = Card(
     ),
     check=tau_squared_keeps_the_size,
     exercises=("soft-targets",),
-    docs="derivations/softmax.md",
+    docs="derivations/distillation.md",
 )
 
 
@@ -464,7 +464,7 @@ TAXONOMY = Card(
     ),
     check=what_needs_equal_widths,
     exercises=("minilm-relations", "hidden-loss", "pkd-loss"),
-    docs="tinybert.md",
+    docs="derivations/distillation.md",
 )
 
 

@@ -42,7 +42,7 @@ MOMENTUM = Card(
     ),
     check=momentum_adds_up,
     exercises=("sgd-momentum",),
-    docs="api.md",
+    docs="derivations/optimizers.md",
 )
 
 
@@ -87,7 +87,7 @@ ADAM = Card(
     ),
     check=the_first_step_is_the_rate,
     exercises=("adam",),
-    docs="deviations.md",
+    docs="derivations/optimizers.md",
 )
 
 
@@ -130,7 +130,7 @@ ADAMW = Card(
     ),
     check=decay_beside_the_gradient,
     exercises=("adamw",),
-    docs="deviations.md",
+    docs="derivations/optimizers.md",
 )
 
 
@@ -178,7 +178,7 @@ WARMUP = Card(
     ),
     check=early_steps_are_the_noisiest,
     exercises=("warmup-schedule",),
-    docs="deviations.md",
+    docs="derivations/optimizers.md",
 )
 
 
@@ -220,7 +220,7 @@ NO_DECAY = Card(
     ),
     check=matrices_decay_vectors_do_not,
     exercises=("adamw",),
-    docs="api.md",
+    docs="derivations/optimizers.md",
 )
 
 
@@ -273,7 +273,7 @@ CLIPPING = Card(
     ),
     check=one_factor_for_all,
     exercises=("clip-global-norm",),
-    docs="deviations.md",
+    docs="derivations/optimizers.md",
 )
 
 
@@ -315,7 +315,7 @@ ACCUMULATION = Card(
     ),
     check=parts_divide_by_the_whole,
     exercises=("gradient-accumulation",),
-    docs="contract.md",
+    docs="derivations/optimizers.md",
 )
 
 CARDS = (MOMENTUM, ADAM, ADAMW, WARMUP, NO_DECAY, CLIPPING, ACCUMULATION)

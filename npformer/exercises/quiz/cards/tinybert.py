@@ -385,7 +385,7 @@ COMPARED = Card(
     ),
     check=normalised_losses,
     exercises=("pkd-loss", "distilbert-cosine", "minilm-relations"),
-    docs="tinybert.md",
+    docs="derivations/distillation.md",
 )
 
 CARDS = (
