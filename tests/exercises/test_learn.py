@@ -641,6 +641,15 @@ def test_a_timed_session_that_is_lost(learn):
     assert state.load(Path()).of("softmax").seconds is None
 
 
+# Ctrl-C is ignored in what a shell has started in the background, this test perhaps among it.
+INTERRUPTIBLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from npformer.cli import main
+sys.exit(main(["learn", "check", "softmax"]))
+"""
+
+
 def test_an_interrupted_check_leaves_no_process(learn, tmp_path):
     path = answer(
         "softmax",
@@ -648,7 +657,7 @@ def test_an_interrupted_check_leaves_no_process(learn, tmp_path):
         "while True: pass\n",
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "npformer", "learn", "check", "softmax"],
+        [sys.executable, "-c", INTERRUPTIBLE],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         cwd=path.parent,
         stderr=subprocess.PIPE,
