@@ -149,7 +149,7 @@ UNPLANNED = {
     ),
     "a factor left out": (lambda d, p: d - total(d, p), "dx lacks the factor probs"),
     "a factor too many": (lambda d, p: p * right(d, p), "multiplied by probs once too often"),
-    "an argument ignored": (lambda d, p: right(np.ones_like(d) * 0, p) + 0, "zero everywhere"),
+    "nothing at all": (lambda d, p: np.zeros_like(d), "zero everywhere"),
     "exchanged": (lambda d, p: right(p, d), "dprobs and probs are exchanged"),
 }
 
