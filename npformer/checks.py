@@ -30,8 +30,10 @@ def check_float(name: str, x: NDArray[Any]) -> None:
 def check_shape(name: str, x: NDArray[Any], expected: Sequence[int | str]) -> None:
     """Require a shape; a string in ``expected`` is a free axis and only its name is shown."""
     check_array(name, x)
+    # A small model asks this eighty times a sentence: the commoner comparisons first, and a loop.
+    if x.shape == expected:
+        return
     fits = x.ndim == len(expected)
-    # A loop, and the commoner comparison first: a small model asks this eighty times a sentence.
     for have, want in zip(x.shape, expected, strict=False):
         if have != want and not isinstance(want, str):
             fits = False

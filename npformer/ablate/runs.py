@@ -13,6 +13,7 @@ import numpy as np
 
 from npformer.ablate.rows import FULL, Row, settings_of
 from npformer.checks import InputError
+from npformer.distill.answers import ANSWERS, answered
 from npformer.distill.augmentation import COPIES, amounts_of, augmented_texts
 from npformer.distill.job import Job, prepare
 from npformer.distill.mapping import layer_mapping
@@ -89,12 +90,13 @@ def execute(spec: Spec) -> dict[str, Any]:
 
 
 def _teacher(job: Job, rows: Sequence[Row]) -> dict[str, Any]:
-    """Train what is not given and augment the sentences; all rows of the seed read both."""
+    """Train what is not given, augment the sentences, and ask the teacher: the rows read it all."""
     given = given_models(job)
     _check_rows(job, given, rows)
     pretrained = given.pretrained or pretrain(job)
     teacher = given.finetuned or finetune(job, pretrained)
     texts = augmented_texts(job, pretrained, teacher, given.augmenter)
+    answered(job, teacher, texts, job.steps("prediction", len(texts)))
     amounts = {"general": job.unlabelled, "intermediate": texts, "prediction": texts}
     dev = _dev(job, teacher)
     return {
@@ -112,7 +114,7 @@ def _student(job: Job, spec: Spec) -> dict[str, Any]:
     pretrained, teacher, augmenter = given_models(job)
     if spec.row is None or pretrained is None or teacher is None:
         raise ValueError("expected a row and its two teachers")
-    _copy_augmented(job, spec.teacher.folder)
+    _copy_texts(job, spec.teacher.folder)
     student = general(job, pretrained)
     texts = augmented_texts(job, pretrained, teacher, augmenter)
     student = intermediate(job, student, teacher, texts)
@@ -151,17 +153,19 @@ def _settings(spec: Spec, row: Row) -> Settings:
     return settings_of(row, settings, steps)
 
 
-def _copy_augmented(job: Job, made: Path) -> None:
-    """Take over the augmented sentences that were made with the teacher."""
-    files = [made / name for name in COPIES.values() if (made / name).exists()]
-    if not amounts_of(job) or not files or job.run.finished("augment") is not None:
+def _copy_texts(job: Job, made: Path) -> None:
+    """Take over the augmented sentences, if this row reads them, and the teacher's answers."""
+    if not amounts_of(job):
         return
+    for phase, names in (("augment", COPIES.values()), ("answer", (ANSWERS,))):
+        files = [made / name for name in names if (made / name).exists()]
 
-    def copy() -> None:
-        for path in files:
-            shutil.copyfile(path, job.run.folder / path.name)
+        def copy(files: list[Path] = files) -> None:
+            for path in files:
+                shutil.copyfile(path, job.run.folder / path.name)
 
-    job.run.finish("augment", {"from": str(made)}, copy)
+        if files and job.run.finished(phase) is None:
+            job.run.finish(phase, {"from": str(made)}, copy)
 
 
 def _check_rows(job: Job, given: Given, rows: Sequence[Row]) -> None:

@@ -55,6 +55,12 @@ OPTIONS: dict[str, dict[str, Option]] = {
             "E",
             "width of the student's word table, with a projection to D behind it, as in ALBERT",
         ),
+        "activation": (
+            str,
+            "NAME",
+            "of the student's feed-forward layers: gelu (default), as in BERT; relu, which is "
+            "faster; gelu_tanh or silu",
+        ),
         "heads": (
             str,
             "NAME",

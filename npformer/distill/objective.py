@@ -108,8 +108,10 @@ class DistillObjective:
 
     Parameters
     ----------
-    student, teacher : Model
-        The teacher is read, never differentiated.
+    student : Model
+    teacher : Model or None
+        It is read, never differentiated. None: its answers come with the batches, and the terms
+        look at nothing else of it.
     terms : mapping of str to (float, Term)
         Name in the log, weight, term; at least one.
     teacher_dropout : bool
@@ -122,7 +124,7 @@ class DistillObjective:
     """
 
     student: Model
-    teacher: Model
+    teacher: Model | None
     terms: WeightedTerms
     teacher_dropout: bool = False
 
@@ -131,16 +133,29 @@ class DistillObjective:
             raise InputError("terms: got none, expected at least one of weight above 0")
 
     def __call__(self, batch: Batch, counts: Counts, rng: np.random.Generator | None) -> StepResult:
-        """Return the loss and gradients of ``batch``, a part of one with these counts."""
+        """Return the loss and gradients of ``batch``, a part of one with these counts.
+
+        Raises
+        ------
+        InputError
+            If nobody gives the teacher's answers, or both it and the batch do.
+        """
+        if (self.teacher is None) != (batch.answers is not None):
+            given = "no teacher's answers" if self.teacher is None else "answers beside a teacher"
+            raise InputError(f"batch: got {given}, expected them if the teacher is None, only then")
         # Both are made in either case: the student's masks do not depend on the teacher's dropout.
         rngs = [None, None] if rng is None else rng.spawn(2)
         scores = any(term.needs_scores for _, term in self.terms.values())
         inputs = batch.ids, batch.keep, batch.segments
-        teacher_rng = rngs[1] if self.teacher_dropout else None
-        # Nobody goes back through the teacher, so its caches need not outlive its blocks.
-        target, _ = self.teacher.forward(
-            *inputs, rng=teacher_rng, output_scores=scores, recompute=True
-        )
+        target = ModelOutput(logits=batch.answers)
+        if self.teacher is not None:
+            # Nobody goes back through the teacher, so its caches need not outlive its blocks.
+            target, _ = self.teacher.forward(
+                *inputs,
+                rng=rngs[1] if self.teacher_dropout else None,
+                output_scores=scores,
+                recompute=True,
+            )
         output, cache = self.student.forward(*inputs, rng=rngs[0], output_scores=scores)
         total = combine(self.terms, output, target, batch.keep, batch.labels, counts)
         _, grads = self.student.backward(total.dstudent, cache)

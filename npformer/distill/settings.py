@@ -9,6 +9,7 @@ from npformer.checks import InputError, check_fraction, check_positive
 from npformer.distill.tables import INITIAL_TABLES
 from npformer.distill.terms.scores import HEADS
 from npformer.layers.config import Config, check_choice, check_sizes
+from npformer.layers.feedforward import ACTIVATIONS
 from npformer.layers.init import initializer_range
 from npformer.models.config import EncoderConfig, size
 
@@ -128,6 +129,7 @@ class Settings(Config):
     general_teacher: str | None = None  # the weights before fine-tuning, as `find_model` has them
     student: str = "2x64"
     embedding_size: int | None = None  # of the student's word table; None: the student's width
+    activation: str = "gelu"  # of the student's feed-forward layers; a teacher has BERT's gelu
     heads: str = "equal"  # or "group_mean": see `Recipe.heads`
     init_table: str = "drawn"  # or "pca": see `npformer.distill.tables`
     labelled: int | None = None  # how many examples; None: `LABELLED_REVIEWS`, or all there are
@@ -159,6 +161,7 @@ class Settings(Config):
             shards=self.shards,
             long_pieces=self.long_pieces,
         )
+        check_choice("--activation", self.activation, ACTIVATIONS)
         check_choice("--heads", self.heads, HEADS)
         check_choice("--init-table", self.init_table, INITIAL_TABLES)
         for name in self.baselines:

@@ -11,6 +11,7 @@ import numpy as np
 
 from npformer.checks import InputError
 from npformer.data.batches import Batch, Encoded
+from npformer.distill.answers import answered
 from npformer.distill.build import build_terms, init_projections
 from npformer.distill.job import INIT, Job
 from npformer.distill.objective import DistillObjective, joint_params, trainable
@@ -38,6 +39,7 @@ def student_config(job: Job, teacher: EncoderConfig) -> EncoderConfig:
         dropout=settings.dropout,
         attention_dropout=settings.dropout,
         **sizes,
+        activation=settings.activation,
         initializer_range=initializer_range(sizes["d_model"]),
     )
 
@@ -175,12 +177,14 @@ def distil_predictions(
     job: Job, phase: Phase, student: Encoder, teacher: SequenceClassifier, texts: Encoded
 ) -> tuple[SequenceClassifier, dict[str, float]]:
     """Put a classifier on a student and train both on the teacher's predictions."""
+    texts = answered(job, teacher, texts, phase.steps)
     config = job.classifier_config(student.config)
     model = SequenceClassifier.on(config, student.params, job.rng(phase.name, INIT))
     terms = build_terms(
         job.recipe, "prediction", config, teacher.config, {}, weights=job.settings.weights
     )
-    objective = DistillObjective(model, teacher, terms, job.recipe.teacher_dropout)
+    asked = teacher if texts.answers is None else None
+    objective = DistillObjective(model, asked, terms, job.recipe.teacher_dropout)
     joint = joint_params(model.params, {})
     info = run_phase(
         job.run,

@@ -6,7 +6,7 @@ r"""TinyBERT in its real order, from plain text to a compared student.
 3. *fine-tune*: the teacher learns the task.
 4. *augment*: more sentences of the task, words replaced by what the masked LM finds likely.
 5. *task distillation, intermediate*: the student imitates the **fine-tuned** teacher's layers.
-6. *task distillation, prediction*: and then its predictions.
+6. *task distillation, prediction*: and then its predictions, which it gives once.
 7. *baselines*: the same architecture learns from the labels alone, or from the teacher's
    predictions alone, with as many updates.
 8. *compare*.

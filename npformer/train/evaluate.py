@@ -30,6 +30,7 @@ def predict_logits(
     *,
     batch_size: int = 64,
     threads: int = 2,
+    name: str | None = None,
 ) -> FloatArray:
     """Return the logits of every example, in the order of the examples.
 
@@ -42,6 +43,8 @@ def predict_logits(
         Batches are of near-equal length, so that little is padded.
     threads : int
         Batches run side by side; the result does not depend on it.
+    name : str, optional
+        With it a progress bar is shown.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def predict_logits(
         assert output.logits is not None
         return output.logits
 
-    logits = run_batches(run, encoded, pad_id, batch_size=batch_size, threads=threads)
+    logits = run_batches(run, encoded, pad_id, batch_size=batch_size, threads=threads, name=name)
     if not np.isfinite(logits).all():
         raise InputError("logits: got NaN or infinity, expected a model of finite weights")
     return logits

@@ -153,6 +153,15 @@ def test_a_factorised_table_is_the_teachers_in_as_many_directions(there, tmp_pat
     assert not (tmp_path / "wide" / "phases").exists()  # refused before anything is made
 
 
+def test_the_activation_is_the_students(there, tmp_path, quiet):
+    go(tmp_path / "run", there, activation="relu", steps={"general": 0, **STEPS}, baselines=[])
+    config = json.loads((tmp_path / "run" / "student" / "config.json").read_text("utf-8"))
+    assert config["hidden_act"] == "relu"
+    assert from_pretrained(there.teacher).config.activation == "gelu"
+    with pytest.raises(InputError, match="--activation: got 'swish', expected one of gelu, "):
+        settings(there, activation="swish")
+
+
 def test_soft_labels_only_starts_as_the_student_did(there, tmp_path, quiet, monkeypatch):
     starts = []
     real = baseline.distil_predictions

@@ -104,7 +104,16 @@ def test_fine_tuning_starts_from_the_pretrained_encoder(ran):
 
 def test_task_distillation_reads_the_fine_tuned_teacher(ran):
     assert same(ran.intermediate.guide, part(ran.finetune.end, "encoder"))
-    assert same(ran.prediction.guide, ran.finetune.end)
+    assert_answered_by(ran.folder / "teacher", ran.prediction)
+
+
+def assert_answered_by(folder, one):
+    """Whether the phase's batches bring the answers of the model in a folder."""
+    model = from_pretrained(folder, SequenceClassifier)
+    assert one.guide is None
+    for batch in one.batches:
+        output, _ = model.forward(batch.ids, batch.keep, batch.segments)
+        np.testing.assert_allclose(batch.answers, output.logits, rtol=1e-4, atol=1e-6)
 
 
 def test_the_student_carries_over_from_phase_to_phase(ran):
@@ -136,8 +145,9 @@ def test_the_intermediate_phases_train_the_encoder_and_the_last_one_all(ran):
 
 
 def test_a_teacher_never_moves(ran):
-    for one in (ran.general, ran.intermediate, ran.prediction):
+    for one in (ran.general, ran.intermediate):
         assert same(one.guide, one.guide_end)
+    assert same(from_pretrained(ran.folder / "teacher").params, ran.finetune.end)
 
 
 def test_the_next_phase_reads_what_is_in_the_folder(ran):
@@ -214,7 +224,7 @@ def test_given_teachers_are_read_and_not_trained(ran, tmp_path):
     assert "pretrain" not in phases
     assert "finetune" not in phases
     assert same(phases["general"].guide, part(ran.pretrain.end, "encoder"))
-    assert same(phases["prediction"].guide, ran.finetune.end)
+    assert_answered_by(ran.folder / "teacher", phases["prediction"])
     # The same weights, data and seeds: the same student as where the teacher was trained.
     assert same(phases["prediction"].end, ran.prediction.end)
     assert tiny_task.contents(ran.folder) == before

@@ -127,7 +127,7 @@ def chosen(names):
         for name in names
         if name in wanted
         or name.endswith("renamed")
-        or name.startswith(("progress", "tokenizer", "augmented"))
+        or name.startswith(("progress", "tokenizer", "augmented", "answers"))
     ]
 
 
@@ -139,7 +139,9 @@ def test_there_are_moments_of_every_kind(whole):
         assert {f"{phase} 1", f"{phase} 4", f"{phase} 8"} <= set(moments)
         assert any(m.startswith(f"state.safetensors replaced after {phase} ") for m in moments)
     assert sum(m.endswith("renamed") for m in moments) == len(TRAINED) + 1
-    assert sum(m.startswith("progress") for m in moments) == len(TRAINED) + 2
+    assert (
+        sum(m.startswith("progress") for m in moments) == len(TRAINED) + 3
+    )  # augment, answer, scratch
     assert {"augment", "tokenizer.json replaced after start"} <= set(moments)
     weights = {name for name in files if name.endswith("model.safetensors")}
     assert {Path(w).parts[-2] for w in weights} == {

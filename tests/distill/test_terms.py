@@ -217,7 +217,10 @@ def test_shards_add_up(term, shards):
 def test_parts_of_one_width_add_up(term):
     batch = toy.ragged_batch()
     outputs = toy.outputs(batch)
-    parts = [type(batch)(*(a[i : i + 1] for a in batch)) for i in range(len(batch.ids))]
+    parts = [
+        type(batch)(*(a if a is None else a[i : i + 1] for a in batch))
+        for i in range(len(batch.ids))
+    ]
     _check_parts(term, batch, parts, outputs, *evaluate(term, *outputs, batch))
 
 
