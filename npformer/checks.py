@@ -29,10 +29,10 @@ def check_float(name: str, x: NDArray[Any]) -> None:
 
 def check_shape(name: str, x: NDArray[Any], expected: Sequence[int | str]) -> None:
     """Require a shape; a string in ``expected`` is a free axis and only its name is shown."""
-    check_array(name, x)
-    # A small model asks this eighty times a sentence: the commoner comparisons first, and a loop.
-    if x.shape == expected:
+    # A small model asks this eighty times a sentence: the commonest case first, and a loop.
+    if isinstance(x, np.ndarray) and x.shape == expected:
         return
+    check_array(name, x)
     fits = x.ndim == len(expected)
     for have, want in zip(x.shape, expected, strict=False):
         if have != want and not isinstance(want, str):
@@ -43,7 +43,7 @@ def check_shape(name: str, x: NDArray[Any], expected: Sequence[int | str]) -> No
 
 def check_ids(name: str, ids: NDArray[Any], size: int, what: str = "vocabulary") -> None:
     """Require integers in ``0 .. size - 1``."""
-    if not isinstance(ids, np.ndarray) or not np.issubdtype(ids.dtype, np.integer):
+    if not isinstance(ids, np.ndarray) or ids.dtype.kind not in "iu":
         raise InputError(f"{name}: got {_kind(ids)}, expected an integer array")
     if ids.size and (ids.min() < 0 or ids.max() >= size):
         worst = ids.min() if ids.min() < 0 else ids.max()

@@ -69,6 +69,11 @@ def gelu_as_an_expression() -> None:
     ACTIVATIONS["gelu"] = forward, backward
 
 
+def unblocked_gelu() -> None:
+    """GELU goes over a whole array with each operation, through memory instead of cache."""
+    _put(1 << 62, "npformer.ops.activations.BLOCK")
+
+
 def sums_as_sums() -> None:
     """Sums over rows and means by NumPy's reductions instead of matrix-vector products."""
 
@@ -110,6 +115,7 @@ TECHNIQUES: dict[str, Callable[[], None]] = {
     "scores with the keys first": queries_first,
     "matrix products, not einsum": einsum,
     "GELU in place": gelu_as_an_expression,
+    "GELU in blocks": unblocked_gelu,
     "sums as matrix-vector products": sums_as_sums,
     "embedding gradient by sorting": add_at,
     "AdamW in blocks": unblocked_adamw,

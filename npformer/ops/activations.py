@@ -19,6 +19,9 @@ _ERF_FIT = (
     -1.3226333571945747e-07,
     1.7561706146890437e-09,
 )
+# Floats in a block of `_normal_cdf`, which goes over them twenty times: they stay in cache.
+# `python -m benchmarks ablation` measures the difference.
+BLOCK = 32_768
 
 
 class ReluCache(NamedTuple):
@@ -130,19 +133,22 @@ def _normal_cdf(x: FloatArray) -> FloatArray:
     if x.dtype == np.float64:
         erf = np.frompyfunc(math.erf, 1, 1)(x / math.sqrt(2))
         return 0.5 * (1 + np.asarray(erf, dtype=np.float64))
-    near = x.astype(np.float32, copy=False)
+    near = x.astype(np.float32, copy=False).reshape(-1)  # (N,)
+    whole = np.empty_like(near)
     with np.errstate(over="ignore"):  # of a power of x^2: tanh(inf) is 1
-        square = near * near
-        cdf = square * _ERF_FIT[-1]
-        for coefficient in _ERF_FIT[-2:0:-1]:
-            cdf += coefficient
-            cdf *= square
-        cdf += _ERF_FIT[0]
-        cdf *= near
-    np.tanh(cdf, out=cdf)
-    cdf += 1
-    cdf *= 0.5
-    return cdf.astype(x.dtype, copy=False)
+        for i in range(0, len(near), BLOCK):
+            block, cdf = near[i : i + BLOCK], whole[i : i + BLOCK]
+            square = block * block
+            np.multiply(square, _ERF_FIT[-1], out=cdf)
+            for coefficient in _ERF_FIT[-2:0:-1]:
+                cdf += coefficient
+                cdf *= square
+            cdf += _ERF_FIT[0]
+            cdf *= block
+            np.tanh(cdf, out=cdf)
+            cdf += 1
+            cdf *= 0.5
+    return whole.reshape(x.shape).astype(x.dtype, copy=False)
 
 
 class GeluTanhCache(NamedTuple):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from npformer import ops
 from npformer.checks import InputError
+from npformer.ops import activations
 
 # Underflow is silent by design: exp of a large negative number is 0.
 STRICT = {"over": "raise", "invalid": "raise", "divide": "raise"}
@@ -50,6 +51,19 @@ def test_float32_gelu_and_its_slope_on_a_dense_grid():
     assert y.dtype == slope.dtype == np.float32
     assert np.abs(y - exact).max() <= 1e-6
     assert np.abs(slope - exact_slope).max() <= 1e-6
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_gelu_in_blocks_is_gelu_at_once(dtype, monkeypatch):
+    x = np.random.default_rng(7).normal(0, 3, (5, 211)).astype(dtype)
+    whole, cache = ops.gelu_forward(x)
+    monkeypatch.setattr(activations, "BLOCK", 64)  # does not divide 1,055
+    for order in (x, np.asfortranarray(x)):
+        y, again = ops.gelu_forward(order)
+        assert y.dtype == dtype
+        np.testing.assert_array_equal(y, whole)
+        np.testing.assert_array_equal(again.cdf, cache.cdf)
+    assert ops.gelu_forward(x[:0])[0].shape == (0, 211)
 
 
 def test_float64_gelu_is_the_exact_one():
