@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from pathlib import Path
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -12,7 +11,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="score a model on labelled data",
         description="Score a model on the dev or test split of a folder, or of the reviews.",
     )
-    parser.add_argument("model", type=Path, metavar="DIR", help="the folder of a classifier")
+    parser.add_argument(
+        "model", metavar="MODEL", help="a classifier: its folder, or a name on the hub"
+    )
     parser.add_argument("--data", metavar="DIR", help="a GLUE-style folder; default: reviews")
     parser.add_argument("--split", choices=("dev", "test"), default="dev")
     parser.add_argument("--seed", type=int, default=0, help="of the reviews")
@@ -27,21 +28,22 @@ def run(args: argparse.Namespace) -> int:
     from npformer.data.reviews import generate_reviews
     from npformer.data.tokenizer import encode_examples, load_tokenizer, special_ids
     from npformer.models.heads import SequenceClassifier
-    from npformer.models.huggingface import from_pretrained, load_labels
+    from npformer.models.huggingface import find_model, from_pretrained, load_labels
     from npformer.train.evaluate import predict_logits, score
 
-    model = from_pretrained(args.model, SequenceClassifier)
-    tokenizer = load_tokenizer(args.model, vocab_size=model.config.vocab_size)
+    folder = find_model(args.model)
+    model = from_pretrained(folder, SequenceClassifier)
+    tokenizer = load_tokenizer(folder, vocab_size=model.config.vocab_size)
     if args.data is None:
         task = generate_reviews(labelled=2, unlabelled=0, seed=args.seed)
     else:
         task = load_folder(args.data)
     if task.kind != model.config.problem:
         raise InputError(f"--data: got {task.kind}, expected {model.config.problem}, the model's")
-    if task.kind == "classification" and set(task.label_names) != set(load_labels(args.model)):
+    if task.kind == "classification" and set(task.label_names) != set(load_labels(folder)):
         raise InputError(
             f"--data: got the labels {', '.join(task.label_names)}, expected the model's, "
-            f"{', '.join(load_labels(args.model))}"
+            f"{', '.join(load_labels(folder))}"
         )
     split = task.dev if args.split == "dev" else task.test
     if split is None or split.labels is None:
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     )
     logits = predict_logits(model, encoded, special_ids(tokenizer).pad)
     if task.kind == "classification":
-        order = [load_labels(args.model).index(name) for name in task.label_names]
+        order = [load_labels(folder).index(name) for name in task.label_names]
         logits = logits[:, order]
     results = {"sentences": len(encoded), "cut": cut, **score(logits, split.labels, task.kind)}
     if args.json:

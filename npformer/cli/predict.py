@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -11,7 +10,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = commands.add_parser(
         "predict", help="label texts with a model", description="Label texts with a model."
     )
-    parser.add_argument("model", type=Path, metavar="DIR", help="the folder of a classifier")
+    parser.add_argument(
+        "model", metavar="MODEL", help="a classifier: its folder, or a name on the hub"
+    )
     parser.add_argument("texts", nargs="+", metavar="TEXT", help="a pair is separated by a tab")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
@@ -22,12 +23,13 @@ def run(args: argparse.Namespace) -> int:
     from npformer.checks import InputError
     from npformer.data.tokenizer import encode_examples, load_tokenizer, special_ids
     from npformer.models.heads import SequenceClassifier
-    from npformer.models.huggingface import from_pretrained, load_labels
+    from npformer.models.huggingface import find_model, from_pretrained, load_labels
     from npformer.ops.softmax import softmax_forward
     from npformer.train.evaluate import predict_logits
 
-    model = from_pretrained(args.model, SequenceClassifier)
-    tokenizer = load_tokenizer(args.model, vocab_size=model.config.vocab_size)
+    folder = find_model(args.model)
+    model = from_pretrained(folder, SequenceClassifier)
+    tokenizer = load_tokenizer(folder, vocab_size=model.config.vocab_size)
     pairs = [text.split("\t") for text in args.texts]
     if len({len(pair) for pair in pairs}) != 1 or len(pairs[0]) > 2:
         raise InputError("TEXT: got texts and pairs, expected all single or all with one tab")
@@ -44,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if model.config.problem == "regression":
         rows = [{"text": t, "score": float(z[0])} for t, z in zip(args.texts, logits, strict=True)]
     else:
-        names = load_labels(args.model)
+        names = load_labels(folder)
         probs, _ = softmax_forward(logits)
         for text, p in zip(args.texts, probs, strict=True):
             best = int(p.argmax())

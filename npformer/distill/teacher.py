@@ -15,7 +15,7 @@ from npformer.finetune.start import check_classifier
 from npformer.models.config import EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
-from npformer.models.huggingface import from_pretrained, load_labels
+from npformer.models.huggingface import from_pretrained, load_labels, read_pooler
 from npformer.models.huggingface.family import Model
 from npformer.models.huggingface.generator import Generating
 from npformer.models.masked_lm import MaskedLM
@@ -177,11 +177,16 @@ def pretrain(job: Job) -> MaskedLM:
 
 
 def finetune(job: Job, pretrained: Pretrained) -> SequenceClassifier:
-    """Train the pretrained weights and a new classifier on the labelled examples."""
+    """Train the pretrained weights and a new classifier on the labelled examples.
+
+    The pooler of a given model is read if it is there, as in `npformer.finetune.start`.
+    """
     if job.run.finished("finetune") is None:
         encoder = encoder_of(pretrained)
         config = job.classifier_config(encoder.config)
-        model = SequenceClassifier.on(config, encoder.params, job.rng("finetune", INIT))
+        drawn = SequenceClassifier.on(config, encoder.params, job.rng("finetune", INIT))
+        pooler = {} if job.teacher_folder is None else read_pooler(job.teacher_folder)
+        model = SequenceClassifier(config, drawn.params | pooler)
         steps = job.steps("finetune", len(job.train))
         job.say(f"finetune: teacher on {len(job.train):,} labelled examples, {steps:,} steps")
         info = run_phase(

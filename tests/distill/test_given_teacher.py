@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tiny_task
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from test_resume import Killed, Moments, made, without_comparison
 
 from npformer.checks import InputError
@@ -20,7 +20,7 @@ from npformer.data.tokenizer import (
     save_tokenizer,
     train_wordpiece,
 )
-from npformer.distill import baseline, tinybert
+from npformer.distill import baseline, teacher, tinybert
 from npformer.distill.settings import Settings, quick
 from npformer.distill.tables import principal_directions
 from npformer.models import ClassifierConfig, Encoder, MaskedLM, SequenceClassifier
@@ -226,6 +226,33 @@ def test_killed_in_each_phase_and_resumed(general, there, tmp_path, monkeypatch)
     whole, again = made(tmp_path / "whole"), made(tmp_path / "run")
     assert whole.keys() == again.keys()
     assert [name for name in whole if whole[name] != again[name]] == []
+
+
+def test_fine_tuning_starts_from_the_models_own_pooler(there, tmp_path, quiet, monkeypatch):
+    folder = shutil.copytree(there.general, tmp_path / "pooled")
+    arrays = load_file(folder / "model.safetensors")
+    rng = np.random.default_rng(8)
+    w, b = rng.standard_normal((16, 16), np.float32), rng.standard_normal(16, np.float32)
+    save_file(
+        arrays | {"pooler.dense.weight": w, "pooler.dense.bias": b}, folder / "model.safetensors"
+    )
+    starts = []
+
+    def begun(run, phase, params, *rest):
+        starts.append({name: p.copy() for name, p in params.items()})
+        raise Killed
+
+    monkeypatch.setattr(teacher, "run_phase", begun)
+    with pytest.raises(Killed):
+        go(
+            tmp_path / "run",
+            there,
+            teacher=str(folder),
+            steps={"general": 0, **STEPS, "finetune": 5},
+        )
+    (start,) = starts
+    np.testing.assert_array_equal(start["pooler.w"], w.T)
+    np.testing.assert_array_equal(start["pooler.b"], b)
 
 
 def test_another_model_as_augmenter(there, tmp_path, quiet):
