@@ -5,6 +5,7 @@ The library is imported inside the functions: importing this module needs NumPy 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -129,10 +130,22 @@ def load_tokenizer(path: str | Path, *, vocab_size: int | None = None) -> Tokeni
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
-    """Write ``tokenizer.json`` into a folder, which is made if need be."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    """Write ``tokenizer.json`` into a folder, which is made if need be.
+
+    Beside one with BERT's special tokens ``tokenizer_config.json`` says that it is BERT's. Without
+    that, transformers goes by the model: it takes the tokenizer of a student with a factorised
+    table, which is an ALBERT, for ALBERT's.
+    """
+    path, text = Path(folder), tokenizer.to_str(pretty=True)
+    path.mkdir(parents=True, exist_ok=True)
     # Written by Python: the library reports a full disk as a bare Exception.
-    (Path(folder) / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), "utf-8")
+    (path / "tokenizer.json").write_text(text, "utf-8")
+    if any(tokenizer.token_to_id(token) is None for token in SPECIAL_TOKENS):
+        return
+    normalizer = json.loads(text)["normalizer"] or {}
+    lowercase = normalizer.get("lowercase", False)
+    config = {"tokenizer_class": "BertTokenizer", "do_lower_case": lowercase}
+    (path / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
 
 def special_ids(tokenizer: Tokenizer) -> SpecialIds:

@@ -59,6 +59,30 @@ def test_a_fine_tuned_model(kind, checkpoint, tmp_path):
         np.testing.assert_array_equal(logits.argmax(axis=1), expected.argmax(axis=1))
 
 
+@pytest.mark.parametrize("size", [[], ["--embedding-size", "4"]], ids=["bert", "albert"])
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+def test_a_distilled_student(size, activation, checkpoint, tmp_path):
+    """With a factorised table it is an ALBERT, which keeps BERT's tokenizer."""
+    data, out = tiny_task.write_task(tmp_path / "task"), tmp_path / "run"
+    argv = ["--data", data, "--teacher", checkpoint, "--student", "1x9x3", *size]
+    argv += ["--activation", activation, "--max-len", 24, "--baselines", "none", "--out", out]
+    for phase in ("general", "finetune", "intermediate", "prediction"):
+        argv += ["--steps", f"{phase}=8", "--rate", f"{phase}=1e-2"]
+    assert main(["distill", *(str(a) for a in argv)]) == 0
+    theirs = load(transformers.AutoModelForSequenceClassification, out / "student")
+    assert type(theirs).__name__.startswith("Albert" if size else "Bert")
+    assert theirs.config.hidden_act == activation
+    texts = load_folder(data).dev.first
+    expected, encoded = call(theirs, out / "student", [*texts, "Ein FILM, naïve!"])
+    tokenizer = load_tokenizer(out / "student")
+    ours, _ = encode_examples(tokenizer, [*texts, "Ein FILM, naïve!"], max_len=24)
+    for row, ids in zip(encoded["input_ids"].numpy(), ours.ids, strict=True):
+        np.testing.assert_array_equal(row[: len(ids)], ids)
+    logits = predict_logits(from_pretrained(out / "student"), ours, 0)
+    assert np.ptp(logits) > 0.01
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5)
+
+
 def test_a_masked_lm_head(checkpoint, tmp_path):
     (tmp_path / "some.txt").write_text("\n".join(TEXTS), "utf-8")
     argv = ["--model", checkpoint, "--unlabelled", tmp_path / "some.txt", "--max-len", 20]
