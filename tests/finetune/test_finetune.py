@@ -135,7 +135,7 @@ def made(folder):
     files = tiny_task.contents(folder)
     assert not [n for n in files if ".tmp-" in n or ".new" in n or ".old" in n]
     names = [n for n in files if n.startswith("model/") or n == "metrics.jsonl"]
-    assert len(names) == 4
+    assert len(names) == 5
     return {n: files[n] for n in names}
 
 
