@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from npformer.data.batches import Encoded
+from npformer.distill.answers import answered
 from npformer.distill.job import INIT, Job
 from npformer.distill.settings import SCRATCH_RATES
 from npformer.distill.student import distil_predictions, new_student
@@ -53,6 +54,7 @@ def soft(
     """
     if job.run.finished("soft") is None:
         steps = job.settings.steps.get("soft") or student_updates(job)
+        texts = answered(job, teacher, texts, steps)
         job.say(f"soft: predictions alone on {len(texts):,} sentences, {steps:,} steps")
         student = new_student(job, encoder_of(pretrained), job.rng("general", INIT))
         rate = job.settings.rates.get("soft") or job.settings.rate_of("prediction")

@@ -165,6 +165,7 @@ def prediction(
     """Distil the fine-tuned teacher's predictions, on the task's augmented text."""
     if job.run.finished("prediction") is None:
         steps = job.steps("prediction", len(texts))
+        texts = answered(job, teacher, texts, steps)
         job.say(f"prediction: {len(texts):,} sentences of the task, {steps:,} steps")
         model, info = distil_predictions(
             job, job.phase("prediction", steps), student, teacher, texts
@@ -176,8 +177,10 @@ def prediction(
 def distil_predictions(
     job: Job, phase: Phase, student: Encoder, teacher: SequenceClassifier, texts: Encoded
 ) -> tuple[SequenceClassifier, dict[str, float]]:
-    """Put a classifier on a student and train both on the teacher's predictions."""
-    texts = answered(job, teacher, texts, phase.steps)
+    """Put a classifier on a student and train both on the teacher's predictions.
+
+    The teacher runs on the way if ``texts`` do not bring its answers.
+    """
     config = job.classifier_config(student.config)
     model = SequenceClassifier.on(config, student.params, job.rng(phase.name, INIT))
     terms = build_terms(
