@@ -90,7 +90,7 @@ def report(found: Mapping[str, Any]) -> list[str]:
         f"teachers: {scores}",
     ]
     if any(teacher["at_chance"]):
-        lines.append("a teacher is hardly better than always saying the commonest class")
+        lines.append("a teacher is hardly better than a constant answer")
     for name, table in found["tables"].items():
         lines += ["", *_block(name, table)]
     return lines

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from npformer.ablate.rows import FULL, Row, settings_of
 from npformer.checks import InputError
 from npformer.distill.answers import ANSWERS, answered
@@ -23,6 +21,7 @@ from npformer.distill.student import check_fit, general, intermediate, predictio
 from npformer.distill.teacher import (
     AT_CHANCE,
     Given,
+    constant_score,
     finetune,
     given_models,
     pretrain,
@@ -103,7 +102,7 @@ def _teacher(job: Job, rows: Sequence[Row]) -> dict[str, Any]:
         "seed": job.settings.seed,
         "measure": job.primary,
         "dev": dev,
-        "at_chance": dev[job.primary] <= _commonest(job) + AT_CHANCE,
+        "at_chance": dev[job.primary] <= constant_score(job) + AT_CHANCE,
         "sentences": len(texts),
         "steps": {phase: job.steps(phase, len(amounts[phase])) for phase in amounts},
     }
@@ -203,14 +202,6 @@ def _augments(job: Job, given: Given) -> bool:
 def _dev(job: Job, model: SequenceClassifier) -> dict[str, float]:
     logits = predict_logits(model, job.dev, job.special.pad, threads=1)
     return score(logits, job.dev.labels, job.task.kind)
-
-
-def _commonest(job: Job) -> float:
-    """Return the share of the commonest class; -1, which no measure is below, of a regression."""
-    if job.task.kind == "regression":
-        return -1.0
-    counts = np.bincount(np.asarray(job.dev.labels, dtype=np.int64))
-    return float(counts.max() / counts.sum())
 
 
 def _open(folder: Path, settings: Settings) -> Run:

@@ -95,6 +95,8 @@ def _config_file(text: str) -> Path:
 
 
 def _fields(path: Path) -> dict[str, Any]:
+    from npformer.models.huggingface.families import FAMILIES
+
     try:
         fields = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -102,8 +104,8 @@ def _fields(path: Path) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise InputError(f"got a JSON {type(fields).__name__}, expected an object")
     kind = fields.get("model_type", "bert")
-    if kind not in ("bert", "albert"):
+    if kind not in FAMILIES:
         raise InputError(
-            f"model_type: got {kind!r}, expected 'bert' or 'albert': no other model is counted"
+            f"model_type: got {kind!r}, expected one of {', '.join(FAMILIES)}: no other is counted"
         )
     return fields

@@ -10,7 +10,7 @@ from npformer.data.glue import select
 from npformer.data.naive_bayes import naive_bayes_accuracy
 from npformer.data.tokenizer import encode_examples
 from npformer.distill.job import Job
-from npformer.distill.teacher import AT_CHANCE, commonest_class
+from npformer.distill.teacher import AT_CHANCE, constant_score
 from npformer.models.cost import Workload, layer_flops
 from npformer.models.heads import SequenceClassifier
 from npformer.ops.softmax import softmax_forward
@@ -55,7 +55,7 @@ def compare(job: Job, models: Mapping[str, SequenceClassifier]) -> dict[str, Any
 
         For all but the teacher also the share of the teacher's score that is ``retained``,
         ``times_smaller``, and for each of the times how many times faster. For a classification
-        also the share of the commonest class and naive Bayes on the same labels.
+        naive Bayes on the same labels too. "constant" is what a constant answer scores.
     """
     logits = {
         name: predict_logits(model, job.dev, job.special.pad) for name, model in models.items()
@@ -95,8 +95,8 @@ def compare(job: Job, models: Mapping[str, SequenceClassifier]) -> dict[str, Any
         "blas": blas_name(),
         "numpy": np.__version__,
     }
+    results["constant"] = constant_score(job)
     if job.task.kind == "classification":
-        results["commonest_class"] = commonest_class(job)
         results["naive_bayes"] = {
             "unigram": _naive_bayes(job, 1),
             "bigram": _naive_bayes(job, 2),
@@ -148,12 +148,13 @@ def table(results: Mapping[str, Any], measure: str) -> list[str]:
     ]
     if "naive_bayes" in results:
         bayes = results["naive_bayes"]
+        what = "naive Bayes" if measure == "accuracy" else "naive Bayes, accuracy,"
         lines.append(
-            f"naive Bayes on the same labels: unigrams {bayes['unigram']:.4f}, "
+            f"{what} on the same labels: unigrams {bayes['unigram']:.4f}, "
             f"bigrams {bayes['bigram']:.4f}"
         )
-    if results["teacher"][measure] <= results.get("commonest_class", -1) + AT_CHANCE:
-        lines.append("the teacher is hardly better than always saying the commonest class")
+    if results["teacher"][measure] <= results["constant"] + AT_CHANCE:
+        lines.append("the teacher is hardly better than a constant answer")
     return lines
 
 

@@ -78,8 +78,8 @@ class Job:
 
     @property
     def primary(self) -> str:
-        """The measure that counts."""
-        return "pearson" if self.task.kind == "regression" else "accuracy"
+        """The measure that counts, GLUE's for the task."""
+        return self.task.measure
 
     def seed(self, phase: str, stream: int) -> tuple[int, ...]:
         """Return the numbers from which a stream of a phase is derived."""
@@ -137,11 +137,12 @@ class Job:
         )
 
     def evaluator(self, model: SequenceClassifier) -> Evaluate:
-        """Return the function that scores a model on dev."""
+        """Return the function that scores a model on dev; the measure that counts comes first."""
 
         def evaluate() -> dict[str, float]:
             logits = predict_logits(model, self.dev, self.special.pad)
-            return score(logits, self.dev.labels, self.task.kind)
+            scores = score(logits, self.dev.labels, self.task.kind)
+            return {self.primary: scores[self.primary], **scores}
 
         return evaluate
 

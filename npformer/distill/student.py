@@ -30,11 +30,13 @@ def student_config(job: Job, teacher: EncoderConfig) -> EncoderConfig:
     """Return the student's configuration: the teacher's vocabulary and, by default, heads."""
     settings = job.settings
     sizes = size(settings.student, heads=teacher.num_heads)
+    # A student with a factorised table is an ALBERT, which has segments if its teacher has none.
+    segments = teacher.num_segments or (0 if settings.embedding_size is None else 2)
     return EncoderConfig(
         vocab_size=teacher.vocab_size,
         embedding_size=settings.embedding_size,
         max_len=teacher.max_len,
-        num_segments=teacher.num_segments,
+        num_segments=segments,
         layer_norm_eps=teacher.layer_norm_eps,
         dropout=settings.dropout,
         attention_dropout=settings.dropout,

@@ -25,7 +25,7 @@ from npformer.train.phase import run_phase
 Pretrained = MaskedLM | Encoder
 
 
-# A teacher that is not this much better than the commonest class has nothing to teach.
+# A teacher that is not this much better than a constant answer has nothing to teach.
 AT_CHANCE = 0.05
 
 
@@ -121,7 +121,7 @@ def _read_like_the_teacher(job: Job, option: str, name: str) -> Model | Generati
 
 def warn_at_chance(job: Job, scores: Mapping[str, float]) -> None:
     """Say it loudly if a teacher knows no more of the task than what is commonest."""
-    chance = commonest_class(job)
+    chance = constant_score(job)
     if scores[job.primary] <= chance + AT_CHANCE:
         job.say(
             f"WARNING: the teacher's {job.primary} on dev is {scores[job.primary]:.4f}, that of a "
@@ -129,9 +129,9 @@ def warn_at_chance(job: Job, scores: Mapping[str, float]) -> None:
         )
 
 
-def commonest_class(job: Job) -> float:
-    """Return the share of dev's commonest class; 0, the correlation of chance, of a regression."""
-    if job.task.kind == "regression":
+def constant_score(job: Job) -> float:
+    """Return what the best constant answer scores: no correlation, or dev's commonest class."""
+    if job.primary != "accuracy":
         return 0.0
     counts = np.bincount(np.asarray(job.dev.labels, dtype=np.int64))
     return float(counts.max() / counts.sum())

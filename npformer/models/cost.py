@@ -1,4 +1,4 @@
-r"""What a BERT costs, from its configuration alone: no array is made, so any size is instant.
+r"""What a BERT or a relative costs, from its configuration alone: no array is made.
 
 Three things that are often taken for one another:
 
@@ -19,9 +19,9 @@ from npformer.layers.config import check_sizes
 from npformer.models.config import ClassifierConfig, EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier, TokenClassifier
-from npformer.models.huggingface.albert import ALBERT
 from npformer.models.huggingface.bert import BERT
 from npformer.models.huggingface.config import check_sayable
+from npformer.models.huggingface.families import written_family
 from npformer.models.huggingface.family import Model
 from npformer.models.huggingface.names import array_names, shape_of
 from npformer.models.masked_lm import MaskedLM
@@ -90,8 +90,7 @@ class Workload:
             )
         if self.pooler and self.kind is not Encoder:
             raise InputError(f"pooler: got True, expected False for a {self.kind.__name__}")
-        family = BERT if self.config.embedding_size is None else ALBERT
-        check_sayable(self.kind, self.config, family)
+        check_sayable(self.kind, self.config, written_family(self.config))
 
     @property
     def tokens(self) -> int:

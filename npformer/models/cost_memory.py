@@ -78,7 +78,7 @@ def count_kept(work: Workload) -> dict[str, int]:
 
     kept = dict.fromkeys(PARTS, 0)
     kept["embeddings: token"] = INT * n
-    kept["embeddings: segment"] = INT * n
+    kept["embeddings: segment"] = INT * n if config.num_segments else 0
     kept["embeddings: norm"] = narrow_norm + (narrow if mask else 0)
     if config.embedding_size is not None:
         kept["embeddings: projection"] = wide
@@ -87,7 +87,8 @@ def count_kept(work: Workload) -> dict[str, int]:
     kept["layers: feed-forward"] = config.num_layers * (keeps + FLOAT) * n * config.d_ff
     kept["layers: norms"] = config.num_layers * 2 * (norm + mask)
     if work.has_pooler:
-        kept["pooler"] = pooled  # tanh
+        tanh = not isinstance(config, ClassifierConfig) or config.tanh_pooler
+        kept["pooler"] = pooled if tanh else 0
     if work.kind is SequenceClassifier:
         kept["classifier"] = FLOAT * work.batch_size * classes  # logits
         if mask:

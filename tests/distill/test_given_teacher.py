@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +22,7 @@ from npformer.data.tokenizer import (
     train_wordpiece,
 )
 from npformer.distill import baseline, teacher, tinybert
+from npformer.distill.comparison import table
 from npformer.distill.settings import Settings, quick
 from npformer.distill.tables import principal_directions
 from npformer.models import ClassifierConfig, Encoder, MaskedLM, SequenceClassifier
@@ -253,6 +255,48 @@ def test_fine_tuning_starts_from_the_models_own_pooler(there, tmp_path, quiet, m
     (start,) = starts
     np.testing.assert_array_equal(start["pooler.w"], w.T)
     np.testing.assert_array_equal(start["pooler.b"], b)
+
+
+def test_cola_is_scored_by_its_own_measure(there, tmp_path, monkeypatch):
+    monkeypatch.setattr(tinybert, "save_figures", lambda *args: [])
+    task = tiny_task.write_task(tmp_path / "CoLA")
+    changes = {"steps": {"general": 0, **STEPS, "finetune": 60}, "rates": {"finetune": 1e-2}}
+    _, results = go(tmp_path / "run", there, data=str(task), teacher=str(there.general), **changes)
+    assert (results["measure"], results["constant"]) == ("matthews", 0.0)
+    teacher, student = results["teacher"], results["student"]
+    assert teacher["matthews"] > 0.5
+    assert student["retained"] == student["matthews"] / teacher["matthews"]
+    assert student["retained"] != student["accuracy"] / teacher["accuracy"]
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text("utf-8").splitlines()
+    looks = [row["dev"] for row in map(json.loads, lines) if "dev" in row]
+    assert looks
+    assert all(next(iter(look)) == "matthews" for look in looks)
+    assert any(line.startswith("naive Bayes, accuracy, on") for line in table(results, "matthews"))
+
+
+@pytest.mark.parametrize(("width", "segments"), [(None, 0), (4, 2)])
+@pytest.mark.parametrize("general", [0, 6])
+def test_a_distilbert_as_teacher(width, segments, general, there, tmp_path, monkeypatch):
+    monkeypatch.setattr(tinybert, "save_figures", lambda *args: [])
+    config = from_pretrained(there.teacher).config
+    small = {"num_segments": 0, "tanh_pooler": False, "relu_before_classifier": True}
+    model = SequenceClassifier.init(replace(config, **small), np.random.default_rng(4))
+    for name, given in (("teacher", model), ("general", model.encoder)):
+        save_pretrained(given, tmp_path / name, labels=["0", "1"] if name == "teacher" else None)
+        save_tokenizer(load_tokenizer(there.teacher), tmp_path / name)
+    _, results = go(
+        tmp_path / "run",
+        there,
+        teacher=str(tmp_path / "teacher"),
+        general_teacher=str(tmp_path / "general"),
+        embedding_size=width,
+        steps={**STEPS, "general": general},
+    )
+    assert {"teacher", "student", "scratch", "soft"} <= results.keys()
+    student = from_pretrained(tmp_path / "run" / "student")
+    assert student.config.num_segments == segments
+    kind = json.loads((tmp_path / "run" / "student" / "config.json").read_text())["model_type"]
+    assert kind == ("distilbert" if width is None else "albert")
 
 
 def test_another_model_as_augmenter(there, tmp_path, quiet):

@@ -245,6 +245,7 @@ def test_bytes_on_disk_are_the_parameters_and_the_header(tmp_path):
 # --- memory ----------------------------------------------------------------------------------
 
 # kind, what its configuration has beside the sizes, B and T
+DISTIL = {"num_segments": 0, "tanh_pooler": False, "relu_before_classifier": True}
 KEPT = [
     ("encoder", {}, 3, 50),
     ("encoder", {"dropout": 0.1}, 3, 50),
@@ -259,6 +260,10 @@ KEPT = [
     ("sequence", {"dropout": 0.1, "attention_dropout": 0.1}, 3, 50),
     ("sequence", {"relu_before_classifier": True}, 3, 50),
     ("sequence", {"relu_before_classifier": True, "dropout": 0.1}, 3, 50),
+    ("encoder", {"num_segments": 0}, 3, 50),
+    ("sequence", DISTIL, 3, 50),
+    ("sequence", DISTIL | {"dropout": 0.1}, 3, 50),
+    ("masked_lm", {"num_segments": 0}, 3, 50),
     ("token", {}, 3, 50),
     ("token", {"dropout": 0.1, "attention_dropout": 0.1}, 3, 50),
     ("masked_lm", {}, 3, 50),
