@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import compare, positions
+from benchmarks import compare, frontier, positions
 from benchmarks.arguments import Parser, fractions, names_of, new_file, positive
 from benchmarks.case import Case, flops
 from benchmarks.child import ROOT, Child, ChildError, child_environment
@@ -479,6 +479,38 @@ def test_every_encoding_of_positions_is_a_model_of_its_own():
     logits = [train(task, name, seed=0, steps=0).forward(ids)[0] for name in positions.ENCODINGS]
     for i, a in enumerate(logits):
         assert all(not np.array_equal(a, b) for b in logits[:i])
+
+
+def distilled(retained, faster, **more):
+    """Return a model's row of ``results.json``."""
+    ratios = dict(zip(frontier.COLUMNS, (8.0, faster, 9.0, 7.0), strict=True))
+    return {"accuracy": 0.9 * retained, "retained": retained, **ratios, **more}
+
+
+def test_the_frontier_of_finished_runs(tmp_path, capsys):
+    settings = {"student": "3x8x2", "activation": "relu"}
+    seeds = [
+        {"settings": settings, "student": distilled(0.97, 10.0), "scratch": distilled(0.8, 10.5)},
+        {"settings": settings, "student": distilled(0.99, 11.0)},
+    ]
+    one = {"settings": {"student": "2x4"}, "measure": "accuracy", "student": distilled(0.95, 20)}
+    runs = {"seeds": {"measure": "accuracy", "seeds": seeds}, "one": one}
+    for name, results in runs.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.json").write_text(json.dumps(results))
+    figure = tmp_path / "frontier.png"
+    folders = [str(tmp_path / name) for name in runs]
+    assert frontier.main([*folders, "--out", str(figure)]) == 0
+    _, *lines = capsys.readouterr().out.splitlines()
+    rows = [" ".join(line.split()) for line in lines]
+    assert rows == [
+        "3x8x2 relu, distilled student 2 0.8820 98.0 % 8.0x 10.5x 9.0x 7.0x",
+        "3x8x2 relu, same, from scratch 1 0.7200 80.0 % 8.0x 10.5x 9.0x 7.0x",
+        "2x4 gelu, distilled student 1 0.8550 95.0 % 8.0x 20.0x 9.0x 7.0x",
+    ]
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert frontier.main([str(tmp_path)]) == 2
+    assert f"RUN: got {tmp_path}, expected the folder of a finished" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--seeds 0", "--steps x", "--encodings xl", "--figure /no/x"])

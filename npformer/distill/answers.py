@@ -14,7 +14,7 @@ ANSWERS = "answers.safetensors"
 def answered(job: Job, teacher: SequenceClassifier, texts: Encoded, steps: int) -> Encoded:
     """Return the texts with the teacher's logits, or as they are if it must be asked anew.
 
-    A loss on predictions needs no more of the teacher than two numbers a sentence, and these never
+    A loss on predictions needs no more of the teacher than a sentence's C logits, and these never
     change. They are kept in ``answers.safetensors``, for further passes and for the soft baseline.
 
     Parameters
