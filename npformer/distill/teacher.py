@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npformer.checks import InputError
+from npformer.checks import InputError, article
 from npformer.data.batches import Batch
 from npformer.data.masking import mask_tokens
 from npformer.data.tokenizer import load_tokenizer
@@ -92,8 +92,8 @@ def _given_augmenter(job: Job) -> MaskedLM | None:
     model = _read_like_the_teacher(job, "augmenter", name)
     if not isinstance(model, MaskedLM):
         raise InputError(
-            f"--augmenter: got {name}, a {type(model).__name__}, expected a masked LM, or one of "
-            f"{', '.join(AUGMENTERS)}"
+            f"--augmenter: got {name}, {article(type(model).__name__)}, expected a masked LM, or "
+            f"one of {', '.join(AUGMENTERS)}"
         )
     if job.settings.max_len > model.config.max_len:
         raise InputError(

@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -318,6 +319,30 @@ def test_models_that_read_other_pieces_are_refused(there, tmp_path):
     (data / "dev.tsv").write_text(dev.replace("the", "The"))
     with pytest.raises(InputError, match=r"--augmenter: got .*cased, whose tokenizer"):
         go(tmp_path / "run", there, data=str(data), augmenter=str(tmp_path / "cased"))
+
+
+def test_pairs_need_two_segments_or_none(there, tmp_path, quiet):
+    data = tiny_task.write_task(tmp_path / "pairs", "pair")
+    for segments in (1, 0):
+        config = replace(
+            from_pretrained(there.teacher).config,
+            num_segments=segments,
+            tanh_pooler=segments > 0,
+            relu_before_classifier=segments == 0,
+            layer_norm_eps=1e-12,
+        )
+        model = SequenceClassifier.init(config, np.random.default_rng(4))
+        folder = tmp_path / f"teacher-{segments}"
+        save_pretrained(model, folder, labels=["0", "1"])
+        shutil.copy(there.teacher / "tokenizer.json", folder)
+        changes = {"data": str(data), "teacher": str(folder), "baselines": []}
+        if segments:
+            with pytest.raises(InputError, match="--teacher: got a model of one segment, expected"):
+                go(tmp_path / "one", there, **changes)
+        else:
+            go(tmp_path / "none", there, **changes)
+    student = from_pretrained(tmp_path / "none" / "student", SequenceClassifier)
+    assert student.config.num_segments == 0
 
 
 def test_augmenters_that_are_none(there, tmp_path):
