@@ -11,7 +11,7 @@ from npformer.data.masking import mask_tokens
 from npformer.data.tokenizer import load_tokenizer
 from npformer.distill.job import INIT, MASK, Job, find_given
 from npformer.distill.settings import AUGMENTERS
-from npformer.finetune.start import check_classifier
+from npformer.finetune.start import check_classifier, check_pairs
 from npformer.models.config import EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
@@ -95,6 +95,8 @@ def _given_augmenter(job: Job) -> MaskedLM | None:
             f"--augmenter: got {name}, {article(type(model).__name__)}, expected a masked LM, or "
             f"one of {', '.join(AUGMENTERS)}"
         )
+    if job.task.train.second is not None:
+        check_pairs(model.config, source="--augmenter")
     if job.settings.max_len > model.config.max_len:
         raise InputError(
             f"--max-len: got {job.settings.max_len}, expected at most the augmenter's "

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npformer.checks import InputError, article
+from npformer.checks import InputError, article, some
 from npformer.data.glue import Task
 from npformer.models.config import EncoderConfig
 from npformer.models.encoder import Encoder
@@ -88,8 +88,8 @@ def check_classifier(
     order = class_order(model, labels, task, source=source)
     if order != sorted(order):
         raise InputError(
-            f"{source}: got a model of the labels {', '.join(labels)}, expected those of the "
-            f"data in their order, {', '.join(task.label_names)}"
+            f"{source}: got a model of the labels {some(labels, 10)}, expected those of the "
+            f"data in their order, {some(task.label_names, 10)}"
         )
 
 
@@ -126,8 +126,8 @@ def class_order(
         return list(range(classes))
     if set(labels) != set(task.label_names):
         raise InputError(
-            f"{source}: got a model of the labels {', '.join(labels)}, expected those of the data, "
-            f"{', '.join(task.label_names)} (if they mean the same in the same order, rename them "
+            f"{source}: got a model of the labels {some(labels, 10)}, expected those of the data, "
+            f"{some(task.label_names, 10)} (if they mean the same in the same order, rename them "
             "in id2label and label2id of its config.json)"
         )
     return [labels.index(name) for name in task.label_names]

@@ -343,6 +343,12 @@ def test_pairs_need_two_segments_or_none(there, tmp_path, quiet):
             go(tmp_path / "none", there, **changes)
     student = from_pretrained(tmp_path / "none" / "student", SequenceClassifier)
     assert student.config.num_segments == 0
+    config = replace(from_pretrained(there.augmenter).config, num_segments=1)
+    save_pretrained(MaskedLM.init(config, np.random.default_rng(5)), tmp_path / "augmenter")
+    shutil.copy(there.teacher / "tokenizer.json", tmp_path / "augmenter")
+    changes = {"data": str(data), "augmenter": str(tmp_path / "augmenter")}
+    with pytest.raises(InputError, match="--augmenter: got a model of one segment, expected two"):
+        go(tmp_path / "augmented", there, **changes)
 
 
 def test_augmenters_that_are_none(there, tmp_path):
