@@ -131,7 +131,8 @@ def parameter_shapes(
 
     They are called as in the smallest model of this kind, one layer of which stands for all.
     """
-    smallest = {"vocab_size": 1, "d_ff": 1, "max_len": 1, "d_model": 2, "num_heads": 1}
+    smallest: dict[str, Any] = {"vocab_size": 1, "d_ff": 1, "max_len": 1}
+    smallest |= {"d_model": 2, "num_heads": 1}
     # The defaults: a table of few rows.
     smallest |= {name: getattr(AttentionConfig, name) for name in ("num_buckets", "max_distance")}
     if isinstance(config, Seq2SeqConfig):
