@@ -4,11 +4,15 @@ Each function returns nothing and raises `InputError`, whose message is one sent
 that names the argument, what was given and what was expected.
 """
 
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxstring, _short.maxother = 2, 80, 80
 
 
 class InputError(ValueError):
@@ -94,6 +98,23 @@ def check_positive(name: str, value: float) -> None:
     """Require a finite number above zero."""
     if not (0 < value < float("inf")):
         raise InputError(f"{name}: got {value}, expected a finite number above 0")
+
+
+def shown(value: object) -> str:
+    """Return the ``repr`` of a value from a file, cut if it is long: a sentence has to hold it."""
+    text = _short.repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(name[:160] for name in names[:most]) + more
+
+
+def article(name: str) -> str:
+    """Return a name with "a" or "an" before it."""
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
 def _axes(expected: Sequence[int | str]) -> str:

@@ -215,7 +215,7 @@ def run(args: argparse.Namespace) -> int:
             results = distil_seeds(opened, settings, seeds, say)
         else:
             results = distil(opened, settings, say)
-    except InputError:
+    except Exception:
         if not args.resume:
             opened.discard()
         raise

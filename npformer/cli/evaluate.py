@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from npformer.data.glue import load_folder
     from npformer.data.reviews import generate_reviews
     from npformer.data.tokenizer import encode_examples, load_tokenizer, special_ids
+    from npformer.finetune.start import class_order
     from npformer.models.heads import SequenceClassifier
     from npformer.models.huggingface import find_model, from_pretrained, load_labels
     from npformer.train.evaluate import predict_logits, score
@@ -38,23 +39,14 @@ def run(args: argparse.Namespace) -> int:
         task = generate_reviews(labelled=2, unlabelled=0, seed=args.seed)
     else:
         task = load_folder(args.data)
-    if task.kind != model.config.problem:
-        raise InputError(f"--data: got {task.kind}, expected {model.config.problem}, the model's")
-    if task.kind == "classification" and set(task.label_names) != set(load_labels(folder)):
-        raise InputError(
-            f"--data: got the labels {', '.join(task.label_names)}, expected the model's, "
-            f"{', '.join(load_labels(folder))}"
-        )
+    order = class_order(model, load_labels(folder), task, source=str(folder))
     split = task.dev if args.split == "dev" else task.test
     if split is None or split.labels is None:
         raise InputError(f"--split: got {args.split}, expected one that {args.data} holds")
     encoded, cut = encode_examples(
         tokenizer, split.first, split.second, split.labels, max_len=model.config.max_len
     )
-    logits = predict_logits(model, encoded, special_ids(tokenizer).pad)
-    if task.kind == "classification":
-        order = [load_labels(folder).index(name) for name in task.label_names]
-        logits = logits[:, order]
+    logits = predict_logits(model, encoded, special_ids(tokenizer).pad)[:, order]
     results = {"sentences": len(encoded), "cut": cut, **score(logits, split.labels, task.kind)}
     if args.json:
         print(json.dumps(results, indent=2))

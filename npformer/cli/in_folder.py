@@ -87,7 +87,7 @@ def run_in_folder(
 
     try:
         results = job(opened, settings, say)
-    except InputError:
+    except Exception:
         if not args.resume:
             opened.discard()
         raise

@@ -22,6 +22,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from npformer.checks import InputError
     from npformer.data.tokenizer import encode_examples, load_tokenizer, special_ids
+    from npformer.finetune.start import check_pairs
     from npformer.models.heads import SequenceClassifier
     from npformer.models.huggingface import find_model, from_pretrained, load_labels
     from npformer.ops.softmax import softmax_forward
@@ -33,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
     pairs = [text.split("\t") for text in args.texts]
     if len({len(pair) for pair in pairs}) != 1 or len(pairs[0]) > 2:
         raise InputError("TEXT: got texts and pairs, expected all single or all with one tab")
+    if len(pairs[0]) == 2:
+        check_pairs(model.config, source=str(folder))
     encoded, cut = encode_examples(
         tokenizer,
         [pair[0] for pair in pairs],

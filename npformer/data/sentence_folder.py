@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from npformer.checks import InputError
+from npformer.checks import InputError, shown
 
 # What `npformer.train.embed` does; more modules, such as Dense, would give other embeddings.
 MODULES = ("Transformer", "Pooling", "Normalize")
@@ -29,19 +29,22 @@ def sentence_length(folder: Path, limit: int) -> int:
         kind = str(module.get("type", "")).rpartition(".")[2] if isinstance(module, dict) else ""
         if kind not in MODULES:
             raise InputError(
-                f"{folder / 'modules.json'}: got {kind!r}, expected one of {', '.join(MODULES)}"
+                f"{folder / 'modules.json'}: got {shown(kind)}, expected one of "
+                f"{', '.join(MODULES)}"
             )
     for name, value in _read(folder / "1_Pooling" / "config.json", {}).items():
         if name.startswith("pooling_mode_") and value is not (name == "pooling_mode_mean_tokens"):
             raise InputError(
-                f"{folder / '1_Pooling' / 'config.json'}: got {name} = {value}, expected the "
-                "mean over the tokens alone"
+                f"{folder / '1_Pooling' / 'config.json'}: got {name} = {shown(value)}, expected "
+                "the mean over the tokens alone"
             )
     length = _read(folder / "sentence_bert_config.json", {}).get("max_seq_length")
     if length is None:
         return limit
     if not isinstance(length, int) or length < 1:
-        raise InputError(f"max_seq_length: got {length!r}, expected a whole number of at least 1")
+        raise InputError(
+            f"max_seq_length: got {shown(length)}, expected a whole number of at least 1"
+        )
     return min(length, limit)
 
 

@@ -17,6 +17,7 @@ from npformer.distill.job import INIT, Job
 from npformer.distill.objective import DistillObjective, joint_params, trainable
 from npformer.distill.tables import check_width, initial_tables
 from npformer.distill.teacher import Given, Pretrained, encoder_of, masked, teacher_configs
+from npformer.finetune.start import check_pairs
 from npformer.layers.init import initializer_range
 from npformer.models.config import EncoderConfig, size
 from npformer.models.encoder import Encoder
@@ -97,8 +98,8 @@ def _check_given(job: Job, before: EncoderConfig, after: EncoderConfig) -> None:
             f"--max-len: got {job.settings.max_len}, expected at most the teacher's "
             f"{before.max_len}"
         )
-    if job.task.train.second is not None and before.num_segments < 2:
-        raise InputError("--teacher: got a model of one segment, expected two, for pairs")
+    if job.task.train.second is not None:
+        check_pairs(before, source="--teacher")
 
 
 def general(job: Job, pretrained: Pretrained) -> Encoder:

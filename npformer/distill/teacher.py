@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npformer.checks import InputError
+from npformer.checks import InputError, article
 from npformer.data.batches import Batch
 from npformer.data.masking import mask_tokens
 from npformer.data.tokenizer import load_tokenizer
 from npformer.distill.job import INIT, MASK, Job, find_given
 from npformer.distill.settings import AUGMENTERS
-from npformer.finetune.start import check_classifier
+from npformer.finetune.start import check_classifier, check_pairs
 from npformer.models.config import EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
@@ -92,9 +92,11 @@ def _given_augmenter(job: Job) -> MaskedLM | None:
     model = _read_like_the_teacher(job, "augmenter", name)
     if not isinstance(model, MaskedLM):
         raise InputError(
-            f"--augmenter: got {name}, a {type(model).__name__}, expected a masked LM, or one of "
-            f"{', '.join(AUGMENTERS)}"
+            f"--augmenter: got {name}, {article(type(model).__name__)}, expected a masked LM, or "
+            f"one of {', '.join(AUGMENTERS)}"
         )
+    if job.task.train.second is not None:
+        check_pairs(model.config, source="--augmenter")
     if job.settings.max_len > model.config.max_len:
         raise InputError(
             f"--max-len: got {job.settings.max_len}, expected at most the augmenter's "

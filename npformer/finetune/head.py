@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npformer.checks import InputError
+from npformer.checks import InputError, article
 from npformer.data.batches import Batch, Encoded, batch_stream, collate, steps_per_epoch
 from npformer.data.glue import read_texts
 from npformer.data.masking import mask_tokens
@@ -84,7 +84,7 @@ def prepare(run: Run, settings: HeadSettings, say: Callable[[str], None]) -> Job
         raise InputError(f"model: got {folder}, which has a masked-LM head, expected one without")
     if not isinstance(encoder, Encoder):
         raise InputError(
-            f"model: got {folder}, a {type(encoder).__name__}, expected a pretrained encoder"
+            f"model: got {folder}, {article(type(encoder).__name__)}, expected a pretrained encoder"
         )
     config = encoder.config
     if settings.max_len > config.max_len:

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npformer.checks import InputError
+from npformer.checks import InputError, article, some
 from npformer.data.glue import Task
+from npformer.models.config import EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
 from npformer.models.huggingface import (
@@ -53,6 +54,8 @@ def start_classifier(
         model, origin = found, "all weights read"
     elif isinstance(found, Encoder | MaskedLM):
         encoder = found if isinstance(found, Encoder) else found.encoder
+        if task.train.second is not None:
+            check_pairs(encoder.config, source=str(folder))
         config = classifier_config(encoder.config, _classes(task), task.kind)
         pooler = read_pooler(folder)
         drawn = SequenceClassifier.on(config, encoder.params, rng)
@@ -62,7 +65,7 @@ def start_classifier(
             origin = "encoder read, pooler and classifier drawn"
     else:
         raise InputError(
-            f"model: got {folder}, a {type(found).__name__}, expected a pretrained model"
+            f"model: got {folder}, {article(type(found).__name__)}, expected a pretrained model"
         )
     if dropout is not None:
         config = replace(
@@ -75,22 +78,42 @@ def start_classifier(
 def check_classifier(
     model: SequenceClassifier, labels: tuple[str, ...], task: Task, *, source: str
 ) -> None:
-    """Refuse a classifier that does not know the task.
+    """Refuse a classifier that does not know the task, or has its labels in another order.
+
+    Raises
+    ------
+    InputError
+        As `class_order`, and for another order.
+    """
+    order = class_order(model, labels, task, source=source)
+    if order != sorted(order):
+        raise InputError(
+            f"{source}: got a model of the labels {some(labels, 10)}, expected those of the "
+            f"data in their order, {some(task.label_names, 10)}"
+        )
+
+
+def class_order(
+    model: SequenceClassifier, labels: tuple[str, ...], task: Task, *, source: str
+) -> list[int]:
+    """Return the column of the model's logits for each class of the task.
 
     Parameters
     ----------
     model : SequenceClassifier
     labels : tuple of str
-        The names of its classes.
+        The names of its classes; without names, they are those of the task in their order.
     task : Task
     source : str
-        What the error calls it.
+        What the error calls the model.
 
     Raises
     ------
     InputError
-        If it is of another kind, or has other labels, or the same in another order.
+        If it is of another kind, or has other labels, or reads no pairs and the task is of them.
     """
+    if task.train.second is not None:
+        check_pairs(model.config, source=source)
     classes = _classes(task)
     if (model.config.problem, model.config.num_classes) != (task.kind, classes):
         raise InputError(
@@ -99,11 +122,27 @@ def check_classifier(
         )
     # LABEL_0, LABEL_1 ... is what transformers writes for a model whose labels have no names.
     unnamed = tuple(f"LABEL_{c}" for c in range(classes))
-    if task.kind == "classification" and labels not in (task.label_names, unnamed):
+    if task.kind == "regression" or labels == unnamed:
+        return list(range(classes))
+    if set(labels) != set(task.label_names):
         raise InputError(
-            f"{source}: got a model of the labels {', '.join(labels)}, expected those of the "
-            f"data in their order, {', '.join(task.label_names)}"
+            f"{source}: got a model of the labels {some(labels, 10)}, expected those of the data, "
+            f"{some(task.label_names, 10)} (if they mean the same in the same order, rename them "
+            "in id2label and label2id of its config.json)"
         )
+    return [labels.index(name) for name in task.label_names]
+
+
+def check_pairs(config: EncoderConfig, *, source: str) -> None:
+    """Refuse a model of one segment for pairs; without any, as DistilBERT, it may read them.
+
+    Raises
+    ------
+    InputError
+        If the second text of a pair has no segment.
+    """
+    if config.num_segments == 1:
+        raise InputError(f"{source}: got a model of one segment, expected two, for pairs")
 
 
 def _classes(task: Task) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from npformer.checks import InputError
+from npformer.checks import InputError, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +47,10 @@ def check_sizes(**sizes: int) -> None:
     """Require whole numbers of at least 1."""
     for name, size in sizes.items():
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise InputError(f"{name}: got {size!r}, expected a whole number of at least 1")
+            raise InputError(f"{name}: got {shown(size)}, expected a whole number of at least 1")
 
 
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
     """Require one of these words."""
     if value not in choices:
-        raise InputError(f"{name}: got {value!r}, expected one of {', '.join(choices)}")
+        raise InputError(f"{name}: got {shown(value)}, expected one of {', '.join(choices)}")

@@ -14,7 +14,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from npformer.checks import InputError
+from npformer.checks import InputError, article
 from npformer.layers.config import check_sizes
 from npformer.models.config import ClassifierConfig, EncoderConfig
 from npformer.models.encoder import Encoder
@@ -89,7 +89,7 @@ class Workload:
                 f"seq_len: got {self.seq_len}, expected at most max_len = {self.config.max_len}"
             )
         if self.pooler and self.kind is not Encoder:
-            raise InputError(f"pooler: got True, expected False for a {self.kind.__name__}")
+            raise InputError(f"pooler: got True, expected False for {article(self.kind.__name__)}")
         check_sayable(self.kind, self.config, written_family(self.config))
 
     @property

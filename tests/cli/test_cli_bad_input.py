@@ -173,11 +173,22 @@ def test_arguments(line, capsys):
     assert "usage: npformer" in capsys.readouterr().err
 
 
+def test_an_error_before_the_first_step_leaves_no_folder(task, tmp_path, monkeypatch, capsys):
+    def broken(*args, **kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr(teacher, "run_phase", broken)
+    argv = ["distill", "--data", task, *tiny_task.OPTIONS, "--out", tmp_path / "run"]
+    with pytest.raises(MemoryError):
+        main([str(a) for a in argv])
+    assert not (tmp_path / "run").exists()
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_what_could_not_start_leaves_its_folder_to_the_next(seeds, task, tmp_path, call, capsys):
     argv = ["distill", *tiny_task.OPTIONS, "--out", tmp_path / "run", "--seeds", seeds]
     call(*argv, "--data", tmp_path / "typo")
-    (tmp_path / "run").mkdir()
     with pytest.raises(AssertionError, match="trained"):
         main([str(a) for a in [*argv, "--data", task]])
     capsys.readouterr()
@@ -276,7 +287,7 @@ def test_teachers_that_do_not_fit(ran, tmp_path, call):
     assert "heads" in said(*fits, "--student", "1x8x4")
     numbers = tiny_task.write_task(tmp_path / "numbers", "single")
     labels = said(*fits, "--data", numbers)
-    assert "got a model of the labels no, yes, expected those of the data in their order" in labels
+    assert "got a model of the labels no, yes, expected those of the data, 0, 1 (if they" in labels
     three = tiny_task.write_task(tmp_path / "three", "three")
     assert "of 2 outputs, expected classification with 3" in said(*fits, "--data", three)
 
@@ -313,8 +324,10 @@ def test_eval(ran, tmp_path, call):
     words, scores = ran["strings"], ran["regression"]
     student = words.out / "student"
     said = call("eval", student, "--data", scores.data)
-    assert "--data: got regression, expected classification, the model's" in said
-    assert "expected the model's, no, yes" in call("eval", student)
+    assert "got a classification model of 2 outputs, expected regression with 1" in said
+    said = call("eval", student)
+    assert "of the labels no, yes, expected those of the data, negative, positive" in said
+    assert "rename them in id2label and label2id of its config.json" in said
     assert "no such folder" in call("eval", student, "--data", tmp_path / "nowhere")
     shutil.copytree(words.data, tmp_path / "untested")
     (tmp_path / "untested" / "test.tsv").unlink()

@@ -364,6 +364,36 @@ def test_models_that_read_other_pieces_are_refused(there, tmp_path):
         go(tmp_path / "run", there, data=str(data), augmenter=str(tmp_path / "cased"))
 
 
+def test_pairs_need_two_segments_or_none(there, tmp_path, quiet):
+    data = tiny_task.write_task(tmp_path / "pairs", "pair")
+    for segments in (1, 0):
+        config = replace(
+            from_pretrained(there.teacher).config,
+            num_segments=segments,
+            tanh_pooler=segments > 0,
+            relu_before_classifier=segments == 0,
+            layer_norm_eps=1e-12,
+        )
+        model = SequenceClassifier.init(config, np.random.default_rng(4))
+        folder = tmp_path / f"teacher-{segments}"
+        save_pretrained(model, folder, labels=["0", "1"])
+        shutil.copy(there.teacher / "tokenizer.json", folder)
+        changes = {"data": str(data), "teacher": str(folder), "baselines": []}
+        if segments:
+            with pytest.raises(InputError, match="--teacher: got a model of one segment, expected"):
+                go(tmp_path / "one", there, **changes)
+        else:
+            go(tmp_path / "none", there, **changes)
+    student = from_pretrained(tmp_path / "none" / "student", SequenceClassifier)
+    assert student.config.num_segments == 0
+    config = replace(from_pretrained(there.augmenter).config, num_segments=1)
+    save_pretrained(MaskedLM.init(config, np.random.default_rng(5)), tmp_path / "augmenter")
+    shutil.copy(there.teacher / "tokenizer.json", tmp_path / "augmenter")
+    changes = {"data": str(data), "augmenter": str(tmp_path / "augmenter")}
+    with pytest.raises(InputError, match="--augmenter: got a model of one segment, expected two"):
+        go(tmp_path / "augmented", there, **changes)
+
+
 def test_augmenters_that_are_none(there, tmp_path):
     with pytest.raises(InputError, match="a SequenceClassifier, expected a masked LM, or one of"):
         go(tmp_path / "run", there, augmenter=str(there.teacher))

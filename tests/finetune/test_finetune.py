@@ -268,6 +268,46 @@ def test_models_and_data_that_do_not_fit(refused, model, task, tmp_path):
     assert "no such folder" in refused(data=tmp_path / "nowhere")
 
 
+def test_an_error_before_the_first_step_leaves_no_folder(model, task, tmp_path, monkeypatch):
+    argv = ["--model", model, "--data", task, *OPTIONS, "--out", tmp_path / "run"]
+
+    def broken(*args, **kwargs):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("npformer.finetune.job.encode_examples", broken)
+        with pytest.raises(MemoryError):
+            finetune(*argv)
+    assert not (tmp_path / "run").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr("npformer.finetune.job.keep", broken)
+        with pytest.raises(MemoryError):
+            finetune(*argv)
+    assert (tmp_path / "run" / "state.safetensors").exists()
+
+
+def test_what_the_other_commands_make_of_labels_and_segments(model, tmp_path, capsys):
+    """eval takes a model without names for its labels, and neither it nor predict wrong pairs."""
+    single = tiny_task.write_task(tmp_path / "single", "single")
+    pairs = tiny_task.write_task(tmp_path / "pairs", "pair")
+    unnamed = write_checkpoint(tmp_path / "unnamed", "sequence", num_classes=2)
+    assert main(["eval", str(unnamed), "--data", str(single), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sentences"] == 10
+    one = write_checkpoint(tmp_path / "one", "sequence", num_classes=2, num_segments=1)
+    said = "one: got a model of one segment, expected two, for pairs\n"
+    for argv in (["eval", str(one), "--data", str(pairs)], ["predict", str(one), "the\tfilm"]):
+        assert main(argv) == 2
+        assert capsys.readouterr().err.endswith(said)
+    distilbert = {"num_segments": 0, "tanh_pooler": False, "relu_before_classifier": True}
+    none = write_checkpoint(tmp_path / "none", "sequence", num_classes=2, **distilbert)
+    assert main(["eval", str(none), "--data", str(pairs)]) == 0
+    assert main(["predict", str(none), "the\tfilm"]) == 0
+    capsys.readouterr()
+    assert main(["predict", str(model), "the film"]) == 2
+    said = "architectures: got an Encoder, expected a SequenceClassifier\n"
+    assert capsys.readouterr().err.endswith(said)
+
+
 def test_what_cannot_be_resumed(whole, tmp_path, capsys):
     def said(*argv):
         assert finetune(*argv) == 2

@@ -11,7 +11,7 @@ from tiny_checkpoint import write_checkpoint
 
 from npformer.checks import InputError
 from npformer.data.glue import load_folder
-from npformer.finetune.start import start_classifier
+from npformer.finetune.start import class_order, start_classifier
 from npformer.models import Encoder, SequenceClassifier, from_pretrained, save_pretrained
 from npformer.models.huggingface import read_pooler
 
@@ -77,6 +77,31 @@ def test_other_classifiers_are_refused(tasks, tmp_path):
     token = write_checkpoint(tmp_path / "token", "token")
     with pytest.raises(InputError, match="a TokenClassifier, expected a pretrained model"):
         start(token, tasks["single"])
+
+
+def test_the_columns_of_the_labels(tasks, tmp_path):
+    two = write_checkpoint(tmp_path / "two", "sequence", num_classes=2)
+    model, task = from_pretrained(two, SequenceClassifier), tasks["strings"]
+    for labels, order in {
+        ("no", "yes"): [0, 1],
+        ("yes", "no"): [1, 0],
+        ("LABEL_0", "LABEL_1"): [0, 1],
+    }.items():
+        assert class_order(model, labels, task, source="m") == order
+    for labels in (("NEGATIVE", "POSITIVE"), ("LABEL_1", "LABEL_0"), ("no", "LABEL_1")):
+        with pytest.raises(InputError, match=r"those of the data, no, yes \(if they mean"):
+            class_order(model, labels, task, source="m")
+
+
+@pytest.mark.parametrize("kind", ["encoder", "masked_lm", "sequence"])
+def test_a_model_of_one_segment_reads_no_pairs(kind, tasks, tmp_path):
+    sizes = {"num_classes": 2} if kind == "sequence" else {}
+    one = write_checkpoint(tmp_path / "one", kind, pooler=False, num_segments=1, **sizes)
+    with pytest.raises(InputError, match="one: got a model of one segment, expected two, for pair"):
+        start(one, tasks["pair"])
+    start(one, tasks["single"])
+    none = write_checkpoint(tmp_path / "none", "encoder", pooler=False, num_segments=0)
+    start(none, tasks["pair"])
 
 
 def test_dropout_is_the_checkpoints_or_what_is_asked_for(tasks, tmp_path):

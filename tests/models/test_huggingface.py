@@ -41,6 +41,7 @@ def refused(folder, *words, **options):
         from_pretrained(folder, **options)
     message = str(raised.value)
     assert "\n" not in message
+    assert len(message.replace(str(folder), "")) < 600
     for word in words:
         assert word in message, message
 
@@ -133,7 +134,9 @@ def test_the_encoder_of_any(tmp_path, kind):
     for got, expected in zip(hidden, model.forward(*inputs())[0].hidden, strict=True):
         np.testing.assert_array_equal(got, expected)
     other = MaskedLM if kind != "masked_lm" else SequenceClassifier
-    refused(tmp_path / "model", f"got a {type(model).__name__}, expected a", head=other)
+    name = type(model).__name__
+    words = f"got {'an' if kind == 'encoder' else 'a'} {name}, expected a {other.__name__}"
+    refused(tmp_path / "model", words, head=other)
 
 
 def test_what_bert_is_not_is_refused(tmp_path):
@@ -231,6 +234,26 @@ def test_broken_json(tmp_path, text):
         ("num_labels", 4, "num_labels: got 4, expected 5"),
         ("id2label", {"0": "a", "2": "b"}, "id2label: got"),
         ("id2label", [], "id2label: got []"),
+        (
+            "id2label",
+            {"0": "a", "1": "b", "2": "a", "3": "c", "4": "d"},
+            "expected another name for each class",
+        ),
+        (
+            "label2id",
+            {f"LABEL_{c}": 4 - c for c in range(5)},
+            "label2id: got {'LABEL_0': 4, 'LABEL_1': 3, 'LABEL_2': 2, 'LABEL_3': 1, ...}, expected "
+            "what id2label says, {'LABEL_0': 0, 'LABEL_1': 1, 'LABEL_2': 2, 'LABEL_3': 3, ...}",
+        ),
+        ("label2id", ["LABEL_0"], "label2id: got ['LABEL_0'], expected what id2label says"),
+        ("no_such_field", [1] * 1000, "got [1, 1, 1, 1, 1, 1, ...], expected no such field"),
+        pytest.param("x" * 1000, 0, "x: got 0, expected no such field", id="long"),
+        pytest.param("hidden_size", -(10**4200), "00, expected at most 2147483647 in", id="huge"),
+        ("hidden_act", "gelu" * 1000, "gelu', expected one of"),
+        ("architectures", ["BertModel"] * 1000, "expected one name in a list"),
+        ("problem_type", {"a": ["b" * 1000] * 1000}, "expected one of single_label_cl"),
+        ("is_decoder", [[0] * 1000] * 1000, ", expected False"),
+        ("id2label", {str(c + 1): "x" * 1000 for c in range(1000)}, "expected a name for each of"),
         ("npformer_relu_before_classifier", 1, "npformer_relu_before_classifier: got 1"),
         ("embedding_size", 128, "embedding_size: got 128, expected no such field"),
         ("num_hidden_groups", 2, "num_hidden_groups: got 2, expected no such field"),

@@ -125,6 +125,13 @@ def test_shards(folder, file):
         index.write_text(json.dumps(broken))
         refused(folder, "model.safetensors.index.json: got")
     index.write_text(json.dumps({"weight_map": files}))
+    index.unlink()
+    refused(
+        folder,
+        "got the shards model-00001-of-00002.safetensors, model-00002-of-00002.safetensors without "
+        "model.safetensors.index.json, expected it beside them",
+    )
+    index.write_text(json.dumps({"weight_map": files}))
     (folder / "model-00002-of-00002.safetensors").unlink()
     refused(folder, "model-00002-of-00002.safetensors: got no such file, expected a shard that")
 
@@ -181,16 +188,19 @@ HOSTILE = {
         pack(b'{"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "x": 1}', bytes(4)),
         "got a broken header (x twice)",
     ),
-    "no shape": (pack({"x": {"dtype": "F32", "data_offsets": [0, 4]}}, bytes(4)), "got {'dtype'"),
+    "no shape": (
+        pack({"x": {"dtype": "F32", "data_offsets": [0, 4]}}, bytes(4)),
+        "got {'data_offsets'",
+    ),
     "a shape of text": (pack({"x": entry("F32", "2", 0, 4)}, bytes(4)), "expected dtype, shape"),
-    "a negative size": (pack({"x": entry("F32", [-1, -1], 0, 4)}, bytes(4)), "got {'dtype'"),
-    "a true size": (pack({"x": entry("F32", [True], 0, 4)}, bytes(4)), "got {'dtype'"),
+    "a negative size": (pack({"x": entry("F32", [-1, -1], 0, 4)}, bytes(4)), "got {'data_offsets'"),
+    "a true size": (pack({"x": entry("F32", [True], 0, 4)}, bytes(4)), "got {'data_offsets'"),
     "three offsets": (
         pack({"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 8]}}, bytes(4)),
         "expected dtype, shape, data_offsets",
     ),
-    "an entry of text": (pack({"x": "y"}), "got y for x, expected dtype"),
-    "an unknown type": (pack({"x": entry("F7", [1], 0, 4)}, bytes(4)), "got dtype F7 in x"),
+    "an entry of text": (pack({"x": "y"}), "got 'y' for x, expected dtype"),
+    "an unknown type": (pack({"x": entry("F7", [1], 0, 4)}, bytes(4)), "got dtype 'F7' in x"),
     "a type of lists": (pack({"x": entry(["F32"], [1], 0, 4)}, bytes(4)), "got dtype ['F32']"),
     "another type's size": (
         pack({"x": entry("F64", [1], 0, 4)}, bytes(4)),
@@ -217,8 +227,32 @@ HOSTILE = {
     "bytes of no array": (pack({"x": entry("F32", [1], 0, 4)}, bytes(5)), "bytes, expected"),
     "bytes missing": (pack({"x": entry("F32", [1], 0, 4)}, bytes(3)), "cut short?"),
     "nothing and an absurd shape": (
-        pack({"embeddings.LayerNorm.weight": entry("F32", [0, 10**30], 0, 0)}),
+        pack({"embeddings.LayerNorm.weight": entry("F32", [0, 2**59], 0, 0)}),
         "missing embeddings.word_embeddings.weight",
+    ),
+    "nothing in a shape that no array has": (
+        pack({"x": entry("F32", [0, 2**62], 0, 0)}),
+        "got shape (0, 4611686018427387904) of x, expected one that an array can have",
+    ),
+    "a size that no file has": (
+        pack({"x": entry("F32", [0, 2**63], 0, 0)}),
+        "for x, expected dtype, shape, data_offsets",
+    ),
+    "offsets of 4,300 digits": (
+        pack({"x": entry("F32", [10**4299], 0, 4 * 10**4299)}),
+        "for x, expected dtype, shape, data_offsets",
+    ),
+    "a start of 4,300 digits": (
+        pack({"x": entry("F32", [0], 10**4299, 10**4299)}),
+        "for x, expected dtype, shape, data_offsets",
+    ),
+    "a shape of 200 sizes of 1,000 digits": (
+        pack({"x": entry("F32", [10**999] * 200, 0, 4)}, bytes(4)),
+        "for x, expected dtype, shape, data_offsets",
+    ),
+    "more axes than an array has": (
+        pack({"x": entry("F32", [1] * 33, 0, 4)}, bytes(4)),
+        "for x, expected dtype, shape, data_offsets",
     ),
 }
 

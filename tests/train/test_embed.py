@@ -61,6 +61,11 @@ def test_threads_and_broken_weights():
         ("sentence_bert_config.json", [], "got a JSON list, expected a dict"),
         ("modules.json", [{"type": "sentence_transformers.models.Pooling"}], 512),
         ("modules.json", [{"type": "sentence_transformers.models.Dense"}], "got 'Dense', expected"),
+        (
+            "1_Pooling/config.json",
+            {"pooling_mode_x": [0] * 1000},
+            r"got pooling_mode_x = \[0, 0, 0, 0, 0, 0, \.\.\.\], expected",
+        ),
         ("modules.json", [3], "got '', expected one of Transformer"),
         ("1_Pooling/config.json", {"pooling_mode_mean_tokens": True, "other": 3}, 512),
         (

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
-from npformer.checks import InputError
+from npformer.checks import InputError, shown
 from npformer.data.placeholders import check_downloaded
 from npformer.types import FloatArray
 
 HEADER_LIMIT = 100_000_000  # bytes, the format's own
+MOST_AXES, MOST = 32, 2**63  # no array of NumPy's has more axes, no file as many bytes
 BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1}
 BYTES |= {f"{kind}{8 * n}": n for n in (2, 4, 8) for kind in "UIF"} | {"BF16": 2}
 FLOATS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
@@ -114,13 +115,18 @@ def _entry(path: Path, name: str, entry: Any, base: int) -> StoredArray:
     kind, shape, offsets = (words.get(word) for word in ("dtype", "shape", "data_offsets"))
     if not (_counts(shape) and _counts(offsets) and len(offsets) == 2):
         raise InputError(
-            f"{path}: got {str(entry)[:80]} for {name[:80]}, expected dtype, shape, data_offsets"
+            f"{path}: got {shown(entry)} for {name[:80]}, expected dtype, shape, data_offsets"
         )
     if not (isinstance(kind, str) and kind in BYTES):
         raise InputError(
-            f"{path}: got dtype {str(kind)[:80]} in {name[:80]}, expected one of {', '.join(BYTES)}"
+            f"{path}: got dtype {shown(kind)} in {name[:80]}, expected one of {', '.join(BYTES)}"
         )
     start, stop = offsets
+    if 0 in shape and math.prod(n or 1 for n in shape) >= MOST // 8:
+        raise InputError(
+            f"{path}: got shape ({', '.join(map(str, shape))[:80]}) of {name[:80]}, expected one "
+            "that an array can have"
+        )
     if stop - start != BYTES[kind] * math.prod(shape):
         raise InputError(
             f"{path}: got {stop - start} bytes for {name[:80]}, expected those of shape "
@@ -130,4 +136,8 @@ def _entry(path: Path, name: str, entry: Any, base: int) -> StoredArray:
 
 
 def _counts(numbers: Any) -> TypeGuard[list[int]]:
-    return isinstance(numbers, list) and all(type(n) is int and n >= 0 for n in numbers)
+    return (
+        isinstance(numbers, list)
+        and len(numbers) <= MOST_AXES
+        and all(type(n) is int and 0 <= n < MOST for n in numbers)
+    )

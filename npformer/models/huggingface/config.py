@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from npformer.checks import InputError
+from npformer.checks import InputError, article, shown
 from npformer.models.config import ClassifierConfig, EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier, TokenClassifier
@@ -24,8 +24,11 @@ ACTIVATION_NAMES = {
     "gelu_pytorch_tanh": "gelu_tanh",
 }
 THEIR_ACTIVATIONS = {"gelu_tanh": "gelu_new"}
-# More would be a slip or an attack, and their names alone would fill the memory.
-MOST_CLASSES, MOST_LAYERS = 1_000_000, 10_000
+# More would be a slip or an attack: the names alone would fill the memory, and finding the edges of
+# T5's buckets would take hours.
+MOST_CLASSES, MOST_LAYERS, MOST = 1_000_000, 10_000, 2**31 - 1
+LIMITS = dict.fromkeys(("num_layers", "num_encoder_layers", "num_decoder_layers"), MOST_LAYERS)
+LIMITS |= {"num_buckets": 1024, "max_distance": 32_768}
 
 
 def write_config(model: Model, labels: Sequence[str] | None = None) -> dict[str, Any]:
@@ -43,7 +46,9 @@ def write_config(model: Model, labels: Sequence[str] | None = None) -> dict[str,
         if labels is None:
             labels = [f"LABEL_{c}" for c in range(config.num_classes)]
         if len(set(labels)) != config.num_classes or len(labels) != config.num_classes:
-            raise InputError(f"labels: got {list(labels)}, expected {config.num_classes} names")
+            raise InputError(
+                f"labels: got {shown(list(labels))}, expected {config.num_classes} names"
+            )
         fields["id2label"] = {str(c): name for c, name in enumerate(labels)}
         fields["label2id"] = {name: c for c, name in enumerate(labels)}
         fields["problem_type"] = PROBLEMS[config.problem]
@@ -55,7 +60,9 @@ def write_config(model: Model, labels: Sequence[str] | None = None) -> dict[str,
         if config.relu_before_classifier and "relu_before_classifier" not in family.constants:
             fields[RELU] = True
     elif labels is not None:
-        raise InputError(f"labels: got {list(labels)}, expected None for a {kind.__name__}")
+        raise InputError(
+            f"labels: got {shown(list(labels))}, expected None for {article(kind.__name__)}"
+        )
     return fields
 
 
@@ -64,7 +71,7 @@ def read_family(fields: Mapping[str, Any]) -> Family:
     name = fields.get("model_type", "bert")
     family = FAMILIES.get(name) if isinstance(name, str) else None
     if family is None:
-        raise InputError(f"model_type: got {name!r}, expected one of {', '.join(FAMILIES)}")
+        raise InputError(f"model_type: got {shown(name)}, expected one of {', '.join(FAMILIES)}")
     return family
 
 
@@ -76,13 +83,17 @@ def read_kind(fields: Mapping[str, Any], head: type[Model] | None) -> type[Model
         return head
     if not isinstance(names, list) or len(names) != 1:
         hint = " (or a call that says which model to read)" if names is None else ""
-        raise InputError(f"architectures: got {names!r}, expected one name in a list{hint}")
+        raise InputError(f"architectures: got {shown(names)}, expected one name in a list{hint}")
     kind = known.get(str(names[0]))
     if kind is None:
-        raise InputError(f"architectures: got {names[0]!r}, expected one of {', '.join(known)}")
+        raise InputError(
+            f"architectures: got {shown(names[0])}, expected one of {', '.join(known)}"
+        )
     if head not in (None, kind, Encoder):
         assert head is not None
-        raise InputError(f"architectures: got a {kind.__name__}, expected a {head.__name__}")
+        raise InputError(
+            f"architectures: got {article(kind.__name__)}, expected {article(head.__name__)}"
+        )
     return head or kind
 
 
@@ -102,11 +113,6 @@ def read_config(fields: Mapping[str, Any], kind: type[Model]) -> EncoderConfig:
     values["max_len"] -= unread_positions(fields)
     if values.get("num_segments") == 0:
         raise InputError(f"{ours_to_theirs['num_segments']}: got 0, expected at least 1")
-    if values["num_layers"] > MOST_LAYERS:
-        raise InputError(
-            f"{ours_to_theirs['num_layers']}: got {values['num_layers']}, expected at most "
-            f"{MOST_LAYERS}"
-        )
     is_classifier = kind in (SequenceClassifier, TokenClassifier)
     if is_classifier:
         values |= _classifier_values(fields, kind)
@@ -146,19 +152,33 @@ def unread_positions(fields: Mapping[str, Any]) -> int:
 
 def read_labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of the classes, in order; without names transformers means two classes."""
+    names, repeated = _label_names(fields), fields.get("label2id")
+    if repeated is not None and repeated != (numbers := {name: c for c, name in enumerate(names)}):
+        raise InputError(
+            f"label2id: got {shown(repeated)}, expected what id2label says, {shown(numbers)}"
+        )
+    return names
+
+
+def _label_names(fields: Mapping[str, Any]) -> tuple[str, ...]:
     named = fields.get("id2label")
     if named is None:
         number = fields.get("num_labels", 2)
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            raise InputError(f"num_labels: got {number!r}, expected a whole number of at least 1")
+            raise InputError(
+                f"num_labels: got {shown(number)}, expected a whole number of at least 1"
+            )
         if number > MOST_CLASSES:
-            raise InputError(f"num_labels: got {number}, expected at most {MOST_CLASSES}")
+            raise InputError(f"num_labels: got {shown(number)}, expected at most {MOST_CLASSES}")
         return tuple(f"LABEL_{c}" for c in range(number))
     if not isinstance(named, dict) or set(named) != {str(c) for c in range(len(named))}:
-        raise InputError(f"id2label: got {named!r}, expected a name for each of 0, 1, ...")
+        raise InputError(f"id2label: got {shown(named)}, expected a name for each of 0, 1, ...")
     if fields.get("num_labels", len(named)) != len(named):
-        raise InputError(f"num_labels: got {fields['num_labels']}, expected {len(named)}")
-    return tuple(str(named[str(c)]) for c in range(len(named)))
+        raise InputError(f"num_labels: got {shown(fields['num_labels'])}, expected {len(named)}")
+    names = tuple(str(named[str(c)]) for c in range(len(named)))
+    if len(set(names)) != len(names):
+        raise InputError(f"id2label: got {shown(named)}, expected another name for each class")
+    return names
 
 
 def check_sayable(kind: type[Model], config: EncoderConfig, family: Family) -> None:
@@ -185,7 +205,7 @@ def check_sayable(kind: type[Model], config: EncoderConfig, family: Family) -> N
 
 
 def read_value(fields: Mapping[str, Any], field: Field) -> Any:
-    """Return the value of a field, or its default, if it is of the right type."""
+    """Return the value of a field, or its default, if it is of the right type and not absurd."""
     value = fields.get(field.theirs, field.default)
     if value is None and field.default is None:
         return None
@@ -195,7 +215,12 @@ def read_value(fields: Mapping[str, Any], field: Field) -> Any:
     if not (isinstance(value, field.kind) or (field.kind is float and number)) or (
         isinstance(value, bool) and field.kind is not bool
     ):
-        raise InputError(f"{field.theirs}: got {value!r}, expected {field.kind.__name__}")
+        raise InputError(f"{field.theirs}: got {shown(value)}, expected {field.kind.__name__}")
+    if number:
+        most = LIMITS.get(field.ours or field.theirs, MOST)
+        if abs(value) > most:
+            size = " in size" if value < 0 else ""
+            raise InputError(f"{field.theirs}: got {shown(value)}, expected at most {most}{size}")
     return ACTIVATION_NAMES.get(value, value) if field.ours == "activation" else value
 
 
@@ -230,9 +255,9 @@ def check_fields(
     for name, value in fields.items():
         if name in fixed:
             if value != fixed[name] or isinstance(value, bool) != isinstance(fixed[name], bool):
-                raise InputError(f"{name}: got {value!r}, expected {fixed[name]!r}")
+                raise InputError(f"{name}: got {shown(value)}, expected {fixed[name]!r}")
         elif name not in read and name not in neutral:
-            raise InputError(f"{name}: got {value!r}, expected no such field")
+            raise InputError(f"{name[:80]}: got {shown(value)}, expected no such field")
 
 
 def _classifier_values(fields: Mapping[str, Any], kind: type[Model]) -> dict[str, Any]:
@@ -243,11 +268,11 @@ def _classifier_values(fields: Mapping[str, Any], kind: type[Model]) -> dict[str
         regression = kind is SequenceClassifier and classes == 1
         problem = PROBLEMS["regression" if regression else "classification"]
     ours = {theirs: name for name, theirs in PROBLEMS.items()}
-    if problem not in ours:
-        raise InputError(f"problem_type: got {problem!r}, expected one of {', '.join(ours)}")
+    if not isinstance(problem, str) or problem not in ours:
+        raise InputError(f"problem_type: got {shown(problem)}, expected one of {', '.join(ours)}")
     relu = fields.get(RELU, False)
     if not isinstance(relu, bool):
-        raise InputError(f"{RELU}: got {relu!r}, expected true or false")
+        raise InputError(f"{RELU}: got {shown(relu)}, expected true or false")
     return {
         "num_classes": classes,
         "problem": ours[problem],

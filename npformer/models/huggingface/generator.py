@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npformer.checks import InputError
+from npformer.checks import InputError, shown, some
+from npformer.layers.attention_config import AttentionConfig
 from npformer.models.causal_lm import CausalLM, CausalLMConfig
 from npformer.models.huggingface.arrays import StoredArray, read_array
 from npformer.models.huggingface.config import check_fields, read_value
@@ -126,11 +127,20 @@ def write_generator(model: Generating, folder: Path, family: GeneratorFamily) ->
 def parameter_shapes(
     kind: type[Generating], config: Seq2SeqConfig | CausalLMConfig
 ) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every parameter, without making any of that size."""
+    """Return the shape of every parameter, without making any of that size or all of that many.
+
+    They are called as in the smallest model of this kind, one layer of which stands for all.
+    """
     smallest: dict[str, Any] = {"vocab_size": 1, "d_ff": 1, "max_len": 1}
-    smallest["d_model"] = 2 * config.num_heads
+    smallest |= {"d_model": 2, "num_heads": 1}
+    # The defaults: a table of few rows.
+    smallest |= {name: getattr(AttentionConfig, name) for name in ("num_buckets", "max_distance")}
     if isinstance(config, Seq2SeqConfig):
-        smallest["target_vocab_size"] = 1
+        smallest |= {"target_vocab_size": 1, "num_encoder_layers": 1, "num_decoder_layers": 1}
+        depths = {"encoder.": config.num_encoder_layers, "decoder.": config.num_decoder_layers}
+    else:
+        smallest["num_layers"] = 1
+        depths = {"": config.num_layers}
     make: Any = kind
     small = make.init(replace(config, **smallest), np.random.default_rng(0))
     d, f, v = config.d_model, config.d_ff, config.vocab_size
@@ -146,14 +156,18 @@ def parameter_shapes(
     def shape(name: str) -> tuple[int, ...]:
         return shapes.get(name) or shapes.get(name.rsplit(".", 1)[-1]) or (d,)
 
-    return {name: shape(name) for name in small.params}
+    def every(name: str) -> list[str]:
+        side, in_layer, rest = name.partition("layers.0.")
+        return [f"{side}layers.{i}.{rest}" for i in range(depths[side])] if in_layer else [name]
+
+    return {name: shape(first) for first in small.params for name in every(first)}
 
 
 def _read_config(fields: Mapping[str, Any], family: GeneratorFamily) -> Any:
     known = (*family.fields, *family.more)
     names = fields.get("architectures")
     if names is not None and names != [family.architecture]:
-        raise InputError(f"architectures: got {names!r}, expected [{family.architecture!r}]")
+        raise InputError(f"architectures: got {shown(names)}, expected [{family.architecture!r}]")
     read = {"architectures", "model_type", *(f.theirs for f in known)}
     check_fields(fields, read, family.fixed, family.neutral)
     theirs = {f.theirs: read_value(fields, f) for f in known}
@@ -189,7 +203,7 @@ def _check_arrays(
         ],
         "mis-shaped": wrong,
     }
-    report = "; ".join(f"{what} {', '.join(n[:3])}" for what, n in problems.items() if n)
+    report = "; ".join(f"{what} {some(n)}" for what, n in problems.items() if n)
     if report:
         raise InputError(f"{folder}: got arrays that do not fit {CONFIG_FILE}: {report}")
     for copy, tied in family.copies.items():

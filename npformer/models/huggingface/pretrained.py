@@ -12,7 +12,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npformer.checks import InputError
+from npformer.checks import InputError, article, shown, some
 from npformer.models.causal_lm import CausalLM
 from npformer.models.config import EncoderConfig
 from npformer.models.encoder import Encoder
@@ -86,7 +86,9 @@ def write_model(
 
     if isinstance(model, CausalLM | Seq2Seq):
         if labels is not None:
-            raise InputError(f"labels: got {labels}, expected None for a {type(model).__name__}")
+            raise InputError(
+                f"labels: got {labels}, expected None for {article(type(model).__name__)}"
+            )
         write_generator(model, folder, written_generator(model))
         return
     arrays: Params = {}
@@ -160,14 +162,14 @@ def from_pretrained(
     if generator is not None:
         if head not in (None, generator.kind):
             raise InputError(
-                f"{folder / CONFIG_FILE}: model_type: got {generator.model_type!r}, expected a "
-                f"{head.__name__}"
+                f"{folder / CONFIG_FILE}: model_type: got {generator.model_type!r}, expected "
+                f"{article(head.__name__)}"
             )
         return read_generator(folder, fields, generator, dtype)
     if head in (CausalLM, Seq2Seq):
         expected = [name for name, g in GENERATORS.items() if g.kind is head]
         raise InputError(
-            f"{folder / CONFIG_FILE}: model_type: got {fields.get('model_type')!r}, expected "
+            f"{folder / CONFIG_FILE}: model_type: got {shown(fields.get('model_type'))}, expected "
             f"{' or '.join(expected)}"
         )
     try:
@@ -288,7 +290,9 @@ def _by_plain_name(
     for name, array in stored.items():
         twin = plain.setdefault(plain_name(name, family), array)
         if twin is not array:
-            raise InputError(f"{folder}: got {twin.name} and {name}, expected one of them")
+            raise InputError(
+                f"{folder}: got {twin.name[:80]} and {name[:80]}, expected one of them"
+            )
     return plain
 
 
@@ -319,17 +323,17 @@ def _check_names(
     missing = [names[name] for name in expected if name not in stored]
     odd = [a.name for name, a in stored.items() if name not in known and a.name not in projections]
     wrong = [
-        f"{stored[name].name} {stored[name].shape} instead of {shape}"
+        f"{stored[name].name[:80]} {stored[name].shape} instead of {shape}"
         for name, shape in expected.items()
         if name in stored and stored[name].shape != shape
     ]
     problems = {"missing": missing, "unexpected": odd, "mis-shaped": wrong}
-    report = "; ".join(f"{what} {_some(which)}" for what, which in problems.items() if which)
+    report = "; ".join(f"{what} {some(which)}" for what, which in problems.items() if which)
     if report:
         raise InputError(f"{folder}: got arrays that do not fit {CONFIG_FILE}: {report}")
     if projections:
         warnings.warn(
-            f"{folder}: {_some(projections)} unused: only distillation needs TinyBERT's "
+            f"{folder}: {some(projections)} unused: only distillation needs TinyBERT's "
             "projections (npformer.models.read_projections reads them)",
             stacklevel=3,
         )
@@ -354,8 +358,3 @@ def _check_tied(family: Family, stored: dict[str, StoredArray]) -> None:
                 f"{stored[copy].path}: got {stored[copy].name}, expected it to be equal to "
                 f"{stored[tied].name}"
             )
-
-
-def _some(names: list[str], most: int = 3) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

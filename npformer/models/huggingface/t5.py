@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from npformer.checks import InputError
+from npformer.checks import InputError, shown
 from npformer.models.huggingface.bert import NEUTRAL
 from npformer.models.huggingface.config import ACTIVATION_NAMES, THEIR_ACTIVATIONS
 from npformer.models.huggingface.family import Field
@@ -43,7 +43,9 @@ def _read(fields: Mapping[str, Any]) -> dict[str, Any]:
         )
     *gated, activation = fields["feed_forward_proj"].split("-")
     if gated not in ([], ["gated"]):
-        raise InputError(f"feed_forward_proj: got {fields['feed_forward_proj']!r}, expected gated-")
+        raise InputError(
+            f"feed_forward_proj: got {shown(fields['feed_forward_proj'])}, expected gated-"
+        )
     if gated and activation == "gelu":
         activation = "gelu_new"  # what transformers takes it for
     return {

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from npformer.checks import InputError
+from npformer.checks import InputError, shown, some
 from npformer.data.placeholders import check_downloaded
 from npformer.models.huggingface.arrays import StoredArray, read_header
 
@@ -34,6 +34,11 @@ def stored_arrays(folder: Path, architecture: str) -> dict[str, StoredArray]:
         return read_header(path)
     if index.is_file():
         return _shards(index)
+    shards = sorted(path.name for path in folder.glob("*-of-*.safetensors"))
+    if shards:
+        raise InputError(
+            f"{folder}: got the shards {some(shards)} without {INDEX_FILE}, expected it beside them"
+        )
     refuse_pickles(sorted(folder.iterdir()), architecture)
     raise InputError(f"{folder}: got a folder without {ARRAYS_FILE}, expected a model folder")
 
@@ -69,8 +74,8 @@ def _shards(index: Path) -> dict[str, StoredArray]:
     found: dict[str, StoredArray] = {}
     for file in sorted(set(places.values())):
         path = index.parent / file
-        if Path(file).name != file:
-            raise InputError(f"{index}: got {file!r}, expected the name of a file beside it")
+        if Path(file).name != file or len(file) > 255:
+            raise InputError(f"{index}: got {shown(file)}, expected the name of a file beside it")
         if not path.is_file():
             raise InputError(f"{path}: got no such file, expected a shard that {index.name} names")
         header = read_header(path)
@@ -78,6 +83,8 @@ def _shards(index: Path) -> dict[str, StoredArray]:
         if listed != header.keys():
             differ = sorted(listed ^ header.keys())[0]
             where = "only the index has" if differ in listed else "the index does not have"
-            raise InputError(f"{path}: got other arrays than {index.name} says: {where} {differ}")
+            raise InputError(
+                f"{path}: got other arrays than {index.name} says: {where} {differ[:80]}"
+            )
         found |= header
     return found
