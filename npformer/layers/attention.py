@@ -160,7 +160,8 @@ class MultiHeadAttention:
         p, num_heads, kv_heads = self.params, self.config.num_heads, self.config.kv_heads
         check_shape("x", x, ("B", "T", self.config.d_model))
         source = x if memory is None else memory
-        check_shape("memory", source, (len(x), "S", self.config.d_model))
+        if memory is not None:
+            check_shape("memory", memory, (len(x), "S", self.config.d_model))
         relative = relative_of(self, cross=memory is not None, shared=shared)
         q_cache, k_cache = None, None
         if self.config.attention == "average":
