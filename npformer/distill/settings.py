@@ -51,7 +51,7 @@ EPOCHS: dict[str, dict[str, float]] = {
         "general": 1,
         "finetune": 1.5,
         "intermediate": 1,
-        "prediction": 1,
+        "prediction": 2,  # cheap: the teacher has answered
     },
 }
 # Without --steps or --epochs, a phase of the task makes at least so many updates.
@@ -70,7 +70,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "dropout": 0.2,
     },
     "checkpoint": {
-        "student": "3x128x4",
+        "student": "3x128x4x384",
+        "activation": "relu",
         "batch_size": 64,
         "heads": "group_mean",
         "init_table": "pca",
@@ -129,7 +130,7 @@ class Settings(Config):
     general_teacher: str | None = None  # the weights before fine-tuning, as `find_model` has them
     student: str = "2x64"
     embedding_size: int | None = None  # of the student's word table; None: the student's width
-    activation: str = "gelu"  # of the student's feed-forward layers; a teacher has BERT's gelu
+    activation: str = "gelu"  # of the student's feed-forward layers; a teacher has its own
     heads: str = "equal"  # or "group_mean": see `Recipe.heads`
     init_table: str = "drawn"  # or "pca": see `npformer.distill.tables`
     labelled: int | None = None  # how many examples; None: `LABELLED_REVIEWS`, or all there are

@@ -97,7 +97,8 @@ def quiet(monkeypatch):
 def test_the_defaults_of_a_checkpoint(there):
     asked = Settings.of({"data": str(there.task), "teacher": str(there.teacher)})
     assert asked.kind == "checkpoint"
-    assert (asked.student, asked.heads, asked.init_table) == ("3x128x4", "group_mean", "pca")
+    assert (asked.student, asked.activation) == ("3x128x4x384", "relu")
+    assert (asked.heads, asked.init_table) == ("group_mean", "pca")
     assert (asked.augmenter, asked.copies, asked.long_copies) == ("neighbours", 3, 6)
     assert Settings.of({"data": str(there.task)}).kind == "folder"
     assert Settings.of({"teacher": str(there.teacher)}).kind == "reviews"
