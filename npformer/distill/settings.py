@@ -80,7 +80,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "long_copies": 6,
     },
 }
-# --quick, for a checkpoint: a quarter of an hour on two cores.
+# --quick, for a checkpoint: meant for a quarter of an hour on two cores.
 QUICK: dict[str, Any] = {
     "epochs": {"general": 0.0, "intermediate": 1.0, "prediction": 1.0},
     "copies": 1,
