@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 import tiny_task
+from safetensors.numpy import load_file, save_file
 from tiny_checkpoint import TEXTS, write_checkpoint
 
+from benchmarks import against_transformers
 from npformer.cli import main
 from npformer.data.glue import load_folder
-from npformer.data.tokenizer import encode_examples, load_tokenizer
+from npformer.data.tokenizer import encode_examples, load_tokenizer, save_tokenizer
 from npformer.finetune.start import start_classifier
-from npformer.models import from_pretrained
+from npformer.models import from_pretrained, save_pretrained
 from npformer.train.evaluate import predict_logits
 
 torch = pytest.importorskip("torch")
@@ -81,6 +83,23 @@ def test_a_distilled_student(size, activation, checkpoint, tmp_path):
     logits = predict_logits(from_pretrained(out / "student"), ours, 0)
     assert np.ptp(logits) > 0.01
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["single", "pair"])
+def test_the_command_that_compares(kind, checkpoint, tmp_path, capsys):
+    data, folder = tiny_task.write_task(tmp_path / "task", kind), tmp_path / "model"
+    model, _ = start_classifier(checkpoint, load_folder(data), np.random.default_rng(2))
+    save_pretrained(model, folder, labels=load_folder(data).label_names)
+    save_tokenizer(load_tokenizer(checkpoint), folder)
+    line = [str(folder), "--data", str(data)]
+    assert against_transformers.main(line) == 0
+    said = capsys.readouterr().out
+    assert f"{folder}: BertForSequenceClassification, nothing to report; logits differ by" in said
+    assert "predictions equal 1.0000 of 10" in said
+    arrays = load_file(folder / "model.safetensors")
+    save_file(arrays | {"odd": np.ones(3, np.float32)}, folder / "model.safetensors")
+    assert against_transformers.main(line) == 2  # here it is refused
+    assert "unexpected odd" in capsys.readouterr().err
 
 
 def test_a_masked_lm_head(checkpoint, tmp_path):
