@@ -56,7 +56,8 @@ class Traced(np.ndarray[Any, Any]):
     ) -> Any:
         result = function(*map(_plain, args), **{k: _plain(v) for k, v in kwargs.items()})
         counts = _counts_of(args)
-        counts.moved += _bytes((*args, result))
+        if function is not np.empty_like:  # which moves nothing
+            counts.moved += _bytes((*args, result))
         counts.large += _bytes([result]) >= LARGE
         return trace(result, counts)
 
