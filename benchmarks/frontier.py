@@ -22,7 +22,10 @@ from npformer.plot import COLOURS
 PAPER = 0.968  # of the teacher's score, Jiao et al. 2020, abstract: "more than"
 MARKERS = {"student": "o", "soft": "s", "scratch": "^"}
 COLUMNS = ("times_smaller", "speed_up", "speed_up_in_batches", "speed_up_end_to_end")
-AXES = {"times_smaller": "times smaller", "speed_up": "times faster, one sentence"}
+AXES = {
+    "times_smaller": "times smaller than the teacher",
+    "speed_up": "times faster than the teacher, one sentence",
+}
 
 
 class Point(NamedTuple):
@@ -113,7 +116,7 @@ def draw(points: Sequence[Point], path: Path) -> None:
                 markerfacecolor="none",
                 label=f"{point.run}, {TITLES[point.model]}",
             )
-        ax.set_xlabel(f"{label} than the teacher")
+        ax.set_xlabel(label)
         ax.grid(alpha=0.3)
     panels[0].set_ylabel("% of the teacher's score on dev")
     panels[0].annotate(
