@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from npformer.data.glue import load_folder
     from npformer.data.reviews import generate_reviews
     from npformer.data.tokenizer import encode_examples, load_tokenizer, special_ids
-    from npformer.finetune.start import class_order
+    from npformer.finetune.start import check_pairs, class_order
     from npformer.models.heads import SequenceClassifier
     from npformer.models.huggingface import find_model, from_pretrained, load_labels
     from npformer.train.evaluate import predict_logits, score
@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         task = load_folder(args.data)
     order = class_order(model, load_labels(folder), task, source=str(folder))
+    if task.train.second is not None:
+        check_pairs(model.config, tokenizer, source=str(folder))
     split = task.dev if args.split == "dev" else task.test
     if split is None or split.labels is None:
         raise InputError(f"--split: got {args.split}, expected one that {args.data} holds")

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if len({len(pair) for pair in pairs}) != 1 or len(pairs[0]) > 2:
         raise InputError("TEXT: got texts and pairs, expected all single or all with one tab")
     if len(pairs[0]) == 2:
-        check_pairs(model.config, source=str(folder))
+        check_pairs(model.config, tokenizer, source=str(folder))
     encoded, cut = encode_examples(
         tokenizer,
         [pair[0] for pair in pairs],

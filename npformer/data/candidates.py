@@ -7,7 +7,7 @@ import numpy as np
 
 from npformer.checks import InputError, check_shape
 from npformer.data.batches import Batch, Encoded, collate
-from npformer.data.tokenizer import special_ids
+from npformer.data.tokenizer import is_byte_level, special_ids
 from npformer.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ class Candidates:
         batch_size: int,
         show_original: bool,
     ) -> None:
+        if is_byte_level(tokenizer):
+            raise InputError(
+                "tokenizer: got byte-level BPE, expected WordPiece, whose words a masked LM can "
+                "be asked about"
+            )
         size = tokenizer.get_vocab_size()
         check_shape("embedding_table", embedding_table, ("V", "D"))
         if len(embedding_table) < size:

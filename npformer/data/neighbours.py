@@ -5,12 +5,14 @@ are made at once, on ids. Neighbours of a word are used like it, and may mean th
 "bad"): a copy is to be answered by the teacher, not to be given the label of its source.
 """
 
+from string import punctuation
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from npformer.checks import InputError, check_fraction, check_shape
 from npformer.data.batches import Encoded
+from npformer.data.tokenizer import SPACE, is_byte_level
 from npformer.types import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ def neighbour_copies(
     A word of one piece is exchanged for one of the k pieces that are whole words and whose rows in
     the table make the smallest angle with its own. Words of several pieces, punctuation and special
     tokens stay, so a copy is as long as its source. A copy in which nothing changed is left out;
-    two copies may be equal.
+    two copies may be equal. In a byte-level vocabulary a whole word is a piece of a space and ASCII
+    letters or digits; the first word of a text has no space before it, and stays.
 
     Parameters
     ----------
@@ -67,8 +70,13 @@ def neighbour_copies(
     check_shape("table", table, ("V", "D"))
     if len(table) < len(vocab):
         raise InputError(f"table: got {len(table)} rows, expected one for each of {len(vocab)}")
-    whole = np.array([piece.isalnum() for piece in vocab])
-    goes_on = np.array([piece.startswith("##") for piece in vocab])
+    if is_byte_level(tokenizer):
+        # Letters beyond ASCII are pieces of characters there.
+        whole = np.array([p[:1] == SPACE and p[1:].isascii() and p[1:].isalnum() for p in vocab])
+        goes_on = np.array([piece[:1] not in SPACE + punctuation for piece in vocab])
+    else:
+        whole = np.array([piece.isalnum() for piece in vocab])
+        goes_on = np.array([piece.startswith("##") for piece in vocab])
     lengths = encoded.lengths
     flat = np.concatenate(encoded.ids)  # (N,) all tokens of all examples
     starts = np.cumsum(lengths) - lengths

@@ -1,4 +1,4 @@
-"""WordPiece tokenization, by the ``tokenizers`` library.
+"""Tokenization by the ``tokenizers`` library: BERT's WordPiece, and RoBERTa's byte-level BPE.
 
 The library is imported inside the functions: importing this module needs NumPy alone.
 """
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+# RoBERTa's, in the same five roles, and the mark of a space before a piece.
+ROBERTA_TOKENS = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")
+SPACE = "Ġ"
 
 
 class SpecialIds(NamedTuple):
-    """The ids of the five special tokens."""
+    """The ids of the five special tokens; RoBERTa's ``<s>`` is ``cls``, its ``</s>`` ``sep``."""
 
     pad: int
     unk: int
@@ -132,19 +135,23 @@ def load_tokenizer(path: str | Path, *, vocab_size: int | None = None) -> Tokeni
 def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
     """Write ``tokenizer.json`` into a folder, which is made if need be.
 
-    Beside one with BERT's special tokens ``tokenizer_config.json`` says that it is BERT's. Without
-    that, transformers goes by the model: it takes the tokenizer of a student with a factorised
-    table, which is an ALBERT, for ALBERT's.
+    Beside one with BERT's or RoBERTa's special tokens ``tokenizer_config.json`` says whose it is.
+    Without that, transformers goes by the model: it takes the tokenizer of a student with a
+    factorised table, which is an ALBERT, for ALBERT's.
     """
     path, text = Path(folder), tokenizer.to_str(pretty=True)
     path.mkdir(parents=True, exist_ok=True)
     # Written by Python: the library reports a full disk as a bare Exception.
     (path / "tokenizer.json").write_text(text, "utf-8")
-    if any(tokenizer.token_to_id(token) is None for token in SPECIAL_TOKENS):
+    config: dict[str, str | bool]
+    if _has(tokenizer, SPECIAL_TOKENS):
+        normalizer = json.loads(text)["normalizer"] or {}
+        lowercase = normalizer.get("lowercase", False)
+        config = {"tokenizer_class": "BertTokenizer", "do_lower_case": lowercase}
+    elif _has(tokenizer, ROBERTA_TOKENS):
+        config = {"tokenizer_class": "RobertaTokenizer"}
+    else:
         return
-    normalizer = json.loads(text)["normalizer"] or {}
-    lowercase = normalizer.get("lowercase", False)
-    config = {"tokenizer_class": "BertTokenizer", "do_lower_case": lowercase}
     (path / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
 
@@ -156,11 +163,19 @@ def special_ids(tokenizer: Tokenizer) -> SpecialIds:
     InputError
         If one of them is missing.
     """
-    ids = [tokenizer.token_to_id(token) for token in SPECIAL_TOKENS]
-    for token, i in zip(SPECIAL_TOKENS, ids, strict=True):
+    tokens = ROBERTA_TOKENS if is_byte_level(tokenizer) else SPECIAL_TOKENS
+    ids = [tokenizer.token_to_id(token) for token in tokens]
+    for token, i in zip(tokens, ids, strict=True):
         if i is None:
-            raise InputError(f"tokenizer: {token} is missing, expected a BERT vocabulary")
+            raise InputError(
+                f"tokenizer: {token} is missing, expected the special tokens of BERT or RoBERTa"
+            )
     return SpecialIds(*(int(i) for i in ids if i is not None))
+
+
+def is_byte_level(tokenizer: Tokenizer) -> bool:
+    """Whether this is a tokenizer as RoBERTa's, going by its special tokens."""
+    return _has(tokenizer, ROBERTA_TOKENS) and not _has(tokenizer, SPECIAL_TOKENS)
 
 
 def encode_examples(
@@ -172,6 +187,8 @@ def encode_examples(
     max_len: int,
 ) -> tuple[Encoded, int]:
     """Encode ``[CLS] first [SEP]`` or ``[CLS] first [SEP] second [SEP]``, segments 0 and 1.
+
+    RoBERTa's are ``<s> first </s>`` and ``<s> first </s></s> second </s>``, all of segment 0.
 
     Parameters
     ----------
@@ -188,10 +205,12 @@ def encode_examples(
         How many examples were cut.
     """
     special = special_ids(tokenizer)
-    room = max_len - (2 if second is None else 3)
+    byte_level = is_byte_level(tokenizer)
+    between = [special.sep] * byte_level
+    room = max_len - (2 if second is None else 3 + len(between))
     if room < 1:
         raise InputError(
-            f"max_len: got {max_len}, expected room for a piece beside [CLS] and [SEP]"
+            f"max_len: got {max_len}, expected room for a piece beside the special tokens"
         )
     a = _pieces(tokenizer, first)
     b = _pieces(tokenizer, second) if second is not None else [None] * len(a)
@@ -201,10 +220,10 @@ def encode_examples(
     for x, y in zip(a, b, strict=True):
         n_x, n_y = _fit(len(x), len(y or ()), room)
         cut += n_x < len(x) or n_y < len(y or ())
-        tail = [] if y is None else [*y[:n_y], special.sep]
+        tail = [] if y is None else [*between, *y[:n_y], special.sep]
         row = [special.cls, *x[:n_x], special.sep, *tail]
         ids.append(np.array(row, dtype=np.int64))
-        segments.append(np.repeat([0, 1], [n_x + 2, len(tail)]))
+        segments.append(np.repeat([0, 0 if byte_level else 1], [n_x + 2, len(tail)]))
     return Encoded(ids, segments, labels), cut
 
 
@@ -217,6 +236,10 @@ def _fit(n_x: int, n_y: int, room: int) -> tuple[int, int]:
         return n_x, min(n_y, room - n_x)
     n_y = min(n_y, room // 2)
     return min(n_x, room - n_y), n_y
+
+
+def _has(tokenizer: Tokenizer, tokens: Sequence[str]) -> bool:
+    return all(tokenizer.token_to_id(token) is not None for token in tokens)
 
 
 def _pieces(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:

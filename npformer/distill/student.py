@@ -99,7 +99,7 @@ def _check_given(job: Job, before: EncoderConfig, after: EncoderConfig) -> None:
             f"{before.max_len}"
         )
     if job.task.train.second is not None:
-        check_pairs(before, source="--teacher")
+        check_pairs(before, job.tokenizer, source="--teacher")
 
 
 def general(job: Job, pretrained: Pretrained) -> Encoder:

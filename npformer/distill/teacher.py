@@ -8,7 +8,7 @@ import numpy as np
 from npformer.checks import InputError, article
 from npformer.data.batches import Batch
 from npformer.data.masking import mask_tokens
-from npformer.data.tokenizer import load_tokenizer
+from npformer.data.tokenizer import is_byte_level, load_tokenizer
 from npformer.distill.job import INIT, MASK, Job, find_given
 from npformer.distill.settings import AUGMENTERS
 from npformer.finetune.start import check_classifier, check_pairs
@@ -87,6 +87,11 @@ def _given_teachers(job: Job) -> tuple[Pretrained | None, SequenceClassifier | N
 
 def _given_augmenter(job: Job) -> MaskedLM | None:
     name = job.settings.augmenter
+    if name not in ("neighbours", "none") and is_byte_level(job.tokenizer):
+        raise InputError(
+            f"--augmenter: got {name}, expected neighbours or none beside a teacher of byte-level "
+            "BPE: a masked LM is asked about words of WordPiece"
+        )
     if name in AUGMENTERS:
         return None
     model = _read_like_the_teacher(job, "augmenter", name)
@@ -96,7 +101,7 @@ def _given_augmenter(job: Job) -> MaskedLM | None:
             f"one of {', '.join(AUGMENTERS)}"
         )
     if job.task.train.second is not None:
-        check_pairs(model.config, source="--augmenter")
+        check_pairs(model.config, job.tokenizer, source="--augmenter")
     if job.settings.max_len > model.config.max_len:
         raise InputError(
             f"--max-len: got {job.settings.max_len}, expected at most the augmenter's "

@@ -13,7 +13,7 @@ from npformer.data.glue import Examples, Task, load_folder, take_labelled
 from npformer.data.tokenizer import encode_examples, load_tokenizer, save_tokenizer, special_ids
 from npformer.finetune.figures import save_figure
 from npformer.finetune.settings import Settings
-from npformer.finetune.start import start_classifier
+from npformer.finetune.start import check_pairs, start_classifier
 from npformer.models.folder import write_folder
 from npformer.models.heads import SequenceClassifier
 from npformer.models.huggingface import find_model, write_model
@@ -78,6 +78,8 @@ def prepare(run: Run, settings: Settings, say: Callable[[str], None]) -> Job:
             f"max_len: got {settings.max_len}, expected at most the model's {model.config.max_len}"
         )
     tokenizer = load_tokenizer(folder, vocab_size=model.config.vocab_size)
+    if task.train.second is not None:
+        check_pairs(model.config, tokenizer, source=str(folder))
 
     def encode(split: Examples) -> tuple[Encoded, int]:
         texts = split.first, split.second, split.labels

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from npformer.checks import InputError, article, some
 from npformer.data.glue import Task
+from npformer.data.tokenizer import is_byte_level
 from npformer.models.config import EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
@@ -18,6 +19,9 @@ from npformer.models.huggingface import (
     read_pooler,
 )
 from npformer.models.masked_lm import MaskedLM
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 class Start(NamedTuple):
@@ -54,8 +58,6 @@ def start_classifier(
         model, origin = found, "all weights read"
     elif isinstance(found, Encoder | MaskedLM):
         encoder = found if isinstance(found, Encoder) else found.encoder
-        if task.train.second is not None:
-            check_pairs(encoder.config, source=str(folder))
         config = classifier_config(encoder.config, _classes(task), task.kind)
         pooler = read_pooler(folder)
         drawn = SequenceClassifier.on(config, encoder.params, rng)
@@ -110,10 +112,8 @@ def class_order(
     Raises
     ------
     InputError
-        If it is of another kind, or has other labels, or reads no pairs and the task is of them.
+        If it is of another kind, or has other labels.
     """
-    if task.train.second is not None:
-        check_pairs(model.config, source=source)
     classes = _classes(task)
     if (model.config.problem, model.config.num_classes) != (task.kind, classes):
         raise InputError(
@@ -133,15 +133,17 @@ def class_order(
     return [labels.index(name) for name in task.label_names]
 
 
-def check_pairs(config: EncoderConfig, *, source: str) -> None:
+def check_pairs(config: EncoderConfig, tokenizer: "Tokenizer", *, source: str) -> None:
     """Refuse a model of one segment for pairs; without any, as DistilBERT, it may read them.
+
+    So may a RoBERTa, whose tokenizer sets a pair apart by another token between its texts.
 
     Raises
     ------
     InputError
         If the second text of a pair has no segment.
     """
-    if config.num_segments == 1:
+    if config.num_segments == 1 and not is_byte_level(tokenizer):
         raise InputError(f"{source}: got a model of one segment, expected two, for pairs")
 
 

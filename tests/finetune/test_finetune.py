@@ -298,6 +298,24 @@ def test_what_the_other_commands_make_of_labels_and_segments(model, tmp_path, ca
     for argv in (["eval", str(one), "--data", str(pairs)], ["predict", str(one), "the\tfilm"]):
         assert main(argv) == 2
         assert capsys.readouterr().err.endswith(said)
+    for kind in ("encoder", "masked_lm", "sequence"):
+        sizes = {"num_classes": 2} if kind == "sequence" else {}
+        folder = write_checkpoint(tmp_path / kind, kind, pooler=False, num_segments=1, **sizes)
+        argv = ["finetune", "--model", str(folder), "--data", str(pairs), "--max-len", "20"]
+        assert main([*argv, "--out", str(tmp_path / "refused")]) == 2
+        assert capsys.readouterr().err.endswith(said.replace("one:", f"{kind}:", 1))
+        assert not (tmp_path / "refused").exists()
+    write_checkpoint(tmp_path / "distilbert", "encoder", pooler=False, num_segments=0)
+    argv = [
+        "finetune",
+        "--model",
+        str(tmp_path / "distilbert"),
+        "--data",
+        str(pairs),
+        "--max-len",
+        "20",
+    ]
+    assert main([*argv, "--epochs", "1", "--out", str(tmp_path / "run")]) == 0  # as a DistilBERT
     distilbert = {"num_segments": 0, "tanh_pooler": False, "relu_before_classifier": True}
     none = write_checkpoint(tmp_path / "none", "sequence", num_classes=2, **distilbert)
     assert main(["eval", str(none), "--data", str(pairs)]) == 0

@@ -93,17 +93,6 @@ def test_the_columns_of_the_labels(tasks, tmp_path):
             class_order(model, labels, task, source="m")
 
 
-@pytest.mark.parametrize("kind", ["encoder", "masked_lm", "sequence"])
-def test_a_model_of_one_segment_reads_no_pairs(kind, tasks, tmp_path):
-    sizes = {"num_classes": 2} if kind == "sequence" else {}
-    one = write_checkpoint(tmp_path / "one", kind, pooler=False, num_segments=1, **sizes)
-    with pytest.raises(InputError, match="one: got a model of one segment, expected two, for pair"):
-        start(one, tasks["pair"])
-    start(one, tasks["single"])
-    none = write_checkpoint(tmp_path / "none", "encoder", pooler=False, num_segments=0)
-    start(none, tasks["pair"])
-
-
 def test_dropout_is_the_checkpoints_or_what_is_asked_for(tasks, tmp_path):
     folder = write_checkpoint(tmp_path / "m", dropout=0.1, attention_dropout=0.2)
     config = start(folder, tasks["single"]).model.config
