@@ -61,7 +61,7 @@ def test_words_that_neighbours_may_stand_in_for(tokenizer):
     encoded, _ = encode_examples(tokenizer, [text], max_len=40)
     ids = encoded.ids[0]
     pieces = [tokenizer.id_to_token(int(i)) for i in ids]
-    made, _ = neighbour_copies(encoded, tokenizer, table, rng, copies=200, k=4)
+    made, _ = neighbour_copies(encoded, tokenizer, table, rng, copies=2000, k=10_000)
     changed = np.flatnonzero((np.array(made.ids) != ids).any(axis=0))
     assert [pieces[t] for t in changed] == ["Ġfilm", "Ġthe"]
     assert pieces[1] == "film"  # the first word has no space before it
