@@ -48,7 +48,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
             str,
             "LxD[xH[xF]]",
             "size of the student; H defaults to the teacher's, F to 4D; default 2x64, with --data "
-            "2x96, with a model as teacher 3x128x4x384",
+            "2x96, with --data and a model as teacher 3x128x4x384",
         ),
         "embedding_size": (
             int,
@@ -59,7 +59,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
             str,
             "NAME",
             "of the student's feed-forward layers: gelu, as in BERT; relu, which is faster, "
-            "default with a model as teacher; gelu_tanh or silu",
+            "default with --data and a model as teacher; gelu_tanh or silu",
         ),
         "heads": (
             str,

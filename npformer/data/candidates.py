@@ -7,7 +7,7 @@ import numpy as np
 
 from npformer.checks import InputError, check_shape
 from npformer.data.batches import Batch, Encoded, collate
-from npformer.data.tokenizer import is_byte_level, special_ids
+from npformer.data.tokenizer import is_byte_level, pieces_of, special_ids
 from npformer.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ class Candidates:
                 "tokenizer: got byte-level BPE, expected WordPiece, whose words a masked LM can "
                 "be asked about"
             )
-        size = tokenizer.get_vocab_size()
+        vocab = pieces_of(tokenizer)
+        size = len(vocab)
         check_shape("embedding_table", embedding_table, ("V", "D"))
         if len(embedding_table) < size:
             raise InputError(
@@ -70,7 +71,6 @@ class Candidates:
         self.tokenizer, self.predict_masked = tokenizer, predict_masked
         self.special = special_ids(tokenizer)
         self.max_len, self.batch_size, self.show_original = max_len, batch_size, show_original
-        vocab = [tokenizer.id_to_token(i) or "" for i in range(size)]
         # Words as they come out of `split`: no "##" piece, no [CLS] or [unused1], no punctuation.
         whole = [i for i, piece in enumerate(vocab) if piece.isalnum()]
         if not whole:

@@ -12,7 +12,7 @@ import numpy as np
 
 from npformer.checks import InputError, check_fraction, check_shape
 from npformer.data.batches import Encoded
-from npformer.data.tokenizer import SPACE, is_byte_level
+from npformer.data.tokenizer import is_byte_level, pieces_of
 from npformer.types import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def neighbour_copies(
     A word of one piece is exchanged for one of the k pieces that are whole words and whose rows in
     the table make the smallest angle with its own. Words of several pieces, punctuation and special
     tokens stay, so a copy is as long as its source. A copy in which nothing changed is left out;
-    two copies may be equal. In a byte-level vocabulary a whole word is a piece of a space and ASCII
-    letters or digits; the first word of a text has no space before it, and stays.
+    two copies may be equal. In a byte-level vocabulary a whole word is a piece that begins with a
+    space, so the first word of a text stays, unless the tokenizer puts one before it.
 
     Parameters
     ----------
@@ -66,14 +66,17 @@ def neighbour_copies(
         if value < 1:
             raise InputError(f"{name}: got {value}, expected at least 1")
     check_fraction("p_t", p_t, below_one=False)
-    vocab = [tokenizer.id_to_token(i) or "" for i in range(tokenizer.get_vocab_size())]
+    vocab = pieces_of(tokenizer)
     check_shape("table", table, ("V", "D"))
     if len(table) < len(vocab):
         raise InputError(f"table: got {len(table)} rows, expected one for each of {len(vocab)}")
     if is_byte_level(tokenizer):
-        # Letters beyond ASCII are pieces of characters there.
-        whole = np.array([p[:1] == SPACE and p[1:].isascii() and p[1:].isalnum() for p in vocab])
-        goes_on = np.array([piece[:1] not in SPACE + punctuation for piece in vocab])
+        from tokenizers.decoders import ByteLevel
+
+        decoder = ByteLevel()
+        texts = [decoder.decode([piece]) for piece in vocab]  # half a character gives no letter
+        whole = np.array([text[:1] == " " and text[1:].isalnum() for text in texts])
+        goes_on = np.array([text[:1] not in " " + punctuation for text in texts])
     else:
         whole = np.array([piece.isalnum() for piece in vocab])
         goes_on = np.array([piece.startswith("##") for piece in vocab])

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-# RoBERTa's, in the same five roles, and the mark of a space before a piece.
+# RoBERTa's, in the same five roles.
 ROBERTA_TOKENS = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")
-SPACE = "Ġ"
 
 
 class SpecialIds(NamedTuple):
@@ -77,7 +76,8 @@ def load_tokenizer(path: str | Path, *, vocab_size: int | None = None) -> Tokeni
     """Read a ``tokenizer.json``, a ``vocab.txt`` (one piece a line), or a folder that holds one.
 
     The truncation and the padding that a ``tokenizer.json`` may carry are switched off: they would
-    cut or fill sentences unseen.
+    cut or fill sentences unseen. Whether byte-level BPE puts a space before the first word is said
+    by ``add_prefix_space`` of a ``tokenizer_config.json`` beside it, as in transformers.
 
     Parameters
     ----------
@@ -96,6 +96,12 @@ def load_tokenizer(path: str | Path, *, vocab_size: int | None = None) -> Tokeni
     path = Path(path)
     if path.is_dir():
         names = [name for name in ("tokenizer.json", "vocab.txt") if (path / name).is_file()]
+        if not names and (path / "merges.txt").is_file():
+            raise InputError(
+                f"{path}: got a tokenizer in vocab.json and merges.txt, expected tokenizer.json "
+                f"(with transformers: AutoTokenizer.from_pretrained({str(path)!r})"
+                f".save_pretrained({str(path)!r}))"
+            )
         if not names:
             raise InputError(f"{path}: got a folder without tokenizer.json and vocab.txt")
         path = path / names[0]
@@ -109,6 +115,7 @@ def load_tokenizer(path: str | Path, *, vocab_size: int | None = None) -> Tokeni
             raise InputError(f"{path}: not a tokenizer.json ({error})") from error
         tokenizer.no_truncation()
         tokenizer.no_padding()
+        _put_space_first(tokenizer, path.with_name("tokenizer_config.json"))
     else:
         try:
             # Not splitlines, which also cuts at characters that a vocabulary may hold.
@@ -135,47 +142,61 @@ def load_tokenizer(path: str | Path, *, vocab_size: int | None = None) -> Tokeni
 def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
     """Write ``tokenizer.json`` into a folder, which is made if need be.
 
-    Beside one with BERT's or RoBERTa's special tokens ``tokenizer_config.json`` says whose it is.
-    Without that, transformers goes by the model: it takes the tokenizer of a student with a
-    factorised table, which is an ALBERT, for ALBERT's.
+    ``tokenizer_config.json`` beside it says that one with BERT's special tokens is BERT's, and a
+    byte-level one what ``tokenizer.json`` says. Without that, transformers goes by the model: it
+    takes the tokenizer of a student with a factorised table, which is an ALBERT, for ALBERT's.
     """
     path, text = Path(folder), tokenizer.to_str(pretty=True)
     path.mkdir(parents=True, exist_ok=True)
     # Written by Python: the library reports a full disk as a bare Exception.
     (path / "tokenizer.json").write_text(text, "utf-8")
     config: dict[str, str | bool]
-    if _has(tokenizer, SPECIAL_TOKENS):
+    if is_byte_level(tokenizer):
+        # Not RobertaTokenizer, which would make its own of the vocabulary: no space before the
+        # first word, no normalizer.
+        roles = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+        config = {"tokenizer_class": "PreTrainedTokenizerFast"}
+        config |= dict(zip(roles, ROBERTA_TOKENS, strict=True))
+    elif all(tokenizer.token_to_id(token) is not None for token in SPECIAL_TOKENS):
         normalizer = json.loads(text)["normalizer"] or {}
         lowercase = normalizer.get("lowercase", False)
         config = {"tokenizer_class": "BertTokenizer", "do_lower_case": lowercase}
-    elif _has(tokenizer, ROBERTA_TOKENS):
-        config = {"tokenizer_class": "RobertaTokenizer"}
     else:
         return
     (path / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
 
 def special_ids(tokenizer: Tokenizer) -> SpecialIds:
-    """Look the special tokens up by name.
+    """Look the special tokens up by name: RoBERTa's in byte-level BPE, BERT's in all others.
 
     Raises
     ------
     InputError
         If one of them is missing.
     """
-    tokens = ROBERTA_TOKENS if is_byte_level(tokenizer) else SPECIAL_TOKENS
+    byte_level = is_byte_level(tokenizer)
+    tokens = ROBERTA_TOKENS if byte_level else SPECIAL_TOKENS
     ids = [tokenizer.token_to_id(token) for token in tokens]
     for token, i in zip(tokens, ids, strict=True):
         if i is None:
+            whose = "RoBERTa's, in byte-level BPE" if byte_level else "BERT's"
             raise InputError(
-                f"tokenizer: {token} is missing, expected the special tokens of BERT or RoBERTa"
+                f"tokenizer: {token} is missing, expected the special tokens to be {whose}"
             )
     return SpecialIds(*(int(i) for i in ids if i is not None))
 
 
 def is_byte_level(tokenizer: Tokenizer) -> bool:
-    """Whether this is a tokenizer as RoBERTa's, going by its special tokens."""
-    return _has(tokenizer, ROBERTA_TOKENS) and not _has(tokenizer, SPECIAL_TOKENS)
+    """Whether pieces are made of bytes, as in GPT-2 and RoBERTa."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    return isinstance(tokenizer.pre_tokenizer, ByteLevel)
+
+
+def pieces_of(tokenizer: Tokenizer) -> list[str]:
+    """Return the piece of each id up to the last; "" where an id has none."""
+    last = max(tokenizer.get_vocab().values())
+    return [tokenizer.id_to_token(i) or "" for i in range(last + 1)]
 
 
 def encode_examples(
@@ -227,6 +248,18 @@ def encode_examples(
     return Encoded(ids, segments, labels), cut
 
 
+def _put_space_first(tokenizer: Tokenizer, path: Path) -> None:
+    if not (is_byte_level(tokenizer) and path.is_file()):
+        return
+    try:
+        config = json.loads(path.read_text("utf-8"))
+        space = config.get("add_prefix_space")
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{path}: got no JSON object ({error}), expected one") from error
+    if space is not None:
+        tokenizer.pre_tokenizer.add_prefix_space = bool(space)
+
+
 def _fit(n_x: int, n_y: int, room: int) -> tuple[int, int]:
     """Take pieces from the longer of the two until both fit: the shorter one keeps up to half."""
     if n_x + n_y <= room:
@@ -236,10 +269,6 @@ def _fit(n_x: int, n_y: int, room: int) -> tuple[int, int]:
         return n_x, min(n_y, room - n_x)
     n_y = min(n_y, room // 2)
     return min(n_x, room - n_y), n_y
-
-
-def _has(tokenizer: Tokenizer, tokens: Sequence[str]) -> bool:
-    return all(tokenizer.token_to_id(token) is not None for token in tokens)
 
 
 def _pieces(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:

@@ -88,10 +88,11 @@ def _check_given(job: Job, before: EncoderConfig, after: EncoderConfig) -> None:
                 f"--general-teacher: got {name} {getattr(before, name)}, "
                 f"expected {getattr(after, name)}, that of --teacher"
             )
-    if job.tokenizer.get_vocab_size() > before.vocab_size:
+    last = max(job.tokenizer.get_vocab().values())
+    if last >= before.vocab_size:
         raise InputError(
-            f"--teacher: got a tokenizer of {job.tokenizer.get_vocab_size()} pieces, expected at "
-            f"most {before.vocab_size}, which the model knows"
+            f"--teacher: got a tokenizer with a piece of id {last}, expected ids below "
+            f"{before.vocab_size}, those that the model knows"
         )
     if job.settings.max_len > before.max_len:
         raise InputError(

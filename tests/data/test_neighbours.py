@@ -1,7 +1,10 @@
 """Copies by neighbours: which words change, into what, how often."""
 
+import json
+
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from npformer.checks import InputError
 from npformer.data.batches import Encoded
@@ -104,3 +107,20 @@ def test_a_table_without_a_row_for_every_piece():
             np.random.default_rng(0),
             copies=1,
         )
+
+
+def test_a_vocabulary_with_holes():
+    """A table needs a row for the last id, however many pieces there are."""
+    made = json.loads(TOKENIZER.to_str())
+    vocab = made["model"]["vocab"]
+    vocab["zebra"] = SIZE + 2
+    gap = Tokenizer.from_str(json.dumps(made))
+    assert gap.get_vocab_size() == SIZE + 1
+    encoded, _ = encode_examples(gap, ["the zebra was fine"], max_len=9)
+    options = {"copies": 500, "k": SIZE}
+    made, _ = neighbour_copies(encoded, gap, TABLE, np.random.default_rng(3), **options)
+    new = set(np.concatenate(made.ids))
+    assert SIZE + 2 in new
+    assert not {SIZE, SIZE + 1} & new
+    with pytest.raises(InputError, match=f"table: got {SIZE + 2} rows, expected one for each of"):
+        neighbour_copies(encoded, gap, TABLE[:-1], np.random.default_rng(3), **options)

@@ -344,6 +344,19 @@ def test_unlabelled_files_beside_the_tasks_own_text(there, tmp_path, quiet):
         go(tmp_path / "other", there, unlabelled=[str(tmp_path / "more.json")])
 
 
+def test_a_teacher_with_a_piece_too_many(there, tmp_path):
+    """What counts is the last id: a vocabulary may have holes."""
+    folder = shutil.copytree(there.teacher, tmp_path / "teacher")
+    made = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+    vocab = made["model"]["vocab"]
+    size = len(vocab)
+    vocab["zebra"] = vocab.pop(max(vocab, key=vocab.__getitem__)) + 1
+    assert len(vocab) == size
+    (folder / "tokenizer.json").write_text(json.dumps(made), "utf-8")
+    with pytest.raises(InputError, match=f"--teacher: .* of id {size}, expected ids below {size}"):
+        go(tmp_path / "run", there, teacher=str(folder))
+
+
 def test_models_that_read_other_pieces_are_refused(there, tmp_path):
     other = train_wordpiece(["quite another text of other words"], 40)
     cased = train_wordpiece(load_folder(there.task).train.first, 80, lowercase=False)

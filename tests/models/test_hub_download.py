@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -81,13 +82,12 @@ def oid(data):
 
 def found(home, hub, name=REPO):
     """Ask in a process of its own: huggingface_hub reads its settings when it is imported."""
-    env = {
-        k: v for k, v in os.environ.items() if not k.startswith("HF_") and "proxy" not in k.lower()
-    }
+    settings = re.compile("HF_|HUGGING|TRANSFORMERS_|(https?|all)_proxy", re.IGNORECASE)
+    env = {name: value for name, value in os.environ.items() if not settings.match(name)}
     env |= {"HF_HOME": str(home), "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}"}
     code = "from npformer.models import find_model; import sys; print(find_model(sys.argv[1]))"
     return subprocess.run(
-        [sys.executable, "-c", code, name], capture_output=True, text=True, env=env, timeout=60
+        [sys.executable, "-c", code, name], capture_output=True, text=True, env=env, timeout=300
     )
 
 

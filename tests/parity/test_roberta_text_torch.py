@@ -20,12 +20,17 @@ transformers.utils.logging.disable_progress_bar()
 TEXTS = ["the film was fine,  and warm", "", "naïve 🙂 我喜歡 <mask> plot"]
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """Write a RoBERTa and a classifier of it, each with its tokenizer."""
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "space"])
+def folders(request, tmp_path_factory):
+    """Write a RoBERTa and a classifier of it, each with its tokenizer.
+
+    A tokenizer may put a space before the first word of a text.
+    """
     top = tmp_path_factory.mktemp("roberta")
     byte_level(500).save(str(top / "tokenizer.json"))
-    tokenizer = transformers.RobertaTokenizerFast(tokenizer_file=str(top / "tokenizer.json"))
+    tokenizer = transformers.RobertaTokenizerFast(
+        tokenizer_file=str(top / "tokenizer.json"), add_prefix_space=request.param
+    )
     config = transformers.RobertaConfig(
         vocab_size=len(tokenizer),
         hidden_size=12,
@@ -105,7 +110,7 @@ def test_embed_means_over_their_states(folders, capsys):
 
 @pytest.mark.parametrize("kind", ["single", "pair"])
 def test_fine_tuned_and_distilled(kind, folders, tmp_path, capsys):
-    """Both come out with RoBERTa's tokenizer, and transformers gives the same answers."""
+    """Both come out with the tokenizer as it was, and transformers gives the same answers."""
     data = tiny_task.write_task(tmp_path / "task", kind)
     argv = ["--data", data, "--max-len", 24]
     tuned = tmp_path / "tuned"
@@ -119,15 +124,36 @@ def test_fine_tuned_and_distilled(kind, folders, tmp_path, capsys):
     assert main([str(a) for a in refused]) == 2
     assert "neighbours or none beside a teacher of byte-level BPE" in capsys.readouterr().err
     assert main([str(a) for a in [*line, *argv, "--out", tmp_path / "run"]]) == 0
+    assert main(["eval", str(tuned / "model"), "--data", str(data), "--json"]) == 0
     dev = load_folder(data).dev
     texts = (dev.first,) if kind == "single" else (dev.first, dev.second)
     for folder in (tuned / "model", tmp_path / "run" / "student"):
         _, tokenizer = load(folder)
-        assert type(tokenizer).__name__.startswith("Roberta")
         ours, _ = encode_examples(load_tokenizer(folder), *texts, max_len=24)
+        assert [row.tolist() for row in ours.ids] == tokenizer(*texts)["input_ids"]
         model = from_pretrained(folder)
         logits = [model.forward(ids[None], np.ones((1, len(ids)), bool))[0] for ids in ours.ids]
         logits = np.concatenate([out.logits for out in logits])
         probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         assert np.ptp(probs[:, 0]) > 0.01
         np.testing.assert_allclose(probs, answers(folder, *texts), rtol=0, atol=1e-5)
+
+
+def test_a_masked_lm_head(folders, tmp_path):
+    """A BERT's with this tokenizer; the mask is RoBERTa's."""
+    (tmp_path / "some.txt").write_text(
+        "\n".join(text for text, _ in tiny_task.texts(40, 100)), "utf-8"
+    )
+    argv = ["--model", folders / "encoder", "--unlabelled", tmp_path / "some.txt", "--epochs", 3]
+    argv += ["--max-len", 20, "--rate", 1e-2, "--out", tmp_path / "run"]
+    assert main(["mlm-head", *(str(a) for a in argv)]) == 0
+    folder = tmp_path / "run" / "model"
+    theirs = transformers.AutoModelForMaskedLM.from_pretrained(folder, local_files_only=True).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    encoded = tokenizer("the <mask> was fine", return_tensors="pt")
+    assert (encoded["input_ids"] == tokenizer.mask_token_id).sum() == 1
+    with torch.inference_mode():
+        expected = theirs(**encoded).logits.numpy()
+    ids = encoded["input_ids"].numpy()
+    output, _ = from_pretrained(folder).forward(ids, np.ones(ids.shape, bool))
+    np.testing.assert_allclose(output.logits.reshape(expected.shape), expected, rtol=0, atol=1e-4)

@@ -24,6 +24,7 @@ PACKAGED = {
 }
 HUB_NAME = re.compile(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
 HUB_FILES = ["config.json", "*.safetensors", INDEX_FILE, "tokenizer.json", "vocab.txt"]
+HUB_FILES += ["tokenizer_config.json"]
 HUB_FILES += ["modules.json", "sentence_bert_config.json", "1_Pooling/config.json"]
 
 
