@@ -110,8 +110,8 @@ class DistillObjective:
     ----------
     student : Model
     teacher : Model or None
-        It is read, never differentiated. None: its answers come with the batches, and the terms
-        look at nothing else of it.
+        It is read, never differentiated, and not run if no term looks at it. None: its answers come
+        with the batches, and the terms look at nothing else of it.
     terms : mapping of str to (float, Term)
         Name in the log, weight, term; at least one.
     teacher_dropout : bool
@@ -148,7 +148,7 @@ class DistillObjective:
         scores = any(term.needs_scores for _, term in self.terms.values())
         inputs = batch.ids, batch.keep, batch.segments
         target = ModelOutput(logits=batch.answers)
-        if self.teacher is not None:
+        if self.teacher is not None and any(term.needs_teacher for _, term in self.terms.values()):
             # Nobody goes back through the teacher, so its caches need not outlive its blocks.
             target, _ = self.teacher.forward(
                 *inputs,

@@ -54,6 +54,26 @@ def test_answers_come_from_one_side():
         replace(asked, teacher=None)(batch, COUNTS, None)
 
 
+@pytest.mark.parametrize("weights", [{"prediction": 0.0, "hard_label": 0.7}, {"hard_label": 0.7}])
+def test_a_teacher_that_no_term_looks_at_is_not_run(weights):
+    """Of hard labels alone: the same student at a fraction of the time."""
+    asked, _ = toy.objective(CORRECTED, "prediction", weights=weights)
+    runs = []
+
+    class Counted:
+        def __init__(self, model):
+            self.params, self.backward = model.params, model.backward
+            self.model = model
+
+        def forward(self, *inputs, **options):
+            runs.append(len(inputs))
+            return self.model.forward(*inputs, **options)
+
+    step = replace(asked, teacher=Counted(asked.teacher))(toy.ragged_batch(), COUNTS, None)
+    assert len(runs) == ("prediction" in asked.terms)
+    assert step.values["hard_label"] > 0
+
+
 def test_each_sentence_keeps_its_answers():
     rng = np.random.default_rng(0)
     ids = [rng.integers(0, 9, n) for n in (4, 2, 5, 3)]

@@ -36,6 +36,7 @@ class EmbeddingTerm:
     projection: str
     params: Params
     include_padding: bool = False
+    needs_teacher: ClassVar[bool] = True
     needs_scores: ClassVar[bool] = False
 
     def forward(

@@ -38,6 +38,7 @@ class HardLabelTerm:
     """
 
     params: Params = field(default_factory=dict)
+    needs_teacher: ClassVar[bool] = False
     needs_scores: ClassVar[bool] = False
 
     def forward(

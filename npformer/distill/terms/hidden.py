@@ -54,6 +54,7 @@ class HiddenTerm:
     projections: tuple[str, ...]
     params: Params
     include_padding: bool = False
+    needs_teacher: ClassVar[bool] = True
     needs_scores: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

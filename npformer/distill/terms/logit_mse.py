@@ -43,6 +43,7 @@ class LogitMseTerm:
 
     target: str = "teacher"
     params: Params = field(default_factory=dict)
+    needs_teacher: ClassVar[bool] = True
     needs_scores: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

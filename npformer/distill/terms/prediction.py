@@ -63,6 +63,7 @@ class PredictionTerm:
     kind: str = "soft_cross_entropy"
     divide_by_classes: bool = False
     params: Params = field(default_factory=dict)
+    needs_teacher: ClassVar[bool] = True
     needs_scores: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -70,6 +70,7 @@ class AttentionScoresTerm:
     divide_by_area: bool = False
     heads: str = "equal"
     params: Params = field(default_factory=dict)
+    needs_teacher: ClassVar[bool] = True
     needs_scores: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -24,6 +24,11 @@ class Term(Protocol):
         ...
 
     @property
+    def needs_teacher(self) -> bool:
+        """Whether the term reads anything of the teacher's output."""
+        ...
+
+    @property
     def needs_scores(self) -> bool:
         """Whether the term reads attention scores, which models keep only if asked to."""
         ...
