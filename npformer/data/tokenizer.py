@@ -227,7 +227,7 @@ def encode_examples(
     """
     special = special_ids(tokenizer)
     byte_level = is_byte_level(tokenizer)
-    between = [special.sep] * byte_level
+    between = [special.sep] if byte_level else []
     room = max_len - (2 if second is None else 3 + len(between))
     if room < 1:
         raise InputError(

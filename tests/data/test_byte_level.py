@@ -59,6 +59,14 @@ def test_neither_of_the_two(tmp_path):
         load_tokenizer(tmp_path)
 
 
+def test_a_broken_configuration_beside_it(tokenizer, tmp_path):
+    save_tokenizer(tokenizer, tmp_path)
+    for text in ("{", "[1]"):
+        (tmp_path / "tokenizer_config.json").write_text(text, "utf-8")
+        with pytest.raises(InputError, match=r"tokenizer_config\.json: got no JSON object"):
+            load_tokenizer(tmp_path)
+
+
 def test_a_vocabulary_in_two_files(tmp_path):
     (tmp_path / "vocab.json").write_text("{}")
     (tmp_path / "merges.txt").write_text("")

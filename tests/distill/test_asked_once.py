@@ -17,6 +17,7 @@ from npformer.data.tokenizer import encode_examples, load_tokenizer, special_ids
 from npformer.distill import answers, student, tinybert
 from npformer.distill.recipes import RECIPES
 from npformer.distill.settings import Settings
+from npformer.distill.terms import LogitMseTerm
 from npformer.models import ModelOutput, SequenceClassifier
 from npformer.models.huggingface import from_pretrained
 from npformer.train.run import Run
@@ -72,6 +73,8 @@ def test_a_teacher_that_no_term_looks_at_is_not_run(weights):
     step = replace(asked, teacher=Counted(asked.teacher))(toy.ragged_batch(), COUNTS, None)
     assert len(runs) == ("prediction" in asked.terms)
     assert step.values["hard_label"] > 0
+    for target in ("teacher", "label"):
+        assert LogitMseTerm(target=target).needs_teacher == (target == "teacher")
 
 
 def test_each_sentence_keeps_its_answers():

@@ -115,7 +115,7 @@ def test_a_masked_lm_head(checkpoint, tmp_path):
     assert (ids == 4).sum() == 2
     output, _ = from_pretrained(folder).forward(ids, keep)
     logits = output.logits.reshape(expected.shape)
-    np.testing.assert_allclose(logits[keep], expected[keep], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(logits[keep], expected[keep], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["encoder", "masked_lm"])

@@ -43,12 +43,16 @@ class LogitMseTerm:
 
     target: str = "teacher"
     params: Params = field(default_factory=dict)
-    needs_teacher: ClassVar[bool] = True
     needs_scores: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.target not in TARGETS:
             raise InputError(f"target: got {self.target!r}, expected one of {', '.join(TARGETS)}")
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether it is compared with the teacher at all."""
+        return self.target == "teacher"
 
     def forward(
         self,
