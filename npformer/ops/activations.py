@@ -162,7 +162,7 @@ def gelu_tanh_backward(dy: FloatArray, cache: GeluTanhCache) -> FloatArray:
     """
     x, tanh = cache
     near = saturated(x)
-    rise = ROOT * near * (1 + 3 * 0.044715 * near**2)  # x u' from u = ROOT * x * (...)
+    rise = ROOT * near * (1 + 3 * 0.044715 * near**2)  # u = ROOT * x * (1 + 0.044715 * x**2)
     return 0.5 * (1 + tanh + (1 - tanh * tanh) * rise) * dy  # y = 0.5 * x * (1 + tanh)
 
 

@@ -182,8 +182,8 @@ def blockwise_attention_backward(
     dq, dk, dv = np.zeros_like(cache.q), np.zeros_like(cache.k), np.zeros_like(v)
     dbias = None if cache.bias is None else np.zeros_like(cache.bias)
     for b, h, rows in _query_blocks(cache):
-        dmix = dctx[b, h, rows]
-        delta = (dmix * cache.ctx[b, h, rows]).sum(axis=-1, keepdims=True)
+        dmix = dctx[b, h, rows]  # ctx[b, h, rows] = mixed / total
+        delta = (dmix * cache.ctx[b, h, rows]).sum(axis=-1, keepdims=True)  # mixed / total
         for cols in _blocks(v.shape[2], cache.block):
             scores, scores_cache = _masked_scores(cache, b, h, rows, cols)
             probs = np.exp(scores - cache.lse[b, h, rows])
@@ -195,7 +195,7 @@ def blockwise_attention_backward(
             ddropped, dv_block = attention_mix_backward(dmix, mix_cache)
             dprobs = dropout_backward(ddropped, dropout_cache)  # dropout_forward(weights, ...)
             dscores = probs * (dprobs - delta)  # weights = np.exp(scores - higher)
-            # attention_scores_forward(...)
+            # scores, _ = _masked_scores(cache, ...)
             dq_block, dk_block, dbias_block = attention_scores_backward(dscores, scores_cache)
             dv[b, h, cols] += dv_block
             dq[b, h, rows] += dq_block

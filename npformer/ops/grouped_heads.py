@@ -68,5 +68,5 @@ def repeat_heads_backward(dy: FloatArray, cache: RepeatHeadsCache) -> FloatArray
     """
     batch, num_heads, length, size = dy.shape
     groups = num_heads // cache.group
-    dgroups = dy.reshape(batch, groups, cache.group, length, size)
-    return dgroups.sum(axis=2)  # (B, G, S, K) y = np.repeat(x, group, axis=1)
+    shape = batch, groups, cache.group, length, size
+    return dy.reshape(shape).sum(axis=2)  # (B, G, S, K) y = np.repeat(x, group, axis=1)

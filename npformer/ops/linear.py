@@ -75,8 +75,8 @@ def linear_backward(dy: FloatArray, cache: LinearCache) -> tuple[FloatArray, Flo
     """
     x, w, b = cache
     rows = x.reshape(-1, x.shape[-1])  # (N, I)
-    drows = dy.reshape(-1, dy.shape[-1])  # (N, O)
+    drows = dy.reshape(-1, dy.shape[-1])  # (N, O) y.reshape(...)
     db = sum_rows(drows) if b is not None else None  # y += b
     dw = rows.T @ drows  # (I, O) y = rows @ w
     dx = drows @ w.T  # (N, I) y = rows @ w
-    return dx.reshape(x.shape), dw, db
+    return dx.reshape(x.shape), dw, db  # rows = x.reshape(-1, x.shape[-1])

@@ -184,7 +184,7 @@ def masked_softmax_backward(dprobs: FloatArray, cache: MaskedSoftmaxCache) -> Fl
     -------
     dscores : ndarray of shape (..., T, S)
     """
-    return softmax_backward(dprobs, SoftmaxCache(cache.probs, -1))
+    return softmax_backward(dprobs, SoftmaxCache(cache.probs, -1))  # exp_kept(scores, keep)
 
 
 def _check_axis(name: str, x: FloatArray, axis: int) -> None:
