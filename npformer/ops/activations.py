@@ -139,9 +139,8 @@ def gelu_tanh_forward(x: FloatArray) -> tuple[FloatArray, GeluTanhCache]:
     Deviations: none. Hugging Face calls it gelu_new, PyTorch ``approximate="tanh"``.
     """
     check_float("x", x)
-    u = ROOT * x * (1 + 0.044715 * x**2)
-    tanh = np.tanh(u)
-    y = 0.5 * x * (1 + tanh)
+    tanh = np.tanh(ROOT * (1 + 0.044715 * x**2) * x)  # of u
+    y = 0.5 * (1 + tanh) * x
     return y, GeluTanhCache(x, tanh)
 
 
@@ -162,8 +161,8 @@ def gelu_tanh_backward(dy: FloatArray, cache: GeluTanhCache) -> FloatArray:
     """
     x, tanh = cache
     near = saturated(x)
-    rise = ROOT * near * (1 + 3 * 0.044715 * near**2)  # u = ROOT * x * (1 + 0.044715 * x**2)
-    return 0.5 * (1 + tanh + (1 - tanh * tanh) * rise) * dy  # y = 0.5 * x * (1 + tanh)
+    rise = ROOT * near * (1 + 3 * 0.044715 * near**2)  # np.tanh(ROOT * (1 + ...) * x)
+    return 0.5 * (1 + tanh + (1 - tanh * tanh) * rise) * dy  # y = 0.5 * (1 + tanh) * x
 
 
 class TanhCache(NamedTuple):

@@ -100,7 +100,8 @@ def attention_scores_backward(
     scaled_q, k, bias, scale = cache
     dbias = sum_to(dscores, bias.shape) if bias is not None else None  # scores += bias
     dk = dscores.swapaxes(-1, -2) @ scaled_q  # (B, H, S, K) scores = dot_rows(scaled_q, k)
-    dq = scale * (dscores @ k)  # (B, H, T, K) scores = dot_rows(scaled_q, k); scaled_q = scale * q
+    dq = dscores @ k  # (B, H, T, K) scores = dot_rows(scaled_q, k)
+    dq *= scale  # scaled_q = scale * q
     return dq, dk, dbias
 
 
