@@ -99,14 +99,14 @@ def _place(chapter: int, topic: str, number: int, task_id: str) -> str:
 def _of_exercise(exercise: Exercise, place: str) -> Task:
     return Task(
         id=exercise.id,
-        title=exercise.title,
+        title=exercise.said["title"],
         statement=exercise.task,
         chapter=exercise.topic,
         place=place,
         function=exercise.function,
         parameters=exercise.parameters,
         code=f"{HEADER}\n\n{exercise.stub}",
-        hints=exercise.hints,
+        hints=tuple(exercise.said[f"hint-{i}"] for i in (1, 2, 3)),
         solution=lambda: f"{SOLUTION_HEADER}\n\n{exercise.solution}",
         behind=lambda: exercise.library_source,
         check=lambda fn, library=False: check(exercise, fn, library=library),
