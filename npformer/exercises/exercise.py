@@ -37,6 +37,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from npformer.checks import InputError
+from npformer.exercises.source import source_of
 from npformer.exercises.text import Text, unwrapped
 from npformer.exercises.translation import in_both
 
@@ -161,7 +162,7 @@ class Exercise:
     @property
     def file(self) -> Path:
         """Where it is defined."""
-        return Path(inspect.getfile(self.cases))
+        return Path(inspect.getfile(self.reference))
 
     @property
     def topic(self) -> str:
@@ -209,9 +210,9 @@ class Exercise:
     @property
     def solution(self) -> str:
         """The reference as source: it runs after `SOLUTION_HEADER`."""
-        return textwrap.dedent(inspect.getsource(self.reference))
+        return source_of(self.reference)
 
     @property
     def library_source(self) -> str:
         """The source of the library's own functions behind it."""
-        return "\n\n".join(textwrap.dedent(inspect.getsource(f)) for f in self.library)
+        return "\n\n".join(map(source_of, self.library))

@@ -140,7 +140,7 @@ def read(page: Path) -> dict[str, Section]:
                 raise InputError(f"{page.name}: got the heading # {name} twice, expected it once")
             sections[name] = Section({}, {})
         elif marks and name:
-            sections[name].marks.update(one.rsplit(" ", 1) for one in marks[1].split(", "))
+            sections[name].marks.update(re.findall(r"(\S+) ([0-9a-f]+)", marks[1]))
         elif entry and name:
             key = entry[1]
             if key in sections[name].texts:
