@@ -8,7 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from npformer.exercises.course import EXERCISES
+from npformer.exercises.museum import BUGS
+from npformer.exercises.quiz.deck import CARDS
 from npformer.exercises.translation import beside, mark
+
+THINGS = (*EXERCISES, *CARDS, *BUGS)  # all that is translated by id
 
 
 def write(source: Path, name: str, english: Mapping[str, str]) -> None:
@@ -24,5 +28,5 @@ def write(source: Path, name: str, english: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    for exercise in EXERCISES:
-        write(exercise.file, exercise.id, exercise.english)
+    for thing in THINGS:
+        write(thing.file, thing.id, thing.english)

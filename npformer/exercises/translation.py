@@ -140,7 +140,7 @@ def read(page: Path) -> dict[str, Section]:
                 raise InputError(f"{page.name}: got the heading # {name} twice, expected it once")
             sections[name] = Section({}, {})
         elif marks and name:
-            sections[name].marks.update(re.findall(r"(\S+) ([0-9a-f]+)", marks[1]))
+            sections[name].marks.update(re.findall(r"([^\s,]+) ([0-9a-f]{6})", marks[1]))
         elif entry and name:
             key = entry[1]
             if key in sections[name].texts:

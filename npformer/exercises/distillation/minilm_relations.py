@@ -4,6 +4,19 @@ import numpy as np
 
 from npformer import ops
 from npformer.exercises.distillation.attention_loss import pairs_of
+from npformer.exercises.distillation.relations import (
+    both,
+    kl,
+    masked_log_softmax,
+    minilm_loss_factors,
+    minilm_loss_steps,
+    minilm_loss_terms,
+    of_both,
+    queries,
+    relation,
+    right,
+    undo_relation,
+)
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -51,70 +64,6 @@ def minilm_loss_cases(rng):
     ]
 
 
-def masked_log_softmax(a, mask, axis=-1):
-    """Logarithms among the kept entries, and the probabilities."""
-    a = np.where(mask, a, -1e30)
-    a = a - a.max(axis=axis, keepdims=True)
-    log_probs = a - np.log(np.exp(a).sum(axis=axis, keepdims=True))
-    return log_probs, np.exp(log_probs) * mask
-
-
-def kl(student, teacher, mask, n, axis=-1):
-    """KL(teacher, student) over n rows, and its gradient at the student's scores."""
-    log_p, p = masked_log_softmax(student, mask, axis)
-    log_q, q = masked_log_softmax(teacher, mask, axis)
-    return (q * (log_q - log_p)).sum() / n, (p - q) / n
-
-
-def relation(v, scale=None):
-    return v @ v.swapaxes(-1, -2) / (scale or v.shape[-1]) ** 0.5
-
-
-def undo_relation(d, v, scale=None):
-    return (d + d.swapaxes(-1, -2)) @ v / (scale or v.shape[-1]) ** 0.5
-
-
-def queries(a, keep):
-    """Heads times kept tokens."""
-    return max(a.shape[1] * int(keep.sum()), 1)
-
-
-def both(student_scores, teacher_scores, student_v, teacher_v, mask, n):
-    attention_loss, da = kl(student_scores, teacher_scores, mask, n)
-    value_loss, dr = kl(relation(student_v), relation(teacher_v), mask, n)
-    return attention_loss, value_loss, da, undo_relation(dr, student_v)
-
-
-def right(student_scores, teacher_scores, student_v, teacher_v, keep):
-    n = queries(student_scores, keep)
-    return both(student_scores, teacher_scores, student_v, teacher_v, pairs_of(keep), n)
-
-
-def minilm_loss_terms(student_scores, teacher_scores, student_v, teacher_v, keep):
-    mask, n = pairs_of(keep), queries(student_scores, keep)
-    p, q = (masked_log_softmax(a, mask)[1] / n for a in (student_scores, teacher_scores))
-    _, dr = kl(relation(student_v), relation(teacher_v), mask, n)
-    root = student_v.shape[-1] ** 0.5
-    return {
-        "dstudent_scores": {"student_probs": p, "- teacher_probs": -q},
-        "dstudent_v": {
-            "drelation @ v": dr @ student_v / root,
-            "drelation^T @ v": dr.swapaxes(-1, -2) @ student_v / root,
-        },
-    }
-
-
-def minilm_loss_steps(student_scores, teacher_scores, student_v, teacher_v, keep):
-    mask, n = pairs_of(keep), queries(student_scores, keep)
-    return {
-        "pairs": mask,
-        "student_relation": relation(student_v),
-        "teacher_relation": relation(teacher_v),
-        "n": n,
-        "drelation": kl(relation(student_v), relation(teacher_v), mask, n)[1],
-    }
-
-
 MINILM_LOSS = Exercise(
     id="minilm-relations",
     title="MiniLM: attention and value relations",
@@ -159,14 +108,7 @@ MINILM_LOSS = Exercise(
     minutes=25,
     terms=minilm_loss_terms,
     steps=minilm_loss_steps,
-    factors=lambda student_scores, teacher_scores, student_v, teacher_v, keep: {
-        "B": keep.shape[0],
-        "H": student_scores.shape[1],
-        "T": keep.shape[1],
-        "K_S": student_v.shape[3],
-        "K_T": teacher_v.shape[3],
-        "n": queries(student_scores, keep),
-    },
+    factors=minilm_loss_factors,
     docs="derivations/distillation.md",
 )
 
@@ -184,9 +126,7 @@ def direction_reversed(student_scores, teacher_scores, student_v, teacher_v, kee
         row = (p * (log_p - log_q)).sum(axis=-1, keepdims=True)
         return row.sum() / n, p * (log_p - log_q - row) / n
 
-    attention_loss, da = reverse(student_scores, teacher_scores)
-    value_loss, dr = reverse(relation(student_v), relation(teacher_v))
-    return attention_loss, value_loss, da, undo_relation(dr, student_v)
+    return of_both(reverse, student_scores, teacher_scores, student_v, teacher_v)
 
 
 @MINILM_LOSS.mistake("squared-error-instead")
@@ -199,9 +139,7 @@ def mse_of_probabilities(student_scores, teacher_scores, student_v, teacher_v, k
         dp = 2 * (p - q) / n
         return ((p - q) ** 2).sum() / n, p * (dp - (dp * p).sum(axis=-1, keepdims=True))
 
-    attention_loss, da = mse(student_scores, teacher_scores)
-    value_loss, dr = mse(relation(student_v), relation(teacher_v))
-    return attention_loss, value_loss, da, undo_relation(dr, student_v)
+    return of_both(mse, student_scores, teacher_scores, student_v, teacher_v)
 
 
 @MINILM_LOSS.mistake("cross-entropy-instead")
@@ -223,9 +161,7 @@ def cross_entropy_instead(student_scores, teacher_scores, student_v, teacher_v, 
 def softmax_over_queries(student_scores, teacher_scores, student_v, teacher_v, keep):
     """the softmax runs over the queries: each query has a distribution over the keys, `axis=-1`."""
     mask, n = pairs_of(keep), queries(student_scores, keep)
-    attention_loss, da = kl(student_scores, teacher_scores, mask, n, axis=-2)
-    value_loss, dr = kl(relation(student_v), relation(teacher_v), mask, n, axis=-2)
-    return attention_loss, value_loss, da, undo_relation(dr, student_v)
+    return both(student_scores, teacher_scores, student_v, teacher_v, mask, n, axis=-2)
 
 
 @MINILM_LOSS.mistake("mask-forgotten")
@@ -256,9 +192,7 @@ def keys_not_masked(student_scores, teacher_scores, student_v, teacher_v, keep):
         log_q, q = masked_log_softmax(teacher, True)
         return (rows * q * (log_q - log_p)).sum() / n, rows * (p - q) / n
 
-    attention_loss, da = of_rows(student_scores, teacher_scores)
-    value_loss, dr = of_rows(relation(student_v), relation(teacher_v))
-    return attention_loss, value_loss, da, undo_relation(dr, student_v)
+    return of_both(of_rows, student_scores, teacher_scores, student_v, teacher_v)
 
 
 @MINILM_LOSS.mistake("padding-in-the-mean")

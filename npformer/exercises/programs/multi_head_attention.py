@@ -3,7 +3,7 @@
 import numpy as np
 
 from npformer import layers
-from npformer.exercises.distillation.soft_targets import softmax
+from npformer.exercises.attention.by_hand import masked_softmax, merge, softmax, split
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -46,23 +46,6 @@ def multi_head_attention_cases(rng):
     ]
 
 
-def split(a, num_heads):
-    b, t, d = a.shape
-    return a.reshape(b, t, num_heads, d // num_heads).transpose(0, 2, 1, 3)
-
-
-def join(ctx):
-    b, h, t, k = ctx.shape
-    return ctx.transpose(0, 2, 1, 3).reshape(b, t, h * k)
-
-
-def masked_softmax(scores, keys):
-    a = np.where(keys, scores, -1e30)
-    e = np.exp(a - a.max(axis=-1, keepdims=True)) * keys
-    total = e.sum(axis=-1, keepdims=True)
-    return e / np.where(total > 0, total, 1)
-
-
 def attend(q, k, v, keys):
     probs = masked_softmax(q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5, keys)
     return probs @ v
@@ -76,7 +59,7 @@ def projected(x, memory, params):
 
 
 def out(ctx, params):
-    return join(ctx) @ params[6] + params[7]
+    return merge(ctx) @ params[6] + params[7]
 
 
 def keys_of(keep):
@@ -91,7 +74,7 @@ def multi_head_attention_steps(x, memory, keep, **params):
 
 
 def multi_head_attention_terms(x, memory, keep, **params):
-    ctx = join(attend(*projected(x, memory, list(params.values())), keys_of(keep)))
+    ctx = merge(attend(*projected(x, memory, list(params.values())), keys_of(keep)))
     return {"y": {"ctx @ w_o": ctx @ params["w_o"], "b_o": params["b_o"]}}
 
 
@@ -272,13 +255,13 @@ def one_large_head(x, memory, keep, *params):
 @MULTI_HEAD_ATTENTION.mistake("no-output-map")
 def no_output_projection(x, memory, keep, *params):
     """w_o and b_o are missing: without them the heads never meet."""
-    return join(attend(*projected(x, memory, params), keys_of(keep)))
+    return merge(attend(*projected(x, memory, params), keys_of(keep)))
 
 
 @MULTI_HEAD_ATTENTION.mistake("no-output-bias")
 def no_output_bias(x, memory, keep, *params):
     """b_o is missing."""
-    return join(attend(*projected(x, memory, params), keys_of(keep))) @ params[6]
+    return merge(attend(*projected(x, memory, params), keys_of(keep))) @ params[6]
 
 
 @MULTI_HEAD_ATTENTION.mistake("weights-transposed")
