@@ -99,14 +99,14 @@ def _place(chapter: int, topic: str, number: int, task_id: str) -> str:
 def _of_exercise(exercise: Exercise, place: str) -> Task:
     return Task(
         id=exercise.id,
-        title=exercise.title,
+        title=exercise.said["title"],
         statement=exercise.task,
         chapter=exercise.topic,
         place=place,
         function=exercise.function,
         parameters=exercise.parameters,
         code=f"{HEADER}\n\n{exercise.stub}",
-        hints=exercise.hints,
+        hints=tuple(exercise.said[f"hint-{i}"] for i in (1, 2, 3)),
         solution=lambda: f"{SOLUTION_HEADER}\n\n{exercise.solution}",
         behind=lambda: exercise.library_source,
         check=lambda fn, library=False: check(exercise, fn, library=library),
@@ -121,16 +121,17 @@ def _of_exercise(exercise: Exercise, place: str) -> Task:
 def _of_bug(bug: Bug, place: str) -> Task:
     return Task(
         id=bug.id,
-        title=bug.title,
+        title=bug.said["title"],
         statement=Text(
-            f"{WRITE_A_TEST.en}\n\n{bug.statement.en}", f"{WRITE_A_TEST.zh}\n\n{bug.statement.zh}"
+            f"{WRITE_A_TEST.en}\n\n{bug.said['statement'].en}",
+            f"{WRITE_A_TEST.zh}\n\n{bug.said['statement'].zh}",
         ),
         chapter=FIND_THE_BUG,
         place=place,
         function="test",
         parameters=("fn",),
         code=f"{HEADER}\n\n{bug.stub}",
-        hints=(bug.story, bug.symptom),
+        hints=(bug.said["story"], bug.said["symptom"]),
         solution=lambda: f"{HEADER}\n\n{bug.solution}",
         behind=lambda: bug.wrong_source,
         check=lambda fn, library=False: _check_test(bug, fn),
@@ -138,14 +139,14 @@ def _of_bug(bug: Bug, place: str) -> Task:
         tracks=bug.tracks,
         difficulty=2,
         minutes=10,
-        afterword=(bug.story, bug.symptom),
+        afterword=(bug.said["story"], bug.said["symptom"]),
     )
 
 
 def _check_test(bug: Bug, test: Callable[..., Any]) -> Report:
     found = check_test(bug, test)
     result = Result(Text("your test", "你的测试"), found.passed, None, found.message)
-    return Report(bug.id, bug.title, [result], [], [])
+    return Report(bug.id, bug.said["title"], [result], [], [])
 
 
 def _shapes(exercise: Exercise) -> dict[str, str]:

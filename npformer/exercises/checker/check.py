@@ -12,8 +12,9 @@ from npformer.exercises.checker.diagnose import diagnose
 from npformer.exercises.checker.manners import manners
 from npformer.exercises.checker.report import Report, Result
 from npformer.exercises.checker.trial import Trial, named
-from npformer.exercises.exercise import PARTS, Exercise
+from npformer.exercises.exercise import Exercise
 from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 
 CALL = Text("can be called", "可以调用")
 RETURNS = Text("what is returned", "返回值")
@@ -57,13 +58,13 @@ def check(
         if problem is not None:
             return _stopped(exercise, Result(RETURNS, False, None, problem))
     results = [*_values(exercise, trials), *manners(exercise, fn, trials)]
-    report = Report(exercise.id, exercise.title, results, [], [])
+    report = Report(exercise.id, exercise.said["title"], results, [], [])
     if report.passed:
         return report
     found = diagnose(exercise, trials)
     return Report(
         exercise.id,
-        exercise.title,
+        exercise.said["title"],
         results,
         [one.text for one in found],
         [one.name for one in found if one.name],
@@ -135,7 +136,7 @@ def _shape_of_return(exercise: Exercise, value: Any) -> Text | None:
 
 
 def _stopped(exercise: Exercise, result: Result) -> Report:
-    return Report(exercise.id, exercise.title, [result], [], [])
+    return Report(exercise.id, exercise.said["title"], [result], [], [])
 
 
 class _Property(NamedTuple):
@@ -149,7 +150,7 @@ def _values(exercise: Exercise, trials: list[Trial]) -> Iterator[Result]:
     properties = [_Property(Text(name, name), (name,), plain) for name in exercise.outputs]
     for part in dict.fromkeys(trial.part for trial in trials if trial.part):
         of = [trial for trial in trials if trial.part == part]
-        properties.append(_Property(Text(part, PARTS[part]), exercise.outputs, of))
+        properties.append(_Property(message(part), exercise.outputs, of))
     for name, outputs, of in properties:
         worst = Difference(0.0)
         for trial in of:

@@ -34,7 +34,7 @@ class Report:
     diagnoses : list of Text
         What the mistake is, the surest first; empty if there is none.
     names : list of str
-        Of the misconceptions that the diagnoses are of; generic ones have none.
+        Of the mistakes that the diagnoses are of; generic ones have none.
     """
 
     exercise: str

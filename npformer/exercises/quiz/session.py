@@ -8,10 +8,10 @@ from textwrap import indent
 
 from npformer.exercises.learn.layout import fill
 from npformer.exercises.quiz.card import Card
-from npformer.exercises.quiz.deck import NAMES
 from npformer.exercises.quiz.schedule import GRADES, State, graded, next_day
 from npformer.exercises.quiz.state import load, save
 from npformer.exercises.text import COLON, Text
+from npformer.exercises.translation import message
 
 Say = Callable[[str], None]
 Read = Callable[[str], str | None]  # None: the end of the input, or the wish to stop
@@ -50,10 +50,10 @@ def ask(cards: Sequence[Card], path: Path, lang: str, today: date, say: Say, rea
     for number, card in enumerate(cards, start=1):
         follow_up, its_answer = card.follow_up
         say(f"\n[{number}/{len(cards)}] {_name(card, lang)}\n")
-        say(_paragraph(card.question, lang))
+        say(_paragraph(card.said["question"], lang))
         if read("\n" + ENTER.to(lang)) in STOP:
             break
-        say(f"\n{ANSWER.to(lang)}\n{_paragraph(card.answer, lang)}")
+        say(f"\n{ANSWER.to(lang)}\n{_paragraph(card.said['answer'], lang)}")
         say(f"\n{TRAP.to(lang)}\n{_paragraph(follow_up, lang)}")
         if read("\n" + ENTER.to(lang)) in STOP:
             break
@@ -72,8 +72,8 @@ def ask(cards: Sequence[Card], path: Path, lang: str, today: date, say: Say, rea
 
 def show(card: Card, lang: str, say: Say) -> bool:
     """Show a card from front and back, and tell whether its proof holds."""
-    say(f"{_name(card, lang)}\n\n{_paragraph(card.question, lang)}")
-    for head, text in ((ANSWER, card.answer), (TRAP, card.trap)):
+    say(f"{_name(card, lang)}\n\n{_paragraph(card.said['question'], lang)}")
+    for head, text in ((ANSWER, card.said["answer"]), (TRAP, card.said["trap"])):
         say(f"\n{head.to(lang)}\n{_paragraph(text, lang)}")
     return _prove(card, lang, say)
 
@@ -82,10 +82,10 @@ def listing(cards: Sequence[Card], state: State, lang: str) -> str:
     """Return a line for each card: id, day, question, under the topics."""
     lines = []
     for topic in dict.fromkeys(card.topic for card in cards):
-        lines.append(Text(topic, f"{NAMES[topic].zh}（{topic}）").to(lang))
+        lines.append(Text(topic, f"{message(topic).zh}（{topic}）").to(lang))
         for card in (c for c in cards if c.topic == topic):
             day = f"{state[card.id].due}" if card.id in state else "-"
-            lines.append(f"  {card.id:<28} {day:<10}  {card.question.to(lang)}")
+            lines.append(f"  {card.id:<28} {day:<10}  {card.said['question'].to(lang)}")
     number = len({card.topic for card in cards})
     topics = Text(f"{number} topic{'s' * (number != 1)}", f"{number} 个主题").to(lang)
     return "\n".join([*lines, COUNT.to(lang).format(cards=len(cards), topics=topics)])
@@ -125,7 +125,7 @@ def _grade(lang: str, say: Say, read: Read) -> int | None:
 
 
 def _name(card: Card, lang: str) -> str:
-    return f"{NAMES[card.topic].to(lang)}{COLON.to(lang)}{card.id}"
+    return f"{message(card.topic).to(lang)}{COLON.to(lang)}{card.id}"
 
 
 def _paragraph(text: Text, lang: str) -> str:
