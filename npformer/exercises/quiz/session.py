@@ -17,31 +17,20 @@ Say = Callable[[str], None]
 Read = Callable[[str], str | None]  # None: the end of the input, or the wish to stop
 STOP = (None, "q")
 
-ENTER = Text("Enter shows the answer.", "按回车看答案。")
-ANSWER = Text("Answer", "答案")
-TRAP = Text("Follow-up", "追问")
-PROOF = Text("Proof", "证明")
-HOLDS = Text("The proof holds ({seconds:.2f} s).", "证明成立（{seconds:.2f} 秒）。")
-FAILS = Text(
-    "The proof FAILS: {reason}. Is the library changed?", "证明不成立：{reason}。库被改动过吗？"
-)
-EXERCISES = Text("Exercises: {ids}", "练习：{ids}")
-PAGE = Text("More: {page} in the repository", "详见：仓库中的 {page}")
-GRADE = Text(
-    "How well did you know it? 1 not, 2 hardly, 3 well, 4 at once:",
-    "掌握得如何？1 不会，2 勉强，3 会，4 很熟：",
-)
-NO_GRADE = Text("got {line!r}, expected 1, 2, 3, 4, or q to stop", "请输入 1、2、3、4，或 q 退出")
-AGAIN = Text("Again on {day}.", "下次复习：{day}。")
-DONE = Text("{done} of {asked} graded, kept in {path}.", "已评 {done}/{asked} 张，保存在 {path}。")
-NOTHING_DUE = Text(
-    "Nothing is due before {day}; --all asks all the same.",
-    "{day} 之前没有要复习的卡片；加 --all 可以不管日期照样提问。",
-)
-COUNT = Text(
-    "{cards} cards in {topics}; the day is when one is due, - if it was never asked",
-    "{topics}，{cards} 张卡片；日期是下次复习的日子，- 表示还没问过",
-)
+ENTER = message("Enter shows the answer.")
+ANSWER = message("Answer")
+TRAP = message("Follow-up")
+PROOF = message("Proof")
+HOLDS = message("The proof holds ({seconds:.2f} s).")
+FAILS = message("The proof FAILS: {reason}. Is the library changed?")
+EXERCISES = message("Exercises: {ids}")
+PAGE = message("More: {page} in the repository")
+GRADE = message("How well did you know it? 1 not, 2 hardly, 3 well, 4 at once:")
+NO_GRADE = message("got {line!r}, expected 1, 2, 3, 4, or q to stop")
+AGAIN = message("Again on {day}.")
+DONE = message("{done} of {asked} graded, kept in {path}.")
+NOTHING_DUE = message("Nothing is due before {day}; --all asks all the same.")
+COUNT = message("{cards} cards in {topics}; the day is when one is due, - if it was never asked")
 
 
 def ask(cards: Sequence[Card], path: Path, lang: str, today: date, say: Say, read: Read) -> bool:
