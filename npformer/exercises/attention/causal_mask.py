@@ -80,8 +80,7 @@ CAUSAL_MASK = Exercise(
 @CAUSAL_MASK.mistake("offset-missing")
 def without_offset(q, k, v):
     """the triangle is aligned with the top left corner, as if the queries were the first T tokens.
-    They are the last T: shift the diagonal by S - T.
-    """
+    They are the last T: shift the diagonal by S - T."""
     probs = masked_softmax(_scores(q, k), np.tri(q.shape[2], k.shape[2], dtype=bool))
     return probs @ v, probs
 
@@ -89,8 +88,7 @@ def without_offset(q, k, v):
 @CAUSAL_MASK.mistake("offset-reversed")
 def offset_reversed(q, k, v):
     """the diagonal is shifted to the wrong side, by T - S, expected S - T: the last query must see
-    all keys.
-    """
+    all keys."""
     scores = _scores(q, k)
     keep = np.tri(*scores.shape[-2:], scores.shape[-2] - scores.shape[-1], dtype=bool)
     probs = softmax(np.where(keep, scores, -1e30))
@@ -109,8 +107,7 @@ def future_only(q, k, v):
 @CAUSAL_MASK.mistake("own-token-hidden")
 def without_itself(q, k, v):
     r"""a token does not see itself: the diagonal belongs to the kept keys ($\le$, not $<$). The
-    first token has nothing else.
-    """
+    first token has nothing else."""
     scores = _scores(q, k)
     keep = np.tri(*scores.shape[-2:], scores.shape[-1] - scores.shape[-2] - 1, dtype=bool)
     probs = softmax(np.where(keep, scores, -1e30))
@@ -129,8 +126,7 @@ def with_the_next(q, k, v):
 @CAUSAL_MASK.mistake("after-the-softmax")
 def after_the_softmax(q, k, v):
     """the mask comes after the softmax: the weights of a query sum to less than 1, and the future
-    is still in the denominator. Mask the scores before it.
-    """
+    is still in the denominator. Mask the scores before it."""
     scores = _scores(q, k)
     keep = np.tri(*scores.shape[-2:], scores.shape[-1] - scores.shape[-2])
     probs = softmax(scores) * keep
@@ -140,8 +136,7 @@ def after_the_softmax(q, k, v):
 @CAUSAL_MASK.mistake("scores-multiplied")
 def multiplied(q, k, v):
     """the scores are multiplied by the mask: a hidden key has the score 0, and exp(0) = 1. Make it
-    very low instead.
-    """
+    very low instead."""
     scores = _scores(q, k)
     keep = np.tri(*scores.shape[-2:], scores.shape[-1] - scores.shape[-2])
     probs = softmax(scores * keep)

@@ -123,8 +123,7 @@ SCORES_GRADIENT = Exercise(
 @SCORES_GRADIENT.mistake("dscores-ignored")
 def without_dscores(dctx, dscores, q, k, v, keep):
     """dscores arrives nowhere: the loss on the scores does not train q and k. Add it after the
-    softmax has been undone.
-    """
+    softmax has been undone."""
     da, _, dv = _through_the_softmax(dctx, q, k, v, keep)
     return *_to_q_and_k(da, q, k), dv
 
@@ -139,8 +138,7 @@ def dscores_alone(dctx, dscores, q, k, v, keep):
 @SCORES_GRADIENT.mistake("added-to-dprobs")
 def added_to_dprobs(dctx, dscores, q, k, v, keep):
     """dscores is added to dprobs and so goes through the softmax's backward: the scores are before
-    the softmax, add it after that step.
-    """
+    the softmax, add it after that step."""
     _, probs, dv = _through_the_softmax(dctx, q, k, v, keep)
     total = softmax_backward(dctx @ transpose(v) + dscores, probs)
     return *_to_q_and_k(total, q, k), dv
@@ -149,8 +147,7 @@ def added_to_dprobs(dctx, dscores, q, k, v, keep):
 @SCORES_GRADIENT.mistake("dscores-masked")
 def masked(dctx, dscores, q, k, v, keep):
     """dscores is set to zero at padded keys. The scores left before the mask; whether padding
-    counts is the other loss's business.
-    """
+    counts is the other loss's business."""
     da, _, dv = _through_the_softmax(dctx, q, k, v, keep)
     return *_to_q_and_k(da + dscores * keep[:, None, None, :], q, k), dv
 
@@ -158,8 +155,7 @@ def masked(dctx, dscores, q, k, v, keep):
 @SCORES_GRADIENT.mistake("dscores-unscaled")
 def unscaled(dctx, dscores, q, k, v, keep):
     r"""the part from dscores lacks $1/\sqrt K$: the scores are scaled already, so both parts go
-    through the scaling.
-    """
+    through the scaling."""
     da, _, dv = _through_the_softmax(dctx, q, k, v, keep)
     dq, dk = _to_q_and_k(da, q, k)
     return dq + dscores @ k, dk + transpose(dscores) @ q, dv
@@ -168,8 +164,7 @@ def unscaled(dctx, dscores, q, k, v, keep):
 @SCORES_GRADIENT.mistake("scale-missing")
 def without_scale(dctx, dscores, q, k, v, keep):
     r"""dq and dk are too large by $\sqrt K$: the forward divides by it, so the backward must
-    too.
-    """
+    too."""
     da, _, dv = _through_the_softmax(dctx, q, k, v, keep)
     return (da + dscores) @ k, transpose(da + dscores) @ q, dv
 
