@@ -3,8 +3,8 @@
 import numpy as np
 
 from npformer import ops
-from npformer.exercises.attention.by_hand import masked_softmax, softmax_backward, transpose
 from npformer.exercises.attention.draw import qkv
+from npformer.exercises.by_hand import masked_softmax, softmax_backward, to_q_and_k, transpose
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -49,23 +49,18 @@ def _forward(q, k, v, keep, r):
     return probs, probs * r
 
 
-def _to_q_and_k(dscores, q, k):
-    c = 1 / np.sqrt(q.shape[-1])
-    return c * dscores @ k, c * transpose(dscores) @ q
-
-
 def _by_hand(dctx, q, k, v, keep, r):
     probs, dropped = _forward(q, k, v, keep, r)
     dscores = softmax_backward(dctx @ transpose(v) * r, probs)
-    return *_to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
+    return *to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
 
 
 def attention_backward_terms(dctx, q, k, v, keep, r):
     probs, _ = _forward(q, k, v, keep, r)
     dprobs = dctx @ transpose(v) * r
     mean = (dprobs * probs).sum(axis=-1, keepdims=True)
-    dq, dk = _to_q_and_k(probs * dprobs, q, k)
-    mean_dq, mean_dk = _to_q_and_k(-probs * mean, q, k)
+    dq, dk = to_q_and_k(probs * dprobs, q, k)
+    mean_dq, mean_dk = to_q_and_k(-probs * mean, q, k)
     return {
         "dq": {"from probs * dprobs": dq, "from - probs * sum(dprobs * probs)": mean_dq},
         "dk": {"from probs * dprobs": dk, "from - probs * sum(dprobs * probs)": mean_dk},
@@ -150,7 +145,7 @@ def undropped_in_dv(dctx, q, k, v, keep, r):
     see it too: without dropout the two are the same, with it they are not."""
     probs, _ = _forward(q, k, v, keep, r)
     dscores = softmax_backward(dctx @ transpose(v) * r, probs)
-    return *_to_q_and_k(dscores, q, k), transpose(probs) @ dctx
+    return *to_q_and_k(dscores, q, k), transpose(probs) @ dctx
 
 
 @ATTENTION_BACKWARD.mistake("dropout-not-undone")
@@ -159,7 +154,7 @@ def dropout_not_undone(dctx, q, k, v, keep, r):
     times r it is that of probs."""
     probs, dropped = _forward(q, k, v, keep, r)
     dscores = softmax_backward(dctx @ transpose(v), probs)
-    return *_to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
+    return *to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
 
 
 @ATTENTION_BACKWARD.mistake("softmax-undone-with-dropped")
@@ -168,7 +163,7 @@ def dropped_in_the_softmax(dctx, q, k, v, keep, r):
     dropout."""
     _, dropped = _forward(q, k, v, keep, r)
     dscores = softmax_backward(dctx @ transpose(v) * r, dropped)
-    return *_to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
+    return *to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
 
 
 @ATTENTION_BACKWARD.mistake("dropout-factor-missing")
@@ -198,7 +193,7 @@ def without_the_mean_term(dctx, q, k, v, keep, r):
     $\sum_s d\mathrm{probs}_{ts}\,\mathrm{probs}_{ts}$."""
     probs, dropped = _forward(q, k, v, keep, r)
     dscores = probs * (dctx @ transpose(v) * r)
-    return *_to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
+    return *to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
 
 
 @ATTENTION_BACKWARD.mistake("mean-over-queries")
@@ -208,7 +203,7 @@ def mean_over_queries(dctx, q, k, v, keep, r):
     probs, dropped = _forward(q, k, v, keep, r)
     dprobs = dctx @ transpose(v) * r
     dscores = probs * (dprobs - (dprobs * probs).sum(axis=-2, keepdims=True))
-    return *_to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
+    return *to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
 
 
 @ATTENTION_BACKWARD.mistake("mean-over-everything")
@@ -218,7 +213,7 @@ def mean_over_everything(dctx, q, k, v, keep, r):
     probs, dropped = _forward(q, k, v, keep, r)
     dprobs = dctx @ transpose(v) * r
     dscores = probs * (dprobs - (dprobs * probs).sum())
-    return *_to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
+    return *to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
 
 
 @ATTENTION_BACKWARD.mistake("softmax-not-undone")
@@ -227,7 +222,7 @@ def without_softmax_backward(dctx, q, k, v, keep, r):
     undone."""
     _, dropped = _forward(q, k, v, keep, r)
     dprobs = dctx @ transpose(v) * r
-    return *_to_q_and_k(dprobs, q, k), transpose(dropped) @ dctx
+    return *to_q_and_k(dprobs, q, k), transpose(dropped) @ dctx
 
 
 @ATTENTION_BACKWARD.mistake("minus-infinity")
@@ -238,4 +233,4 @@ def minus_infinity(dctx, q, k, v, keep, r):
     e = np.exp(scores - scores.max(axis=-1, keepdims=True))
     probs = e / e.sum(axis=-1, keepdims=True)
     dscores = softmax_backward(dctx @ transpose(v) * r, probs)
-    return *_to_q_and_k(dscores, q, k), transpose(probs * r) @ dctx
+    return *to_q_and_k(dscores, q, k), transpose(probs * r) @ dctx

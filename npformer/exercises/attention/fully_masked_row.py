@@ -3,8 +3,8 @@
 import numpy as np
 
 from npformer import ops
-from npformer.exercises.attention.by_hand import masked_softmax as right
-from npformer.exercises.attention.by_hand import softmax
+from npformer.exercises.by_hand import masked_softmax as right
+from npformer.exercises.by_hand import softmax
 from npformer.exercises.exercise import Case, Exercise
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from npformer import layers
-from npformer.exercises.attention.by_hand import merge, softmax, split, transpose
 from npformer.exercises.attention.draw import projections
+from npformer.exercises.by_hand import merge, softmax, split, transpose
 from npformer.exercises.exercise import Case, Exercise
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from npformer import ops
-from npformer.exercises.attention.by_hand import softmax, transpose
 from npformer.exercises.attention.draw import qkv
+from npformer.exercises.by_hand import softmax, transpose
 from npformer.exercises.exercise import Case, Exercise
 
 

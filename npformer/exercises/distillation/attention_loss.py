@@ -3,7 +3,7 @@
 import numpy as np
 
 from npformer import distill, models
-from npformer.exercises.distillation.soft_targets import softmax
+from npformer.exercises.by_hand import softmax
 from npformer.exercises.exercise import Case, Exercise
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from npformer import layers
-from npformer.exercises.attention.by_hand import masked_softmax, merge, softmax, split
+from npformer.exercises.by_hand import masked_softmax, merge, softmax, split
 from npformer.exercises.exercise import Case, Exercise
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from npformer import distill, models
+from npformer.exercises.by_hand import log_softmax, softmax
 from npformer.exercises.distillation import attention_loss, hidden_loss
-from npformer.exercises.distillation.soft_targets import log_softmax, softmax
 from npformer.exercises.exercise import Case, Exercise
 from npformer.exercises.programs import wrong_layers
 from npformer.exercises.programs.step_by_hand import (
