@@ -20,17 +20,6 @@ STOP = (None, "q")
 ENTER = message("Enter shows the answer.")
 ANSWER = message("Answer")
 TRAP = message("Follow-up")
-PROOF = message("Proof")
-HOLDS = message("The proof holds ({seconds:.2f} s).")
-FAILS = message("The proof FAILS: {reason}. Is the library changed?")
-EXERCISES = message("Exercises: {ids}")
-PAGE = message("More: {page} in the repository")
-GRADE = message("How well did you know it? 1 not, 2 hardly, 3 well, 4 at once:")
-NO_GRADE = message("got {line!r}, expected 1, 2, 3, 4, or q to stop")
-AGAIN = message("Again on {day}.")
-DONE = message("{done} of {asked} graded, kept in {path}.")
-NOTHING_DUE = message("Nothing is due before {day}; --all asks all the same.")
-COUNT = message("{cards} cards in {topics}; the day is when one is due, - if it was never asked")
 
 
 def ask(cards: Sequence[Card], path: Path, lang: str, today: date, say: Say, read: Read) -> bool:
@@ -53,9 +42,12 @@ def ask(cards: Sequence[Card], path: Path, lang: str, today: date, say: Say, rea
             break
         state = graded(load(path), card.id, grade, today)
         save(path, state)
-        say(AGAIN.to(lang).format(day=state[card.id].due))
+        say(message("Again on {day}.", day=state[card.id].due).to(lang))
         done += 1
-    say("\n" + DONE.to(lang).format(done=done, asked=len(cards), path=path))
+    total = message(
+        "{done} of {asked} graded, kept in {path}.", done=done, asked=len(cards), path=path
+    )
+    say(f"\n{total.to(lang)}")
     return hold
 
 
@@ -77,40 +69,50 @@ def listing(cards: Sequence[Card], state: State, lang: str) -> str:
             lines.append(f"  {card.id:<28} {day:<10}  {card.said['question'].to(lang)}")
     number = len({card.topic for card in cards})
     topics = Text(f"{number} topic{'s' * (number != 1)}", f"{number} 个主题").to(lang)
-    return "\n".join([*lines, COUNT.to(lang).format(cards=len(cards), topics=topics)])
+    count = message(
+        "{cards} cards in {topics}; the day is when one is due, - if it was never asked",
+        cards=len(cards),
+        topics=topics,
+    )
+    return "\n".join([*lines, count.to(lang)])
 
 
 def nothing_due(cards: Sequence[Card], state: State, lang: str) -> str:
     """Say when the next of these cards is due."""
-    return NOTHING_DUE.to(lang).format(day=next_day(cards, state))
+    day = next_day(cards, state)
+    return message("Nothing is due before {day}; --all asks all the same.", day=day).to(lang)
 
 
 def _prove(card: Card, lang: str, say: Say) -> bool:
     """Show the proof, run it, and tell whether it holds."""
-    say(f"\n{PROOF.to(lang)}\n{indent(card.proof, '    ')}\n")
+    say(f"\n{message('Proof').to(lang)}\n{indent(card.proof, '    ')}\n")
     start = time.perf_counter()
     try:
         card.check()
     except Exception as error:  # whatever it is, the other cards can still be asked
-        say(FAILS.to(lang).format(reason=f"{type(error).__name__} {error}".rstrip()))
+        reason = f"{type(error).__name__} {error}".rstrip()
+        fails = message("The proof FAILS: {reason}. Is the library changed?", reason=reason)
+        say(fails.to(lang))
         return False
-    say(HOLDS.to(lang).format(seconds=time.perf_counter() - start))
+    seconds = time.perf_counter() - start
+    say(message("The proof holds ({seconds:.2f} s).", seconds=seconds).to(lang))
     if card.exercises:
-        say("\n".join(fill(EXERCISES.to(lang).format(ids=", ".join(card.exercises)))))
+        say(_paragraph(message("Exercises: {ids}", ids=", ".join(card.exercises)), lang))
     if card.docs:
-        say(PAGE.to(lang).format(page=f"docs/{card.docs}"))
+        say(message("More: {page} in the repository", page=f"docs/{card.docs}").to(lang))
     return True
 
 
 def _grade(lang: str, say: Say, read: Read) -> int | None:
     """Ask until there is a grade; None means to stop."""
+    grade = message("How well did you know it? 1 not, 2 hardly, 3 well, 4 at once:")
     while True:
-        line = read("\n" + GRADE.to(lang))
+        line = read(f"\n{grade.to(lang)}")
         if line in STOP:
             return None
         if line in {str(grade) for grade in GRADES}:
             return int(line)
-        say(NO_GRADE.to(lang).format(line=line))
+        say(message("got {line!r}, expected 1, 2, 3, 4, or q to stop", line=line).to(lang))
 
 
 def _name(card: Card, lang: str) -> str:
