@@ -39,7 +39,7 @@ import numpy as np
 from npformer.checks import InputError
 from npformer.exercises.source import source_of
 from npformer.exercises.text import Text, unwrapped
-from npformer.exercises.translation import in_both
+from npformer.exercises.translation import in_both, message
 
 TRACKS = ("interview", "class", "gradcheck")
 DIFFICULTIES = (1, 2, 3)  # a line or two; a formula to derive; several steps
@@ -63,12 +63,11 @@ class Case(NamedTuple):
 
 
 # What every exercise asks, and every learner's file says.
-FLOAT32 = Text("float32 inputs give float32 results.", "输入为 float32 时，结果也为 float32。")
-MANNERS = Text(
-    "Inputs stay as they are, the same inputs give the same results, and NumPy and Python's own "
-    "modules are all you use. A variable of yours that has a name of the statement is compared with "
-    "ours, if nothing else explains a mistake.",
-    "不改动输入，同样的输入给出同样的结果，并且只用 NumPy 和 Python 自带的模块。如果找不到出错的原因，会把你的变量与题目中同名的量作比较。",
+FLOAT32 = message("float32 inputs give float32 results.")
+MANNERS = message(
+    "Inputs stay as they are, the same inputs give the same results, and NumPy and "
+    "Python's own modules are all you use. A variable of yours that has a name of the "
+    "statement is compared with ours, if nothing else explains a mistake."
 )
 
 

@@ -15,15 +15,15 @@ from npformer.exercises.lookup import by_id
 from npformer.exercises.museum import BUGS, Bug, check_test
 from npformer.exercises.quiz.deck import of_exercise
 from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 
 FIND_THE_BUG = "find_the_bug"
-CATCH_IT = Text("write the test that catches it", "写测试抓住错误")
-WRITE_A_TEST = Text(
-    "Somebody wrote this function with a bug. The title names it on purpose: the task is the test. "
-    "Write one that passes on right code and fails on the bug; you see neither. Right code may differ "
-    "from yours in the last digits: compare with np.allclose, not with ==.",
-    "有人写这个函数时出了错。标题故意说明了是什么错，你的任务是写测试：在正确的代码上通过，在有错的代码上失败。"
-    "两份代码你都看不到。正确的代码在最后几位上可能与你的不同：请用 np.allclose 比较，不要用 ==。",
+CATCH_IT = message("write the test that catches it")
+WRITE_A_TEST = message(
+    "Somebody wrote this function with a bug. The title names it on purpose: the task "
+    "is the test. Write one that passes on right code and fails on the bug; you see "
+    "neither. Right code may differ from yours in the last digits: compare with "
+    "np.allclose, not with ==."
 )
 
 
@@ -145,7 +145,7 @@ def _of_bug(bug: Bug, place: str) -> Task:
 
 def _check_test(bug: Bug, test: Callable[..., Any]) -> Report:
     found = check_test(bug, test)
-    result = Result(Text("your test", "你的测试"), found.passed, None, found.message)
+    result = Result(message("your test"), found.passed, None, found.message)
     return Report(bug.id, bug.said["title"], [result], [], [])
 
 

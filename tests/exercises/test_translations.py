@@ -14,7 +14,8 @@ from npformer.exercises import marks
 from npformer.exercises.course import EXERCISES
 from npformer.exercises.exercise import Exercise
 from npformer.exercises.marks import THINGS
-from npformer.exercises.translation import MESSAGES, beside, in_both, mark, read, stale
+from npformer.exercises.quiz.deck import TOPICS
+from npformer.exercises.translation import MESSAGES, beside, in_both, mark, message, read, stale
 
 ROOT = Path(marks.__file__).parent
 CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
@@ -174,11 +175,41 @@ def test_a_file_is_short_and_says_it_in_one_language(path):
 # The program's own messages
 
 
+def messages_in(path):
+    """Return what a file hands to `message` as it stands."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "message":
+            if isinstance(node.args[0], ast.Constant):
+                yield node.args[0].value
+            else:
+                assert ast.unparse(node.args[0]) in ("part", "topic", "card.topic")
+
+
 def test_every_message_of_the_program_is_translated_and_none_is_left_over():
-    said = {
-        case.part for exercise in EXERCISES for case in exercise.cases(np.random.default_rng(0))
-    } - {""}
-    said |= {thing.topic for thing in THINGS if type(thing).__name__ == "Card"}
+    said = {text for path in ROOT.rglob("*.py") for text in messages_in(path)}
+    for exercise in EXERCISES:
+        said |= {case.part for case in exercise.cases(np.random.default_rng(0))} - {""}
+    said |= set(TOPICS)
     known = [text for section in read(MESSAGES).values() for text in section.texts]
     assert len(set(known)) == len(known)
     assert said == set(known)
+
+
+def test_a_translated_message_has_no_fields_of_its_own():
+    fields = re.compile(r"{(\w+)[^}]*}")
+    for section in read(MESSAGES).values():
+        for english, chinese in section.texts.items():
+            assert set(fields.findall(chinese)) <= set(fields.findall(english)), english
+
+
+def test_a_message_says_its_fields_in_the_language_asked_for():
+    which = message("last")
+    said = message(
+        "{name} is off by a number that is the same along the {which} axis: a sum or mean over "
+        "that axis is missing or wrong",
+        name="dx",
+        which=which,
+    )
+    assert "along the last axis" in said.en
+    assert f"dx 的误差沿{which.zh}轴" in said.zh
+    assert message("a part of somebody's own") == ("a part of somebody's own",) * 2

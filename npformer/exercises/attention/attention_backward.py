@@ -3,8 +3,8 @@
 import numpy as np
 
 from npformer import ops
-from npformer.exercises.attention.by_hand import masked_softmax, softmax_backward, transpose
 from npformer.exercises.attention.draw import qkv
+from npformer.exercises.by_hand import masked_softmax, softmax_backward, to_q_and_k, transpose
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -49,23 +49,18 @@ def _forward(q, k, v, keep, r):
     return probs, probs * r
 
 
-def _to_q_and_k(dscores, q, k):
-    c = 1 / np.sqrt(q.shape[-1])
-    return c * dscores @ k, c * transpose(dscores) @ q
-
-
 def _by_hand(dctx, q, k, v, keep, r):
     probs, dropped = _forward(q, k, v, keep, r)
     dscores = softmax_backward(dctx @ transpose(v) * r, probs)
-    return *_to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
+    return *to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
 
 
 def attention_backward_terms(dctx, q, k, v, keep, r):
     probs, _ = _forward(q, k, v, keep, r)
     dprobs = dctx @ transpose(v) * r
     mean = (dprobs * probs).sum(axis=-1, keepdims=True)
-    dq, dk = _to_q_and_k(probs * dprobs, q, k)
-    mean_dq, mean_dk = _to_q_and_k(-probs * mean, q, k)
+    dq, dk = to_q_and_k(probs * dprobs, q, k)
+    mean_dq, mean_dk = to_q_and_k(-probs * mean, q, k)
     return {
         "dq": {"from probs * dprobs": dq, "from - probs * sum(dprobs * probs)": mean_dq},
         "dk": {"from probs * dprobs": dk, "from - probs * sum(dprobs * probs)": mean_dk},
@@ -147,31 +142,28 @@ ATTENTION_BACKWARD = Exercise(
 @ATTENTION_BACKWARD.mistake("dv-from-undropped")
 def undropped_in_dv(dctx, q, k, v, keep, r):
     """dv uses the weights before dropout. The product with v saw `dropped`, so its backward must
-    see it too: without dropout the two are the same, with it they are not.
-    """
+    see it too: without dropout the two are the same, with it they are not."""
     probs, _ = _forward(q, k, v, keep, r)
     dscores = softmax_backward(dctx @ transpose(v) * r, probs)
-    return *_to_q_and_k(dscores, q, k), transpose(probs) @ dctx
+    return *to_q_and_k(dscores, q, k), transpose(probs) @ dctx
 
 
 @ATTENTION_BACKWARD.mistake("dropout-not-undone")
 def dropout_not_undone(dctx, q, k, v, keep, r):
     r"""dropout is left out on the way back: $d\mathrm{ctx}\;v^\top$ is the gradient of `dropped`;
-    times r it is that of probs.
-    """
+    times r it is that of probs."""
     probs, dropped = _forward(q, k, v, keep, r)
     dscores = softmax_backward(dctx @ transpose(v), probs)
-    return *_to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
+    return *to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
 
 
 @ATTENTION_BACKWARD.mistake("softmax-undone-with-dropped")
 def dropped_in_the_softmax(dctx, q, k, v, keep, r):
     """the softmax is undone with the weights after dropout: its own output was probs, before
-    dropout.
-    """
+    dropout."""
     _, dropped = _forward(q, k, v, keep, r)
     dscores = softmax_backward(dctx @ transpose(v) * r, dropped)
-    return *_to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
+    return *to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
 
 
 @ATTENTION_BACKWARD.mistake("dropout-factor-missing")
@@ -189,8 +181,7 @@ def without_mask(dctx, q, k, v, keep, r):
 @ATTENTION_BACKWARD.mistake("scale-missing")
 def without_scale(dctx, q, k, v, keep, r):
     r"""dq and dk are too large by $\sqrt K$: the forward divides the scores by it, so the backward
-    must too.
-    """
+    must too."""
     probs, dropped = _forward(q, k, v, keep, r)
     dscores = softmax_backward(dctx @ transpose(v) * r, probs)
     return dscores @ k, transpose(dscores) @ q, transpose(dropped) @ dctx
@@ -199,52 +190,47 @@ def without_scale(dctx, q, k, v, keep, r):
 @ATTENTION_BACKWARD.mistake("mean-term-missing")
 def without_the_mean_term(dctx, q, k, v, keep, r):
     r"""the softmax's Jacobian is more than its diagonal: subtract from dprobs its mean under probs,
-    $\sum_s d\mathrm{probs}_{ts}\,\mathrm{probs}_{ts}$.
-    """
+    $\sum_s d\mathrm{probs}_{ts}\,\mathrm{probs}_{ts}$."""
     probs, dropped = _forward(q, k, v, keep, r)
     dscores = probs * (dctx @ transpose(v) * r)
-    return *_to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
+    return *to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
 
 
 @ATTENTION_BACKWARD.mistake("mean-over-queries")
 def mean_over_queries(dctx, q, k, v, keep, r):
     """in the softmax's backward the sum goes over the queries (axis -2): the softmax went over the
-    keys, axis -1, and so does this sum.
-    """
+    keys, axis -1, and so does this sum."""
     probs, dropped = _forward(q, k, v, keep, r)
     dprobs = dctx @ transpose(v) * r
     dscores = probs * (dprobs - (dprobs * probs).sum(axis=-2, keepdims=True))
-    return *_to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
+    return *to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
 
 
 @ATTENTION_BACKWARD.mistake("mean-over-everything")
 def mean_over_everything(dctx, q, k, v, keep, r):
     """in the softmax's backward one sum is taken over all rows: each query has its own,
-    `axis=-1, keepdims=True`.
-    """
+    `axis=-1, keepdims=True`."""
     probs, dropped = _forward(q, k, v, keep, r)
     dprobs = dctx @ transpose(v) * r
     dscores = probs * (dprobs - (dprobs * probs).sum())
-    return *_to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
+    return *to_q_and_k(dscores, q, k), transpose(dropped) @ dctx
 
 
 @ATTENTION_BACKWARD.mistake("softmax-not-undone")
 def without_softmax_backward(dctx, q, k, v, keep, r):
     """dprobs goes to q and k as if it were dscores: the softmax lies between them and must be
-    undone.
-    """
+    undone."""
     _, dropped = _forward(q, k, v, keep, r)
     dprobs = dctx @ transpose(v) * r
-    return *_to_q_and_k(dprobs, q, k), transpose(dropped) @ dctx
+    return *to_q_and_k(dprobs, q, k), transpose(dropped) @ dctx
 
 
 @ATTENTION_BACKWARD.mistake("minus-infinity")
 def minus_infinity(dctx, q, k, v, keep, r):
     """a query with nothing to attend to gives NaN: its row of scores is all -inf. Its weights, and
-    with them its gradients, must be zero.
-    """
+    with them its gradients, must be zero."""
     scores = np.where(keep, q @ transpose(k) / np.sqrt(q.shape[-1]), -np.inf)
     e = np.exp(scores - scores.max(axis=-1, keepdims=True))
     probs = e / e.sum(axis=-1, keepdims=True)
     dscores = softmax_backward(dctx @ transpose(v) * r, probs)
-    return *_to_q_and_k(dscores, q, k), transpose(probs * r) @ dctx
+    return *to_q_and_k(dscores, q, k), transpose(probs * r) @ dctx

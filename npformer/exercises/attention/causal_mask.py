@@ -3,8 +3,8 @@
 import numpy as np
 
 from npformer import layers, ops
-from npformer.exercises.attention.by_hand import masked_softmax, softmax, transpose
 from npformer.exercises.attention.draw import qkv
+from npformer.exercises.by_hand import masked_softmax, scaled_scores, softmax
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -32,13 +32,9 @@ def causal_attention_cases(rng):
     ]
 
 
-def _scores(q, k):
-    return q @ transpose(k) / np.sqrt(q.shape[-1])
-
-
 def causal_attention_steps(q, k, v):
     keep = np.tri(q.shape[2], k.shape[2], k.shape[2] - q.shape[2], dtype=bool)
-    return {"probs": masked_softmax(_scores(q, k), keep)}
+    return {"probs": masked_softmax(scaled_scores(q, k), keep)}
 
 
 CAUSAL_MASK = Exercise(
@@ -80,18 +76,16 @@ CAUSAL_MASK = Exercise(
 @CAUSAL_MASK.mistake("offset-missing")
 def without_offset(q, k, v):
     """the triangle is aligned with the top left corner, as if the queries were the first T tokens.
-    They are the last T: shift the diagonal by S - T.
-    """
-    probs = masked_softmax(_scores(q, k), np.tri(q.shape[2], k.shape[2], dtype=bool))
+    They are the last T: shift the diagonal by S - T."""
+    probs = masked_softmax(scaled_scores(q, k), np.tri(q.shape[2], k.shape[2], dtype=bool))
     return probs @ v, probs
 
 
 @CAUSAL_MASK.mistake("offset-reversed")
 def offset_reversed(q, k, v):
     """the diagonal is shifted to the wrong side, by T - S, expected S - T: the last query must see
-    all keys.
-    """
-    scores = _scores(q, k)
+    all keys."""
+    scores = scaled_scores(q, k)
     keep = np.tri(*scores.shape[-2:], scores.shape[-2] - scores.shape[-1], dtype=bool)
     probs = softmax(np.where(keep, scores, -1e30))
     return probs @ v, probs
@@ -100,7 +94,7 @@ def offset_reversed(q, k, v):
 @CAUSAL_MASK.mistake("future-only")
 def future_only(q, k, v):
     """the triangle is the upper one: tokens see the future and not the past."""
-    scores = _scores(q, k)
+    scores = scaled_scores(q, k)
     keep = np.triu(np.ones(scores.shape[-2:], bool), scores.shape[-1] - scores.shape[-2])
     probs = masked_softmax(scores, keep)
     return probs @ v, probs
@@ -109,9 +103,8 @@ def future_only(q, k, v):
 @CAUSAL_MASK.mistake("own-token-hidden")
 def without_itself(q, k, v):
     r"""a token does not see itself: the diagonal belongs to the kept keys ($\le$, not $<$). The
-    first token has nothing else.
-    """
-    scores = _scores(q, k)
+    first token has nothing else."""
+    scores = scaled_scores(q, k)
     keep = np.tri(*scores.shape[-2:], scores.shape[-1] - scores.shape[-2] - 1, dtype=bool)
     probs = softmax(np.where(keep, scores, -1e30))
     return probs @ v, probs
@@ -120,7 +113,7 @@ def without_itself(q, k, v):
 @CAUSAL_MASK.mistake("next-token-seen")
 def with_the_next(q, k, v):
     """a token sees the next one, which is what it is to predict: the diagonal is one too high."""
-    scores = _scores(q, k)
+    scores = scaled_scores(q, k)
     keep = np.tri(*scores.shape[-2:], scores.shape[-1] - scores.shape[-2] + 1, dtype=bool)
     probs = masked_softmax(scores, keep)
     return probs @ v, probs
@@ -129,9 +122,8 @@ def with_the_next(q, k, v):
 @CAUSAL_MASK.mistake("after-the-softmax")
 def after_the_softmax(q, k, v):
     """the mask comes after the softmax: the weights of a query sum to less than 1, and the future
-    is still in the denominator. Mask the scores before it.
-    """
-    scores = _scores(q, k)
+    is still in the denominator. Mask the scores before it."""
+    scores = scaled_scores(q, k)
     keep = np.tri(*scores.shape[-2:], scores.shape[-1] - scores.shape[-2])
     probs = softmax(scores) * keep
     return probs @ v, probs
@@ -140,9 +132,8 @@ def after_the_softmax(q, k, v):
 @CAUSAL_MASK.mistake("scores-multiplied")
 def multiplied(q, k, v):
     """the scores are multiplied by the mask: a hidden key has the score 0, and exp(0) = 1. Make it
-    very low instead.
-    """
-    scores = _scores(q, k)
+    very low instead."""
+    scores = scaled_scores(q, k)
     keep = np.tri(*scores.shape[-2:], scores.shape[-1] - scores.shape[-2])
     probs = softmax(scores * keep)
     return probs @ v, probs
@@ -151,5 +142,5 @@ def multiplied(q, k, v):
 @CAUSAL_MASK.mistake("mask-missing")
 def without_mask(q, k, v):
     """there is no mask: every token sees the future."""
-    probs = softmax(_scores(q, k))
+    probs = softmax(scaled_scores(q, k))
     return probs @ v, probs

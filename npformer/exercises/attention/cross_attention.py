@@ -3,8 +3,8 @@
 import numpy as np
 
 from npformer import layers
-from npformer.exercises.attention.by_hand import masked_softmax, merge, split, transpose
 from npformer.exercises.attention.draw import padding, projections
+from npformer.exercises.by_hand import masked_softmax, merge, split, transpose
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -131,8 +131,7 @@ CROSS_ATTENTION = Exercise(
 @CROSS_ATTENTION.mistake("inputs-swapped")
 def inputs_swapped(*args):
     """the queries come from the memory and keys and values from x, expected the other way round:
-    the decoder asks, and what it reads is the encoder's. With T = S the shapes do not tell.
-    """
+    the decoder asks, and what it reads is the encoder's. With T = S the shapes do not tell."""
     return _wrong(*args, sources=lambda x, memory: (memory, x, x))
 
 
@@ -151,8 +150,7 @@ def memory_ignored(*args):
 @CROSS_ATTENTION.mistake("keys-and-values-swapped")
 def keys_and_values_swapped(*args):
     """the keys are made with w_v and the values with w_k: both come from the memory, but each has
-    its own map.
-    """
+    its own map."""
     return _wrong(*args, keys_and_values=lambda k, v: (v, k))
 
 
@@ -171,8 +169,7 @@ def mask_missing(*args):
 @CROSS_ATTENTION.mistake("causal")
 def causal(*args):
     """there is a causal mask: it belongs to the decoder's self-attention. Every target token may
-    read the whole source.
-    """
+    read the whole source."""
     return _wrong(*args, kept=_causal)
 
 
@@ -191,16 +188,14 @@ def scaled_by_K(*args):
 @CROSS_ATTENTION.mistake("scaled-by-sqrt-D")
 def scaled_by_sqrt_D(*args):
     r"""the scores are divided by $\sqrt D$: a head's inner product has K = D / H terms, so it is
-    $\sqrt K$.
-    """
+    $\sqrt K$."""
     return _wrong(*args, scaled=lambda scores, k, d: scores / np.sqrt(d))
 
 
 @CROSS_ATTENTION.mistake("merge-without-transpose")
 def merge_without_transpose(*args):
     """heads are merged by a plain reshape, which mixes tokens and heads: swap H and T back
-    first.
-    """
+    first."""
     return _wrong(*args, merged=lambda x: x.reshape(x.shape[0], x.shape[2], -1))
 
 
@@ -213,6 +208,5 @@ def output_map_missing(*args):
 @CROSS_ATTENTION.mistake("residual-added")
 def residual_added(*args):
     """x is added to the result: the residual connection belongs to the block around the attention,
-    not to this function.
-    """
+    not to this function."""
     return _wrong(*args, output=lambda ctx, w_o, b_o, x: x + ctx @ w_o + b_o)

@@ -3,8 +3,8 @@
 import numpy as np
 
 from npformer import ops
-from npformer.exercises.attention.by_hand import masked_softmax as right
-from npformer.exercises.attention.by_hand import softmax
+from npformer.exercises.by_hand import masked_softmax as right
+from npformer.exercises.by_hand import softmax
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -79,32 +79,28 @@ FULLY_MASKED_ROW = Exercise(
 @FULLY_MASKED_ROW.mistake("minus-infinity")
 def with_minus_infinity(scores, keep):
     """with -inf an empty row has the maximum -inf, and -inf minus -inf is NaN. Take a finite low
-    number, and set the empty rows to zero.
-    """
+    number, and set the empty rows to zero."""
     return softmax(np.where(keep, scores, -np.inf))
 
 
 @FULLY_MASKED_ROW.mistake("uniform")
 def with_a_large_negative(scores, keep):
     """an empty row is uniform over what is hidden: all its scores are the same low number. Here it
-    must be zeros.
-    """
+    must be zeros."""
     return softmax(np.where(keep, scores, -1e30))
 
 
 @FULLY_MASKED_ROW.mistake("after-the-softmax")
 def multiplied_after(scores, keep):
     """the mask comes after a softmax over all keys: empty rows are zeros, but the other rows sum to
-    less than 1.
-    """
+    less than 1."""
     return softmax(scores) * keep
 
 
 @FULLY_MASKED_ROW.mistake("epsilon")
 def with_an_epsilon(scores, keep):
     """a small number added to the sum avoids 0/0 but makes every row sum to less than 1. Replace
-    the sum only where it is 0.
-    """
+    the sum only where it is 0."""
     low = np.where(keep, scores, -1e30)
     e = np.exp(low - low.max(axis=-1, keepdims=True)) * keep
     return e / (e.sum(axis=-1, keepdims=True) + 1e-6)
@@ -113,8 +109,7 @@ def with_an_epsilon(scores, keep):
 @FULLY_MASKED_ROW.mistake("maximum-of-hidden-scores")
 def with_the_maximum_of_all(scores, keep):
     """the maximum is taken over hidden keys too: if one of them is far above the kept ones, those
-    round to 0 and the row looks empty. Mask before the maximum.
-    """
+    round to 0 and the row looks empty. Mask before the maximum."""
     e = np.exp(scores - scores.max(axis=-1, keepdims=True)) * keep
     total = e.sum(axis=-1, keepdims=True)
     return e / np.where(total == 0, 1, total)
@@ -131,6 +126,5 @@ def without_shift(scores, keep):
 @FULLY_MASKED_ROW.mistake("whole-sequence-zeroed")
 def all_rows_of_such_a_sequence(scores, keep):
     """one empty row makes all rows of its sequence zero: ask row by row, over the keys
-    (`axis=-1, keepdims=True`).
-    """
+    (`axis=-1, keepdims=True`)."""
     return right(scores, keep) * keep.any(axis=-1, keepdims=True).all(axis=-2, keepdims=True)

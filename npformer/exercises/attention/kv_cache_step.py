@@ -3,8 +3,8 @@
 import numpy as np
 
 from npformer import layers
-from npformer.exercises.attention.by_hand import merge, softmax, split, transpose
 from npformer.exercises.attention.draw import projections
+from npformer.exercises.by_hand import merge, softmax, split, transpose
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -124,24 +124,21 @@ KV_CACHE_STEP = Exercise(
 @KV_CACHE_STEP.mistake("itself-not-seen")
 def itself_not_seen(*args):
     """the new token attends to the past alone: append its key and value first, it sees itself
-    too.
-    """
+    too."""
     return _wrong(*args, seen=lambda k: k[:, :, :-1])
 
 
 @KV_CACHE_STEP.mistake("past-not-seen")
 def past_not_seen(*args):
     """the new token attends to itself alone: the cached keys and values of the past belong in the
-    softmax.
-    """
+    softmax."""
     return _wrong(*args, seen=lambda k: k[:, :, -1:])
 
 
 @KV_CACHE_STEP.mistake("first-key-only")
 def first_key_only(*args):
     """the new token sees the first key only: a causal mask for one query, aligned with the top left
-    corner, hides all the others. The query stands at position t and needs no mask.
-    """
+    corner, hides all the others. The query stands at position t and needs no mask."""
     return _wrong(*args, seen=lambda k: k[:, :, :1])
 
 
@@ -154,8 +151,7 @@ def value_from_w_k(*args):
 @KV_CACHE_STEP.mistake("new-first")
 def new_first(*args):
     """the new key and value stand before the past ones. y does not show it, since attention has no
-    order, but the cache is in the wrong order for positions and masks: append at the end.
-    """
+    order, but the cache is in the wrong order for positions and masks: append at the end."""
     return _wrong(*args, joined=lambda past, new: np.concatenate((new, past), axis=2))
 
 
@@ -174,8 +170,7 @@ def scale_missing(*args):
 @KV_CACHE_STEP.mistake("scaled-by-sqrt-D")
 def scaled_by_sqrt_D(*args):
     r"""the scores are divided by $\sqrt D$: a head's inner product has K = D / H terms, so it is
-    $\sqrt K$.
-    """
+    $\sqrt K$."""
     return _wrong(*args, scaled=lambda scores, k, d: scores / np.sqrt(d))
 
 

@@ -3,14 +3,14 @@
 import numpy as np
 
 from npformer import layers
-from npformer.exercises.attention.by_hand import (
+from npformer.exercises.attention.draw import padding, projections
+from npformer.exercises.by_hand import (
     masked_softmax,
     merge,
     softmax_backward,
     split,
     transpose,
 )
-from npformer.exercises.attention.draw import padding, projections
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -158,56 +158,49 @@ def scale_missing(*args):
 @MULTI_HEAD_BACKWARD.mistake("mean-term-missing")
 def mean_term_missing(*args):
     """the softmax is undone by its diagonal only: subtract from dprobs its mean under probs. db_k,
-    which must be zero, shows it.
-    """
+    which must be zero, shows it."""
     return _wrong(*args, softmax_undone=lambda dprobs, probs: dprobs * probs)
 
 
 @MULTI_HEAD_BACKWARD.mistake("merge-without-transpose")
 def merge_without_transpose(*args):
     """heads are merged by a plain reshape, which mixes tokens and heads: swap H and T back
-    first.
-    """
+    first."""
     return _wrong(*args, merged=lambda x: x.reshape(x.shape[0], x.shape[2], -1))
 
 
 @MULTI_HEAD_BACKWARD.mistake("w_o-not-transposed")
 def w_o_not_transposed(*args):
     """dy goes back through w_o, expected its transpose: the matrix is square, so the shapes do not
-    tell.
-    """
+    tell."""
     return _wrong(*args, output_undone=lambda dy, w_o: dy @ w_o)
 
 
 @MULTI_HEAD_BACKWARD.mistake("inputs-not-transposed")
 def inputs_not_transposed(*args):
     """dx goes through w_q, w_k and w_v, expected their transposes: the matrices are square, so the
-    shapes do not tell.
-    """
+    shapes do not tell."""
     return _wrong(*args, dx=lambda dq, dk, dv, w_q, w_k, w_v: dq @ w_q + dk @ w_k + dv @ w_v)
 
 
 @MULTI_HEAD_BACKWARD.mistake("dx-from-values-only")
 def dx_from_values_only(*args):
     """dx has only what comes back through v: x also feeds q and k, and its gradient is the sum of
-    three.
-    """
+    three."""
     return _wrong(*args, dx=lambda dq, dk, dv, w_q, w_k, w_v: dv @ w_v.T)
 
 
 @MULTI_HEAD_BACKWARD.mistake("dx-from-queries-only")
 def dx_from_queries_only(*args):
     """dx has only what comes back through q: x also feeds k and v, and its gradient is the sum of
-    three.
-    """
+    three."""
     return _wrong(*args, dx=lambda dq, dk, dv, w_q, w_k, w_v: dq @ w_q.T)
 
 
 @MULTI_HEAD_BACKWARD.mistake("bias-mean")
 def bias_mean(*args):
     """the bias gradients are means over batch and tokens: a bias that is added to B T rows gets the
-    sum of their gradients.
-    """
+    sum of their gradients."""
     return _wrong(*args, db=lambda dout: dout.mean(axis=(0, 1)))
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from npformer import ops
-from npformer.exercises.attention.by_hand import softmax, transpose
 from npformer.exercises.attention.draw import qkv
+from npformer.exercises.by_hand import softmax, transpose
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -110,8 +110,7 @@ ONLINE_SOFTMAX = Exercise(
 @ONLINE_SOFTMAX.mistake("nothing-shrinks")
 def nothing_shrinks(q, k, v, block):
     """neither total nor mixed shrinks when a block raises the maximum: exponentials relative to
-    different maxima are added. Multiply both by exp(m - m') first.
-    """
+    different maxima are added. Multiply both by exp(m - m') first."""
     m, total, mixed = _run(q, k, v, block, total_shrinks=False, mixed_shrinks=False)
     return mixed / total, m + np.log(total)
 
@@ -133,8 +132,7 @@ def mixed_does_not_shrink(q, k, v, block):
 @ONLINE_SOFTMAX.mistake("maximum-of-the-first-block")
 def maximum_of_the_first_block(q, k, v, block):
     """the maximum of the first block is kept for all: a later block with higher scores
-    overflows.
-    """
+    overflows."""
     low = np.finfo(q.dtype).min / 4
     m, total, mixed = _run(
         q, k, v, block, raised=lambda m, new: np.where(m == low, new, m), low=low
@@ -145,8 +143,7 @@ def maximum_of_the_first_block(q, k, v, block):
 @ONLINE_SOFTMAX.mistake("maximum-from-zero")
 def maximum_from_zero(q, k, v, block):
     """the maximum starts at 0: if all scores are far below, their exponentials vanish and 0/0 is
-    left. Start at -inf.
-    """
+    left. Start at -inf."""
     m, total, mixed = _run(q, k, v, block, low=0.0)
     return mixed / total, m + np.log(total)
 
@@ -154,8 +151,7 @@ def maximum_from_zero(q, k, v, block):
 @ONLINE_SOFTMAX.mistake("mean-of-the-blocks")
 def mean_of_the_blocks(q, k, v, block):
     """each block has a softmax of its own and ctx is the mean of their results: blocks with high
-    scores must count more. Divide once, at the end.
-    """
+    scores must count more. Divide once, at the end."""
     parts = [softmax(scores) @ values for scores, values in _blocks(q, k, v, block)]
     m, total, _ = _run(q, k, v, block)
     return sum(parts) / len(parts), m + np.log(total)

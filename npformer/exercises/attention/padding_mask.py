@@ -3,8 +3,8 @@
 import numpy as np
 
 from npformer import ops
-from npformer.exercises.attention.by_hand import masked_softmax, softmax, transpose
 from npformer.exercises.attention.draw import padding, qkv
+from npformer.exercises.by_hand import masked_softmax, scaled_scores, softmax, transpose
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -39,12 +39,8 @@ def padding_mask_cases(rng):
     ]
 
 
-def _scores(q, k):
-    return q @ transpose(k) / np.sqrt(q.shape[-1])
-
-
 def padding_mask_steps(q, k, v, keep):
-    return {"probs": masked_softmax(_scores(q, k), keep[:, None, None, :])}
+    return {"probs": masked_softmax(scaled_scores(q, k), keep[:, None, None, :])}
 
 
 PADDING_MASK = Exercise(
@@ -87,9 +83,8 @@ PADDING_MASK = Exercise(
 @PADDING_MASK.mistake("inverted")
 def inverted(q, k, v, keep):
     """the real tokens are hidden and the padding is seen: True in `keep` means *may* be attended
-    to.
-    """
-    scores = np.where(keep[:, None, None, :], -1e30, _scores(q, k))
+    to."""
+    scores = np.where(keep[:, None, None, :], -1e30, scaled_scores(q, k))
     probs = softmax(scores)
     return probs @ v, probs
 
@@ -97,27 +92,24 @@ def inverted(q, k, v, keep):
 @PADDING_MASK.mistake("scores-multiplied")
 def multiplied(q, k, v, keep):
     """the scores are multiplied by the mask: a padded key then has the score 0, and exp(0) = 1 is
-    no small weight. Make it very low instead.
-    """
-    probs = softmax(_scores(q, k) * keep[:, None, None, :])
+    no small weight. Make it very low instead."""
+    probs = softmax(scaled_scores(q, k) * keep[:, None, None, :])
     return probs @ v, probs
 
 
 @PADDING_MASK.mistake("mask-added-as-it-is")
 def added_as_it_is(q, k, v, keep):
     """the mask is added as 0 and 1: padding is only 1 lower than the rest. An additive mask has 0
-    for real tokens and a very negative number for padding.
-    """
-    probs = softmax(_scores(q, k) + keep[:, None, None, :])
+    for real tokens and a very negative number for padding."""
+    probs = softmax(scaled_scores(q, k) + keep[:, None, None, :])
     return probs @ v, probs
 
 
 @PADDING_MASK.mistake("after-the-softmax")
 def after_the_softmax(q, k, v, keep):
     """the mask comes after the softmax: what the padding had is lost, and the weights of a query
-    sum to less than 1. Mask the scores before it.
-    """
-    probs = softmax(_scores(q, k)) * keep[:, None, None, :]
+    sum to less than 1. Mask the scores before it."""
+    probs = softmax(scaled_scores(q, k)) * keep[:, None, None, :]
     return probs @ v, probs
 
 
@@ -125,9 +117,8 @@ def after_the_softmax(q, k, v, keep):
 def after_the_softmax_renormalized(q, k, v, keep):
     """the mask comes after a softmax over all keys, and the rest is divided by its sum: if a padded
     key has the highest score, the others have rounded to 0 and 0/0 is left. Mask the scores before
-    the softmax.
-    """
-    probs = softmax(_scores(q, k)) * keep[:, None, None, :]
+    the softmax."""
+    probs = softmax(scaled_scores(q, k)) * keep[:, None, None, :]
     probs = probs / probs.sum(axis=-1, keepdims=True)
     return probs @ v, probs
 
@@ -135,18 +126,16 @@ def after_the_softmax_renormalized(q, k, v, keep):
 @PADDING_MASK.mistake("penalty-of-10000")
 def penalty_too_small(q, k, v, keep):
     """padded scores are lowered by 10000 only, and a score may be higher than that. Replace them
-    (`np.where`) by a number below any score.
-    """
-    probs = softmax(_scores(q, k) - 1e4 * ~keep[:, None, None, :])
+    (`np.where`) by a number below any score."""
+    probs = softmax(scaled_scores(q, k) - 1e4 * ~keep[:, None, None, :])
     return probs @ v, probs
 
 
 @PADDING_MASK.mistake("queries-masked")
 def queries_masked(q, k, v, keep):
     """the queries are masked instead of the keys: S is the last axis of the scores, so `keep`
-    becomes (B, 1, 1, S). With T = S the shapes do not tell.
-    """
-    scores = np.where(keep[:, None, :, None], _scores(q, k), -1e30)
+    becomes (B, 1, 1, S). With T = S the shapes do not tell."""
+    scores = np.where(keep[:, None, :, None], scaled_scores(q, k), -1e30)
     probs = softmax(scores)
     return probs @ v, probs
 
@@ -162,7 +151,6 @@ def without_scale(q, k, v, keep):
 @PADDING_MASK.mistake("one-mask-for-all")
 def mask_of_the_first_sequence(q, k, v, keep):
     """all sequences get the mask of the first one: `keep` needs new axes in the middle,
-    (B, 1, 1, S), so that its B stays the batch.
-    """
-    probs = masked_softmax(_scores(q, k), keep[0])
+    (B, 1, 1, S), so that its B stays the batch."""
+    probs = masked_softmax(scaled_scores(q, k), keep[0])
     return probs @ v, probs

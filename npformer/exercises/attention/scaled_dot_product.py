@@ -3,8 +3,8 @@
 import numpy as np
 
 from npformer import ops
-from npformer.exercises.attention.by_hand import softmax, transpose
 from npformer.exercises.attention.draw import qkv
+from npformer.exercises.by_hand import softmax, transpose
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -75,8 +75,7 @@ SCALED_DOT_PRODUCT = Exercise(
 @SCALED_DOT_PRODUCT.mistake("scale-missing")
 def without_scale(q, k, v):
     r"""the scores are not scaled: an inner product of K terms has variance K, and the softmax
-    saturates. Divide by $\sqrt K$.
-    """
+    saturates. Divide by $\sqrt K$."""
     probs = softmax(q @ transpose(k))
     return probs @ v, probs
 
@@ -84,8 +83,7 @@ def without_scale(q, k, v):
 @SCALED_DOT_PRODUCT.mistake("scaled-by-K")
 def divided_by_k(q, k, v):
     r"""the scores are divided by K, expected $\sqrt K$: their variance is K, so their standard
-    deviation is $\sqrt K$.
-    """
+    deviation is $\sqrt K$."""
     probs = softmax(q @ transpose(k) / q.shape[-1])
     return probs @ v, probs
 
@@ -100,8 +98,7 @@ def multiplied_by_sqrt_k(q, k, v):
 @SCALED_DOT_PRODUCT.mistake("scaled-by-sqrt-D")
 def divided_by_sqrt_d(q, k, v):
     r"""the scores are divided by $\sqrt D$ with D = H K, the width of all heads together: a head's
-    inner product has only K terms, so it is $\sqrt K$.
-    """
+    inner product has only K terms, so it is $\sqrt K$."""
     d_model = q.shape[1] * q.shape[-1]
     probs = softmax(q @ transpose(k) / np.sqrt(d_model))
     return probs @ v, probs
@@ -110,8 +107,7 @@ def divided_by_sqrt_d(q, k, v):
 @SCALED_DOT_PRODUCT.mistake("scaled-by-sqrt-S")
 def divided_by_sqrt_s(q, k, v):
     """the scores are divided by the root of the number of keys; K is the last axis of q, the length
-    of a key.
-    """
+    of a key."""
     probs = softmax(q @ transpose(k) / np.sqrt(k.shape[-2]))
     return probs @ v, probs
 
@@ -119,8 +115,7 @@ def divided_by_sqrt_s(q, k, v):
 @SCALED_DOT_PRODUCT.mistake("scaled-after-the-softmax")
 def scaled_after_the_softmax(q, k, v):
     r"""the scale comes after the softmax, so the weights of a query sum to $1/\sqrt K$. It belongs
-    to the scores, before the softmax.
-    """
+    to the scores, before the softmax."""
     probs = softmax(q @ transpose(k)) / np.sqrt(q.shape[-1])
     return probs @ v, probs
 
@@ -128,8 +123,7 @@ def scaled_after_the_softmax(q, k, v):
 @SCALED_DOT_PRODUCT.mistake("softmax-over-queries")
 def softmax_over_queries(q, k, v):
     """the softmax goes over the queries (axis -2): the weights must sum to 1 over the keys, the
-    last axis.
-    """
+    last axis."""
     scores = q @ transpose(k) / np.sqrt(q.shape[-1])
     e = np.exp(scores - scores.max(axis=-2, keepdims=True))
     probs = e / e.sum(axis=-2, keepdims=True)
@@ -147,7 +141,6 @@ def without_shift(q, k, v):
 @SCALED_DOT_PRODUCT.mistake("softmax-missing")
 def without_softmax(q, k, v):
     """the values are mixed with the scores themselves: a softmax over the keys makes weights of
-    them first.
-    """
+    them first."""
     scores = q @ transpose(k) / np.sqrt(q.shape[-1])
     return scores @ v, scores

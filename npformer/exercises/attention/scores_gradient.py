@@ -3,8 +3,8 @@
 import numpy as np
 
 from npformer import ops
-from npformer.exercises.attention.by_hand import masked_softmax, softmax_backward, transpose
 from npformer.exercises.attention.draw import padding, qkv
+from npformer.exercises.by_hand import masked_softmax, softmax_backward, to_q_and_k, transpose
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -48,14 +48,9 @@ def _through_the_softmax(dctx, q, k, v, keep):
     return softmax_backward(dctx @ transpose(v), probs), probs, transpose(probs) @ dctx
 
 
-def _to_q_and_k(total, q, k):
-    c = 1 / np.sqrt(q.shape[-1])
-    return c * total @ k, c * transpose(total) @ q
-
-
 def scores_gradient_terms(dctx, dscores, q, k, v, keep):
     da, _, _ = _through_the_softmax(dctx, q, k, v, keep)
-    through, direct = _to_q_and_k(da, q, k), _to_q_and_k(dscores, q, k)
+    through, direct = to_q_and_k(da, q, k), to_q_and_k(dscores, q, k)
     return {
         name: {"through the softmax": a, "from dscores": b}
         for name, a, b in zip(("dq", "dk"), through, direct, strict=True)
@@ -123,53 +118,48 @@ SCORES_GRADIENT = Exercise(
 @SCORES_GRADIENT.mistake("dscores-ignored")
 def without_dscores(dctx, dscores, q, k, v, keep):
     """dscores arrives nowhere: the loss on the scores does not train q and k. Add it after the
-    softmax has been undone.
-    """
+    softmax has been undone."""
     da, _, dv = _through_the_softmax(dctx, q, k, v, keep)
-    return *_to_q_and_k(da, q, k), dv
+    return *to_q_and_k(da, q, k), dv
 
 
 @SCORES_GRADIENT.mistake("dscores-instead")
 def dscores_alone(dctx, dscores, q, k, v, keep):
     """dscores replaces what comes through the softmax, instead of being added to it."""
     _, _, dv = _through_the_softmax(dctx, q, k, v, keep)
-    return *_to_q_and_k(dscores, q, k), dv
+    return *to_q_and_k(dscores, q, k), dv
 
 
 @SCORES_GRADIENT.mistake("added-to-dprobs")
 def added_to_dprobs(dctx, dscores, q, k, v, keep):
     """dscores is added to dprobs and so goes through the softmax's backward: the scores are before
-    the softmax, add it after that step.
-    """
+    the softmax, add it after that step."""
     _, probs, dv = _through_the_softmax(dctx, q, k, v, keep)
     total = softmax_backward(dctx @ transpose(v) + dscores, probs)
-    return *_to_q_and_k(total, q, k), dv
+    return *to_q_and_k(total, q, k), dv
 
 
 @SCORES_GRADIENT.mistake("dscores-masked")
 def masked(dctx, dscores, q, k, v, keep):
     """dscores is set to zero at padded keys. The scores left before the mask; whether padding
-    counts is the other loss's business.
-    """
+    counts is the other loss's business."""
     da, _, dv = _through_the_softmax(dctx, q, k, v, keep)
-    return *_to_q_and_k(da + dscores * keep[:, None, None, :], q, k), dv
+    return *to_q_and_k(da + dscores * keep[:, None, None, :], q, k), dv
 
 
 @SCORES_GRADIENT.mistake("dscores-unscaled")
 def unscaled(dctx, dscores, q, k, v, keep):
     r"""the part from dscores lacks $1/\sqrt K$: the scores are scaled already, so both parts go
-    through the scaling.
-    """
+    through the scaling."""
     da, _, dv = _through_the_softmax(dctx, q, k, v, keep)
-    dq, dk = _to_q_and_k(da, q, k)
+    dq, dk = to_q_and_k(da, q, k)
     return dq + dscores @ k, dk + transpose(dscores) @ q, dv
 
 
 @SCORES_GRADIENT.mistake("scale-missing")
 def without_scale(dctx, dscores, q, k, v, keep):
     r"""dq and dk are too large by $\sqrt K$: the forward divides by it, so the backward must
-    too.
-    """
+    too."""
     da, _, dv = _through_the_softmax(dctx, q, k, v, keep)
     return (da + dscores) @ k, transpose(da + dscores) @ q, dv
 
@@ -178,4 +168,4 @@ def without_scale(dctx, dscores, q, k, v, keep):
 def without_mask(dctx, dscores, q, k, v, keep):
     """the weights were computed again without `keep`: padding got weight."""
     da, _, dv = _through_the_softmax(dctx, q, k, v, np.ones_like(keep))
-    return *_to_q_and_k(da + dscores, q, k), dv
+    return *to_q_and_k(da + dscores, q, k), dv

@@ -73,8 +73,7 @@ SPLIT_HEADS = Exercise(
 @SPLIT_HEADS.mistake("split-without-transpose")
 def split_without_transpose(x, ctx, num_heads):
     """heads is a plain reshape to (B, H, T, K): it has the right shape, but a head gets pieces of
-    different tokens. Cut to (B, T, H, K) and then swap T and H.
-    """
+    different tokens. Cut to (B, T, H, K) and then swap T and H."""
     b, t, d = x.shape
     return x.reshape(b, num_heads, t, d // num_heads), _merge(ctx)
 
@@ -82,8 +81,7 @@ def split_without_transpose(x, ctx, num_heads):
 @SPLIT_HEADS.mistake("split-interleaved")
 def split_interleaved(x, ctx, num_heads):
     """head h got every H-th column: D is cut as (K, H), expected (H, K), so that a head owns K
-    neighbouring columns.
-    """
+    neighbouring columns."""
     b, t, d = x.shape
     return x.reshape(b, t, d // num_heads, num_heads).transpose(0, 3, 1, 2), _merge(ctx)
 
@@ -99,8 +97,7 @@ def tokens_with_another_batch(x, ctx, num_heads):
 @SPLIT_HEADS.mistake("merge-without-transpose")
 def merge_without_transpose(x, ctx, num_heads):
     """merged is a plain reshape of ctx: a token gets the features of several tokens of one head.
-    Swap H and T back before joining H and K.
-    """
+    Swap H and T back before joining H and K."""
     b, h, t, k = ctx.shape
     return _split(x, num_heads), ctx.reshape(b, t, h * k)
 

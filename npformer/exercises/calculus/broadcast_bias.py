@@ -65,32 +65,28 @@ BROADCAST_BIAS = Exercise(
 @BROADCAST_BIAS.mistake("not-summed")
 def bias_not_summed(dy, bias):
     """dy is handed back as it is. What broadcasting repeated has to be summed, down to the shape of
-    the bias.
-    """
+    the bias."""
     return dy
 
 
 @BROADCAST_BIAS.mistake("first-axis-only")
 def bias_over_the_first_axis(dy, bias):
     """only the first axis is summed. Which axes were repeated follows from the shapes of dy and
-    bias; it may be several or none.
-    """
+    bias; it may be several or none."""
     return dy.sum(axis=0)
 
 
 @BROADCAST_BIAS.mistake("length-1-forgotten")
 def bias_over_missing_axes(dy, bias):
     """the axes that the bias lacks are summed, those where it has length 1 are not: they were
-    repeated as well.
-    """
+    repeated as well."""
     return dy.sum(axis=tuple(range(dy.ndim - bias.ndim)))
 
 
 @BROADCAST_BIAS.mistake("keepdims-forgotten")
 def bias_without_keepdims(dy, bias):
     """the sums are right, but the axes of length 1 are gone: sum over those with `keepdims=True`,
-    or reshape the result to bias.shape.
-    """
+    or reshape the result to bias.shape."""
     shape = (1,) * (dy.ndim - bias.ndim) + bias.shape
     return dy.sum(axis=tuple(i for i, n in enumerate(shape) if n == 1))
 
@@ -98,8 +94,7 @@ def bias_without_keepdims(dy, bias):
 @BROADCAST_BIAS.mistake("mean-instead-of-sum")
 def bias_averaged(dy, bias):
     """the mean is taken where the sum belongs: every y that the entry was added to adds its whole
-    gradient.
-    """
+    gradient."""
     shape = (1,) * (dy.ndim - bias.ndim) + bias.shape
     repeated = tuple(i for i, n in enumerate(shape) if n == 1)
     return dy.mean(axis=repeated, keepdims=True).reshape(bias.shape)

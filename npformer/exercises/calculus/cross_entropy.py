@@ -3,6 +3,7 @@
 import numpy as np
 
 from npformer import ops
+from npformer.exercises.by_hand import log_softmax
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -33,11 +34,6 @@ def cross_entropy_cases(rng):
         case(4, 5, scale=2000, part="huge logits"),
         case(7, 5, scale=2000, part="huge logits"),
     ]
-
-
-def log_softmax(logits):
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def one_hot(logits, labels):
@@ -120,8 +116,7 @@ CROSS_ENTROPY = Exercise(
 @CROSS_ENTROPY.mistake("sum-instead-of-mean")
 def not_divided(logits, labels):
     """the rows are summed: the loss is their mean, so that it and its gradient are divided by the
-    number of kept labels.
-    """
+    number of kept labels."""
     return divided_by(1, logits, labels)
 
 
@@ -134,16 +129,14 @@ def divided_by_all_rows(logits, labels):
 @CROSS_ENTROPY.mistake("mean-over-the-batch")
 def divided_by_the_batch(logits, labels):
     """the sum is divided by the batch size. With tokens, (B, T, C), every kept label counts as
-    one.
-    """
+    one."""
     return divided_by(len(labels), logits, labels)
 
 
 @CROSS_ENTROPY.mistake("mean-over-classes")
 def divided_by_rows_and_classes(logits, labels):
     """the mean runs over the classes as well, so that the result is C times too small: sum over the
-    classes, and take the mean over the rows.
-    """
+    classes, and take the mean over the rows."""
     return divided_by(kept_count(labels) * logits.shape[-1], logits, labels)
 
 
@@ -156,8 +149,7 @@ def nothing_kept_not_guarded(logits, labels):
 @CROSS_ENTROPY.mistake("ignored-rows-pushed")
 def ignored_rows_pushed(logits, labels):
     """ignored rows have a gradient p, which pushes all their classes down. They are not in the
-    loss: set their gradient to zero.
-    """
+    loss: set their gradient to zero."""
     loss, _ = divided_by(kept_count(labels), logits, labels)
     dlogits = np.exp(log_softmax(logits)) - one_hot(logits, labels)
     return loss, dlogits / kept_count(labels)
@@ -166,8 +158,7 @@ def ignored_rows_pushed(logits, labels):
 @CROSS_ENTROPY.mistake("ignored-taken-for-class-0")
 def ignored_taken_for_class_0(logits, labels):
     """-100 was replaced by class 0 and counted. Such a replacement only keeps the index legal; its
-    loss and gradient have to be masked afterwards, and n counts the others.
-    """
+    loss and gradient have to be masked afterwards, and n counts the others."""
     return divided_by(labels.size, logits, np.maximum(labels, 0))
 
 
@@ -182,8 +173,7 @@ def labels_forgotten_in_the_gradient(logits, labels):
 @CROSS_ENTROPY.mistake("gradient-of-the-probabilities")
 def gradient_of_the_probabilities(logits, labels):
     """-y/p is the gradient with respect to the probabilities. One step is left: through the softmax
-    it becomes p - y.
-    """
+    it becomes p - y."""
     loss, _ = divided_by(kept_count(labels), logits, labels)
     y, probs = one_hot(logits, labels), np.exp(log_softmax(logits))
     return loss, -y / probs / kept_count(labels)
@@ -192,8 +182,7 @@ def gradient_of_the_probabilities(logits, labels):
 @CROSS_ENTROPY.mistake("softmax-backward-again")
 def through_the_softmax_again(logits, labels):
     """p - y is the gradient with respect to the logits already; it went through the softmax's
-    backward once more.
-    """
+    backward once more."""
     loss, dlogits = divided_by(kept_count(labels), logits, labels)
     probs = np.exp(log_softmax(logits))
     return loss, probs * (dlogits - (dlogits * probs).sum(axis=-1, keepdims=True))
@@ -202,8 +191,7 @@ def through_the_softmax_again(logits, labels):
 @CROSS_ENTROPY.mistake("log-of-softmax")
 def logarithm_of_the_softmax(logits, labels):
     """the softmax is computed first and its logarithm taken then: a probability that rounds to 0
-    gives an infinite loss. Compute the log-softmax directly.
-    """
+    gives an infinite loss. Compute the log-softmax directly."""
     _, dlogits = divided_by(kept_count(labels), logits, labels)
     log_probs, kept = np.log(np.exp(log_softmax(logits))), labels != -100
     picked = np.take_along_axis(log_probs, np.where(kept, labels, 0)[..., None], axis=-1)[..., 0]
@@ -213,8 +201,7 @@ def logarithm_of_the_softmax(logits, labels):
 @CROSS_ENTROPY.mistake("small-number-in-the-log")
 def logarithm_with_a_small_number(logits, labels):
     """log(p + 1e-12) hides the infinity, but a sure mistake then costs 27.6 nats at most, whatever
-    the logits. Compute the log-softmax directly.
-    """
+    the logits. Compute the log-softmax directly."""
     _, dlogits = divided_by(kept_count(labels), logits, labels)
     log_probs = np.log(np.exp(log_softmax(logits)) + 1e-12)
     return -(one_hot(logits, labels) * log_probs).sum() / kept_count(labels), dlogits

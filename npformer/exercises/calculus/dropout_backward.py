@@ -65,8 +65,7 @@ DROPOUT_BACKWARD = Exercise(
 @DROPOUT_BACKWARD.mistake("scale-forgotten")
 def scale_forgotten(dy, keep, p_drop):
     """the factor 1/(1 - p) is missing. The forward scaled what it kept, so the gradient is scaled
-    as well.
-    """
+    as well."""
     return dy * keep
 
 
@@ -91,32 +90,28 @@ def mask_the_wrong_way_round(dy, keep, p_drop):
 @DROPOUT_BACKWARD.mistake("multiplied-by-1-p")
 def multiplied_by_what_is_kept(dy, keep, p_drop):
     """it is multiplied by 1 - p. The forward divided by it, and the backward of a division by a
-    constant is the same division.
-    """
+    constant is the same division."""
     return dy * keep * (1 - p_drop)
 
 
 @DROPOUT_BACKWARD.mistake("divided-by-p")
 def divided_by_what_is_dropped(dy, keep, p_drop):
     """it is divided by p, the probability of dropping. The factor is one over the probability of
-    keeping, 1 - p.
-    """
+    keeping, 1 - p."""
     return dy * keep / p_drop
 
 
 @DROPOUT_BACKWARD.mistake("scaled-where-dropped")
 def scaled_everywhere_but_where_kept(dy, keep, p_drop):
     """what was kept is left as it is, and what was dropped is scaled. Kept: dy/(1 - p); dropped:
-    0.
-    """
+    0."""
     return np.where(keep, dy, dy / (1 - p_drop))
 
 
 @DROPOUT_BACKWARD.mistake("new-mask")
 def scale_and_mask_of_its_own(dy, keep, p_drop):
     """a new mask is drawn. The gradient has to pass where the values passed: use the mask of the
-    forward.
-    """
+    forward."""
     fresh = np.random.default_rng(0).random(dy.shape) >= p_drop
     return dy * fresh / (1 - p_drop)
 
@@ -124,6 +119,5 @@ def scale_and_mask_of_its_own(dy, keep, p_drop):
 @DROPOUT_BACKWARD.mistake("share-of-the-mask")
 def scaled_by_the_mask_itself(dy, keep, p_drop):
     """the factor is one over the share that happened to be kept. The forward used the probability:
-    1/(1 - p).
-    """
+    1/(1 - p)."""
     return dy * keep * keep.size / max(keep.sum(), 1)

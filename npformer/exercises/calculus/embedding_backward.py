@@ -79,8 +79,7 @@ EMBEDDING_BACKWARD = Exercise(
 @EMBEDDING_BACKWARD.mistake("last-one-wins")
 def last_one_wins(dy, ids, table):
     """of an id that repeats only the last gradient is left: `dtable[ids] += dy` and
-    `dtable[ids] = dy` both write each row once. `np.add.at` adds them all.
-    """
+    `dtable[ids] = dy` both write each row once. `np.add.at` adds them all."""
     dtable = np.zeros_like(table)
     dtable[ids] += dy
     return dtable
@@ -98,8 +97,7 @@ def first_one_wins(dy, ids, table):
 @EMBEDDING_BACKWARD.mistake("repeats-averaged")
 def repeats_averaged(dy, ids, table):
     """the gradients of a repeated id are averaged: the row was used in every place, and they add
-    up.
-    """
+    up."""
     counts = np.bincount(ids.ravel(), minlength=len(table))
     dtable = np.zeros_like(table)
     np.add.at(dtable, ids, dy)
@@ -109,8 +107,7 @@ def repeats_averaged(dy, ids, table):
 @EMBEDDING_BACKWARD.mistake("repeats-in-a-sequence-lost")
 def once_for_each_sequence(dy, ids, table):
     """the sequences are added up, but within one of them `+=` still writes each row once: an id
-    that repeats in a sequence loses all but its last gradient.
-    """
+    that repeats in a sequence loses all but its last gradient."""
     dtable = np.zeros_like(table)
     for row, drow in zip(ids, dy, strict=True):
         dtable[row] += drow
@@ -120,8 +117,7 @@ def once_for_each_sequence(dy, ids, table):
 @EMBEDDING_BACKWARD.mistake("row-0-frozen")
 def padding_row_frozen(dy, ids, table):
     """row 0 gets nothing, as if it were padding that is not trained. Here id 0 is an id like any
-    other; masked positions have a zero gradient in dy already.
-    """
+    other; masked positions have a zero gradient in dy already."""
     dtable = np.zeros_like(table)
     np.add.at(dtable, ids, dy)
     dtable[0] = 0
@@ -139,8 +135,7 @@ def added_to_the_table(dy, ids, table):
 @EMBEDDING_BACKWARD.mistake("not-scattered")
 def rows_in_the_order_of_the_ids(dy, ids, table):
     """dy is handed back as it is. The gradient has the shape of the table: put each row of dy where
-    its id points, and add.
-    """
+    its id points, and add."""
     return dy
 
 

@@ -92,24 +92,21 @@ def density_of_half_the_variance(dy, x, cdf):
 @GELU_BACKWARD.mistake("two-missing-under-the-root")
 def density_with_half_the_root(dy, x, cdf):
     """the density is divided by sqrt(pi); it is sqrt(2 pi). The derivative of erf has 2/sqrt(pi),
-    and the 1/2 and the 1/sqrt(2) of Phi come on top.
-    """
+    and the 1/2 and the 1/sqrt(2) of Phi come on top."""
     return dy * (cdf + x * np.exp(-x * x / 2) / math.sqrt(math.pi))
 
 
 @GELU_BACKWARD.mistake("logistic-density")
 def density_from_the_logistic(dy, x, cdf):
     """Phi (1 - Phi) is the slope of a sigmoid, as in SiLU. The derivative of the normal
-    distribution function is the density phi.
-    """
+    distribution function is the density phi."""
     return dy * (cdf + x * cdf * (1 - cdf))
 
 
 @GELU_BACKWARD.mistake("tanh-derivative")
 def derivative_of_the_tanh_form(dy, x, cdf):
     """this is the derivative of the tanh approximation (GPT-2). The forward is the exact one, and
-    the two slopes differ by up to 0.0009: enough to fail a gradient check.
-    """
+    the two slopes differ by up to 0.0009: enough to fail a gradient check."""
     c = math.sqrt(2 / math.pi)
     t = np.tanh(c * (x + 0.044715 * x**3))
     slope = 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x)
@@ -119,8 +116,7 @@ def derivative_of_the_tanh_form(dy, x, cdf):
 @GELU_BACKWARD.mistake("minus-the-density")
 def derivative_of_the_density(dy, x, cdf):
     """x phi(x) is subtracted. -x phi(x) is the derivative of the density; here the product rule
-    adds x times the density.
-    """
+    adds x times the density."""
     return dy * (cdf - x * density(x))
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from npformer import ops
-from npformer.exercises.calculus.cross_entropy import log_softmax, one_hot
+from npformer.exercises.by_hand import log_softmax
+from npformer.exercises.calculus.cross_entropy import one_hot
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -109,8 +110,7 @@ LABEL_SMOOTHING = Exercise(
 @LABEL_SMOOTHING.mistake("mass-on-the-others")
 def mass_on_the_others(logits, labels, alpha):
     """alpha is shared among the C - 1 wrong classes. In the formula asked for, all C get alpha/C,
-    the label too: t is 1 - alpha + alpha/C there.
-    """
+    the label too: t is 1 - alpha + alpha/C there."""
     y = one_hot(logits, labels)
     return with_target((1 - alpha) * y + alpha / max(y.shape[-1] - 1, 1) * (1 - y), logits)
 
@@ -137,8 +137,7 @@ def label_not_lowered(logits, labels, alpha):
 @LABEL_SMOOTHING.mistake("no-share-at-all")
 def nothing_for_the_others(logits, labels, alpha):
     """the label is lowered to 1 - alpha, but nothing is given to the classes: add alpha/C to
-    each.
-    """
+    each."""
     return with_target((1 - alpha) * one_hot(logits, labels), logits)
 
 
@@ -165,8 +164,7 @@ def loss_of_hard_labels(logits, labels, alpha):
 @LABEL_SMOOTHING.mistake("divergence-instead")
 def as_a_divergence(logits, labels, alpha):
     """this is the divergence KL(t, p), the cross-entropy minus the entropy of t. The gradient is
-    the same, the value is not.
-    """
+    the same, the value is not."""
     target = smoothed(logits, labels, alpha)
     loss, dlogits = with_target(target, logits)
     entropy = -(target * np.log(np.where(target > 0, target, 1))).sum() / labels.size
@@ -176,8 +174,7 @@ def as_a_divergence(logits, labels, alpha):
 @LABEL_SMOOTHING.mistake("sum-instead-of-mean")
 def smoothed_and_summed(logits, labels, alpha):
     """the rows are summed: the loss is their mean, so that it and its gradient are divided by the
-    number of rows.
-    """
+    number of rows."""
     loss, dlogits = with_target(smoothed(logits, labels, alpha), logits)
     return loss * labels.size, dlogits * labels.size
 
@@ -186,8 +183,7 @@ def smoothed_and_summed(logits, labels, alpha):
 def smoothed_logarithm_of_the_softmax(logits, labels, alpha):
     """the softmax is computed first and its logarithm taken then: a probability that rounds to 0
     gives an infinite loss, here in every sure row, since all classes count. Compute the log-softmax
-    directly.
-    """
+    directly."""
     target = smoothed(logits, labels, alpha)
     _, dlogits = with_target(target, logits)
     return -(target * np.log(np.exp(log_softmax(logits)))).sum() / labels.size, dlogits

@@ -107,16 +107,14 @@ def divided_by_the_variance(x, gamma, beta, eps):
 @LAYER_NORM.mistake("first-axis")
 def over_the_first_axis(x, gamma, beta, eps):
     """mean and variance are taken over the first axis, as in batch norm. Layer norm looks at one
-    row at a time: `axis=-1, keepdims=True`.
-    """
+    row at a time: `axis=-1, keepdims=True`."""
     return normalised(x, eps, axis=0) * gamma + beta
 
 
 @LAYER_NORM.mistake("over-everything")
 def over_everything(x, gamma, beta, eps):
     """one mean and one variance are taken of the whole array. Each row has its own:
-    `axis=-1, keepdims=True`.
-    """
+    `axis=-1, keepdims=True`."""
     return normalised(x, eps, axis=None) * gamma + beta
 
 
@@ -135,8 +133,7 @@ def as_an_rms_norm(x, gamma, beta, eps):
 @LAYER_NORM.mistake("variance-from-squares")
 def variance_from_the_squares(x, gamma, beta, eps):
     """the variance is mean(x^2) - mean(x)^2: two huge numbers that cancel, and with them the
-    digits. Square what is left after the mean is subtracted.
-    """
+    digits. Square what is left after the mean is subtracted."""
     mean = x.mean(axis=-1, keepdims=True)
     variance = (x * x).mean(axis=-1, keepdims=True) - mean * mean
     return (x - mean) / np.sqrt(variance + eps) * gamma + beta

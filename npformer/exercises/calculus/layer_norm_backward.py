@@ -117,8 +117,7 @@ def gamma_dropped(dy, xhat, rstd, gamma):
 @LAYER_NORM_BACKWARD.mistake("gamma-outside-the-means")
 def gamma_outside_the_means(dy, xhat, rstd, gamma):
     """gamma is multiplied on at the end. It is not the same for all features and cannot be taken
-    out of the means: multiply dy by it first.
-    """
+    out of the means: multiply dy by it first."""
     dx = gamma * rstd * (dy - mean_of(dy) - xhat * mean_of(dy * xhat))
     return with_dx(dx, dy, xhat)
 
@@ -146,8 +145,7 @@ def variance_term_missing(dy, xhat, rstd, gamma):
 @LAYER_NORM_BACKWARD.mistake("statistics-constant")
 def statistics_taken_for_constants(dy, xhat, rstd, gamma):
     """mean and variance are taken for constants. Both depend on x: two terms are missing, the mean
-    of dxhat and xhat times the mean of dxhat * xhat.
-    """
+    of dxhat and xhat times the mean of dxhat * xhat."""
     return with_dx(rstd * dy * gamma, dy, xhat)
 
 
@@ -168,8 +166,7 @@ def multiplied_by_the_deviation(dy, xhat, rstd, gamma):
 @LAYER_NORM_BACKWARD.mistake("sums-instead-of-means")
 def sums_instead_of_means(dy, xhat, rstd, gamma):
     """sums are taken where means belong: both terms carry 1/D, from the mean and from the
-    variance.
-    """
+    variance."""
     g = dy * gamma
     along = (g * xhat).sum(axis=-1, keepdims=True)
     return with_dx(rstd * (g - g.sum(axis=-1, keepdims=True) - xhat * along), dy, xhat)
@@ -186,8 +183,7 @@ def variance_term_by_d_minus_1(dy, xhat, rstd, gamma):
 @LAYER_NORM_BACKWARD.mistake("variance-term-without-xhat")
 def variance_term_without_xhat(dy, xhat, rstd, gamma):
     """the mean of dxhat * xhat is subtracted from all features alike. How much a feature moves the
-    variance is its xhat: multiply by it.
-    """
+    variance is its xhat: multiply by it."""
     g = dy * gamma
     return with_dx(rstd * (g - mean_of(g) - mean_of(g * xhat)), dy, xhat)
 
@@ -195,8 +191,7 @@ def variance_term_without_xhat(dy, xhat, rstd, gamma):
 @LAYER_NORM_BACKWARD.mistake("means-over-the-first-axis")
 def means_over_the_first_axis(dy, xhat, rstd, gamma):
     """the means run over the first axis, as in batch norm. Each row has its own:
-    `axis=-1, keepdims=True`.
-    """
+    `axis=-1, keepdims=True`."""
     g = dy * gamma
     along = (g * xhat).mean(axis=0, keepdims=True)
     return with_dx(rstd * (g - g.mean(axis=0, keepdims=True) - xhat * along), dy, xhat)
@@ -211,8 +206,7 @@ def dgamma_without_xhat(dy, xhat, rstd, gamma):
 @LAYER_NORM_BACKWARD.mistake("dgamma-of-centred-x")
 def dgamma_of_the_centred_input(dy, xhat, rstd, gamma):
     """dgamma uses x - mean. gamma multiplies xhat, which is divided by the standard deviation,
-    too.
-    """
+    too."""
     return right_dx(dy, xhat, rstd, gamma), over_rows(dy * xhat / rstd), over_rows(dy)
 
 
@@ -231,16 +225,14 @@ def dbeta_of_dxhat(dy, xhat, rstd, gamma):
 @LAYER_NORM_BACKWARD.mistake("parameters-not-summed")
 def parameters_not_summed(dy, xhat, rstd, gamma):
     """there is one gradient for every row. gamma and beta are shared by all rows: sum over all axes
-    but the last.
-    """
+    but the last."""
     return right_dx(dy, xhat, rstd, gamma), dy * xhat, dy
 
 
 @LAYER_NORM_BACKWARD.mistake("parameters-averaged")
 def parameters_averaged(dy, xhat, rstd, gamma):
     """the mean over the rows is taken where the sum belongs. If the loss is a mean, dy holds that
-    factor already.
-    """
+    factor already."""
     rows = dy.size // dy.shape[-1]
     return right_dx(dy, xhat, rstd, gamma), over_rows(dy * xhat) / rows, over_rows(dy) / rows
 
@@ -248,14 +240,12 @@ def parameters_averaged(dy, xhat, rstd, gamma):
 @LAYER_NORM_BACKWARD.mistake("parameters-summed-over-the-first-axis")
 def parameters_summed_over_the_first_axis(dy, xhat, rstd, gamma):
     """only the first axis is summed. With (B, T, D) the tokens are rows as well: sum over all axes
-    but the last.
-    """
+    but the last."""
     return right_dx(dy, xhat, rstd, gamma), (dy * xhat).sum(axis=0), dy.sum(axis=0)
 
 
 @LAYER_NORM_BACKWARD.mistake("parameters-exchanged")
 def parameters_exchanged(dy, xhat, rstd, gamma):
     """dgamma and dbeta are exchanged: the order is dx, dgamma, dbeta, and dgamma is the sum of dy *
-    xhat.
-    """
+    xhat."""
     return right_dx(dy, xhat, rstd, gamma), over_rows(dy), over_rows(dy * xhat)

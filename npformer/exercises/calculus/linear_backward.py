@@ -80,8 +80,7 @@ LINEAR_BACKWARD = Exercise(
 @LINEAR_BACKWARD.mistake("dw-transposed")
 def dw_transposed(dy, x, w):
     """dw is (O, I), as PyTorch stores its weight. Here `w` is (I, O), and a gradient has the shape
-    of its array: `rows.T @ drows`.
-    """
+    of its array: `rows.T @ drows`."""
     rows, drows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
     return dy @ w.T, drows.T @ rows, drows.sum(axis=0)
 
@@ -89,16 +88,14 @@ def dw_transposed(dy, x, w):
 @LINEAR_BACKWARD.mistake("dw-not-summed")
 def dw_not_summed(dy, x, w):
     """there is one dw for every row. All rows use the same w, so their gradients are added: the
-    matrix product `rows.T @ drows` does it.
-    """
+    matrix product `rows.T @ drows` does it."""
     return dy @ w.T, x[..., :, None] * dy[..., None, :], dy.reshape(-1, dy.shape[-1]).sum(axis=0)
 
 
 @LINEAR_BACKWARD.mistake("dw-of-each-sequence")
 def dw_of_each_sequence(dy, x, w):
     """`@` multiplied the last two axes and kept the ones in front, so that there is one dw for each
-    sequence. Flatten x and dy to two axes first: w is shared by the batch, too.
-    """
+    sequence. Flatten x and dy to two axes first: w is shared by the batch, too."""
     return dy @ w.T, x.swapaxes(-1, -2) @ dy, dy.reshape(-1, dy.shape[-1]).sum(axis=0)
 
 
@@ -119,8 +116,7 @@ def db_not_summed(dy, x, w):
 @LINEAR_BACKWARD.mistake("db-over-the-first-axis")
 def db_over_the_first_axis(dy, x, w):
     """db is summed over the first axis alone. With (B, T, O) the tokens are rows as well: sum over
-    all axes but the last.
-    """
+    all axes but the last."""
     rows, drows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
     return dy @ w.T, rows.T @ drows, dy.sum(axis=0)
 
@@ -135,8 +131,7 @@ def db_over_the_last_axis(dy, x, w):
 @LINEAR_BACKWARD.mistake("mean-over-the-rows")
 def averaged_over_the_rows(dy, x, w):
     """the mean over the rows was taken where the sum belongs. If the loss is a mean, dy holds that
-    factor already.
-    """
+    factor already."""
     rows, drows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
     return dy @ w.T, rows.T @ drows / len(rows), drows.mean(axis=0)
 
@@ -144,7 +139,6 @@ def averaged_over_the_rows(dy, x, w):
 @LINEAR_BACKWARD.mistake("divided-by-the-batch")
 def divided_by_the_batch(dy, x, w):
     """the result is divided by the batch size. Only the loss takes means; dy holds that factor
-    already, and it would count twice.
-    """
+    already, and it would count twice."""
     rows, drows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
     return dy @ w.T, rows.T @ drows / len(x), drows.sum(axis=0) / len(x)

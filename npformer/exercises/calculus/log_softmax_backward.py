@@ -71,16 +71,14 @@ LOG_SOFTMAX_BACKWARD = Exercise(
 @LOG_SOFTMAX_BACKWARD.mistake("sum-term-missing")
 def sum_term_missing(dlog_probs, log_probs):
     r"""only $d\ell_l$ is there. Every logit also moves the log-sum-exp of its row: subtract
-    $p_l \sum_j d\ell_j$.
-    """
+    $p_l \sum_j d\ell_j$."""
     return dlog_probs
 
 
 @LOG_SOFTMAX_BACKWARD.mistake("softmax-instead")
 def as_the_plain_softmax(dlog_probs, log_probs):
     r"""this is the backward of the softmax. dlog_probs is the gradient of the **logarithm**: its
-    Jacobian is $\delta_{jl} - p_l$, without the $p_j$ in front.
-    """
+    Jacobian is $\delta_{jl} - p_l$, without the $p_j$ in front."""
     probs = np.exp(log_probs)
     return probs * (dlog_probs - (dlog_probs * probs).sum(axis=-1, keepdims=True))
 
@@ -88,8 +86,7 @@ def as_the_plain_softmax(dlog_probs, log_probs):
 @LOG_SOFTMAX_BACKWARD.mistake("weighted-sum")
 def with_a_weighted_sum(dlog_probs, log_probs):
     """dlog_probs is weighted by the probabilities in the sum, as in the backward of the softmax.
-    Here it is summed as it is.
-    """
+    Here it is summed as it is."""
     probs = np.exp(log_probs)
     return dlog_probs - probs * (dlog_probs * probs).sum(axis=-1, keepdims=True)
 
@@ -97,8 +94,7 @@ def with_a_weighted_sum(dlog_probs, log_probs):
 @LOG_SOFTMAX_BACKWARD.mistake("jacobian-transposed")
 def jacobian_transposed(dlog_probs, log_probs):
     r"""the Jacobian is used the wrong way round: $\sum_l p_l\,d\ell_l$ sums over the wrong index.
-    The sum runs over the outputs j, and $p_l$, of the input, stands before it.
-    """
+    The sum runs over the outputs j, and $p_l$, of the input, stands before it."""
     return dlog_probs - (dlog_probs * np.exp(log_probs)).sum(axis=-1, keepdims=True)
 
 
@@ -117,8 +113,7 @@ def with_one_sum_for_all(dlog_probs, log_probs):
 @LOG_SOFTMAX_BACKWARD.mistake("exp-forgotten")
 def exp_forgotten(dlog_probs, log_probs):
     """the sum is multiplied by the log-probabilities; it belongs to the probabilities,
-    `np.exp(log_probs)`.
-    """
+    `np.exp(log_probs)`."""
     return dlog_probs - log_probs * dlog_probs.sum(axis=-1, keepdims=True)
 
 
@@ -131,6 +126,5 @@ def sum_without_probs(dlog_probs, log_probs):
 @LOG_SOFTMAX_BACKWARD.mistake("cross-entropy-instead")
 def as_the_cross_entropy(dlog_probs, log_probs):
     """p + dlog_probs is right only if dlog_probs sums to -1, as under a cross-entropy (p - y). Here
-    it is any gradient: multiply p by minus its sum.
-    """
+    it is any gradient: multiply p by minus its sum."""
     return dlog_probs + np.exp(log_probs)

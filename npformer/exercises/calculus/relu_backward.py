@@ -61,8 +61,7 @@ def gated_by_the_gradient(dy, x):
 @RELU_BACKWARD.mistake("gated-by-both")
 def gated_by_both(dy, x):
     """negative gradients are held back, too: that is guided backpropagation, a way to draw
-    pictures. The gradient of the loss has both signs.
-    """
+    pictures. The gradient of the loss has both signs."""
     return dy * (dy > 0) * (x > 0)
 
 

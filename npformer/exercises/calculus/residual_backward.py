@@ -97,8 +97,7 @@ def branch_forgotten(dy, x, w, h):
 @RESIDUAL_BACKWARD.mistake("averaged")
 def averaged(dy, x, w, h):
     """the two gradients are averaged. Where paths part in the forward, the gradients of both add up
-    in full.
-    """
+    in full."""
     dx, dw = through_the_branch(dy, x, w, h)
     return (dy + dx) / 2, dw
 
@@ -120,8 +119,7 @@ def one_plus_instead_of_dy_plus(dy, x, w, h):
 @RESIDUAL_BACKWARD.mistake("skip-inside-the-branch")
 def skip_inside_the_branch(dy, x, w, h):
     """dy of the skip is added too early and goes through w. It goes around the branch: add it at
-    the end.
-    """
+    the end."""
     da = dy * (1 - h * h)
     return (dy + da) @ w.T, through_the_branch(dy, x, w, h)[1]
 
@@ -129,8 +127,7 @@ def skip_inside_the_branch(dy, x, w, h):
 @RESIDUAL_BACKWARD.mistake("w-not-transposed")
 def w_not_transposed(dy, x, w, h):
     """da is multiplied by w. Its shape is square and does not tell, but the sum runs over the
-    outputs: w.T.
-    """
+    outputs: w.T."""
     return dy + dy * (1 - h * h) @ w, through_the_branch(dy, x, w, h)[1]
 
 

@@ -97,16 +97,14 @@ RMS_NORM_BACKWARD = Exercise(
 @RMS_NORM_BACKWARD.mistake("norm-constant")
 def norm_taken_for_a_constant(dy, xhat, rrms, gamma):
     """the root mean square is taken for a constant. It depends on x: subtract xhat times the mean
-    of dxhat * xhat.
-    """
+    of dxhat * xhat."""
     return with_dx(rrms * dy * gamma, dy, xhat)
 
 
 @RMS_NORM_BACKWARD.mistake("layer-norm-instead")
 def centred_like_a_layer_norm(dy, xhat, rrms, gamma):
     """the mean of dxhat is subtracted, as in layer norm. RMS norm does not centre, so this path
-    does not exist.
-    """
+    does not exist."""
     g = dy * gamma
     return with_dx(rrms * (g - mean_of(g) - xhat * mean_of(g * xhat)), dy, xhat)
 
@@ -120,8 +118,7 @@ def gamma_dropped(dy, xhat, rrms, gamma):
 @RMS_NORM_BACKWARD.mistake("gamma-outside-the-mean")
 def gamma_outside_the_mean(dy, xhat, rrms, gamma):
     """gamma is multiplied on at the end. It cannot be taken out of the mean: multiply dy by it
-    first.
-    """
+    first."""
     return with_dx(gamma * rrms * (dy - xhat * mean_of(dy * xhat)), dy, xhat)
 
 
@@ -134,8 +131,7 @@ def mean_without_gamma(dy, xhat, rrms, gamma):
 @RMS_NORM_BACKWARD.mistake("sum-instead-of-mean")
 def sum_instead_of_mean(dy, xhat, rrms, gamma):
     """the sum of dxhat * xhat is taken where the mean belongs: 1/D comes from the mean of the
-    squares.
-    """
+    squares."""
     g = dy * gamma
     return with_dx(rrms * (g - xhat * (g * xhat).sum(axis=-1, keepdims=True)), dy, xhat)
 
@@ -150,8 +146,7 @@ def rrms_forgotten(dy, xhat, rrms, gamma):
 @RMS_NORM_BACKWARD.mistake("x-and-xhat-mixed")
 def formula_of_x_with_xhat(dy, xhat, rrms, gamma):
     """r^3 belongs to the formula in x: r^3 x mean(dxhat * x). With xhat two of the three factors
-    are in it already, and one r is left.
-    """
+    are in it already, and one r is left."""
     g = dy * gamma
     return with_dx(rrms * g - rrms**3 * xhat * mean_of(g * xhat), dy, xhat)
 
@@ -178,16 +173,14 @@ def dgamma_of_x(dy, xhat, rrms, gamma):
 @RMS_NORM_BACKWARD.mistake("dgamma-not-summed")
 def dgamma_not_summed(dy, xhat, rrms, gamma):
     """there is one dgamma for every row. gamma is shared by all rows: sum over all axes but the
-    last.
-    """
+    last."""
     return right_dx(dy, xhat, rrms, gamma), dy * xhat
 
 
 @RMS_NORM_BACKWARD.mistake("dgamma-averaged")
 def dgamma_averaged(dy, xhat, rrms, gamma):
     """the mean over the rows is taken where the sum belongs. If the loss is a mean, dy holds that
-    factor already.
-    """
+    factor already."""
     rows = dy.size // dy.shape[-1]
     return right_dx(dy, xhat, rrms, gamma), over_rows(dy * xhat) / rows
 
@@ -195,6 +188,5 @@ def dgamma_averaged(dy, xhat, rrms, gamma):
 @RMS_NORM_BACKWARD.mistake("dgamma-over-the-first-axis")
 def dgamma_over_the_first_axis(dy, xhat, rrms, gamma):
     """only the first axis is summed. With (B, T, D) the tokens are rows as well: sum over all axes
-    but the last.
-    """
+    but the last."""
     return right_dx(dy, xhat, rrms, gamma), (dy * xhat).sum(axis=0)

@@ -55,8 +55,7 @@ SIGMOID_BACKWARD = Exercise(
 @SIGMOID_BACKWARD.mistake("complement-forgotten")
 def complement_forgotten(dy, y):
     """the slope is y (1 - y): the factor 1 - y is missing. Without it a saturated sigmoid would
-    have slope 1.
-    """
+    have slope 1."""
     return dy * y
 
 
@@ -88,6 +87,5 @@ def sigmoid_without_dy(dy, y):
 @SIGMOID_BACKWARD.mistake("complement-squared")
 def complement_squared(dy, y):
     """1 - y is a factor once too often: $e^{-x}/(1 + e^{-x})^2$ is y (1 - y), one power of the
-    denominator going to each.
-    """
+    denominator going to each."""
     return dy * y * (1 - y) ** 2

@@ -61,8 +61,7 @@ SOFTMAX = Exercise(
 @SOFTMAX.mistake("no-shift")
 def without_shift(x):
     """exp overflows: subtract the maximum of each row before it. The result is the same, since a
-    common factor cancels.
-    """
+    common factor cancels."""
     e = np.exp(x)
     return e / e.sum(axis=-1, keepdims=True)
 
@@ -70,8 +69,7 @@ def without_shift(x):
 @SOFTMAX.mistake("sum-over-everything")
 def over_everything(x):
     """all entries together sum to 1, expected each row: give the sum and the maximum
-    `axis=-1, keepdims=True`.
-    """
+    `axis=-1, keepdims=True`."""
     e = np.exp(x - x.max())
     return e / e.sum()
 
@@ -86,7 +84,6 @@ def over_first_axis(x):
 @SOFTMAX.mistake("global-maximum")
 def shifted_by_global_maximum(x):
     """one maximum is subtracted from all rows: a row far below it becomes 0/0. Each row needs its
-    own maximum.
-    """
+    own maximum."""
     e = np.exp(x - x.max())
     return e / e.sum(axis=-1, keepdims=True)

@@ -66,16 +66,14 @@ SOFTMAX_BACKWARD = Exercise(
 @SOFTMAX_BACKWARD.mistake("mean-term-missing")
 def only_the_diagonal(dprobs, probs):
     r"""only $p_l\,dp_l$ is there. Every logit also lowers the other probabilities: subtract the
-    mean of dprobs under probs, $\sum_j dp_j p_j$.
-    """
+    mean of dprobs under probs, $\sum_j dp_j p_j$."""
     return dprobs * probs
 
 
 @SOFTMAX_BACKWARD.mistake("independent-sigmoids")
 def as_independent_sigmoids(dprobs, probs):
     """p (1 - p) is the derivative of a sigmoid, the diagonal of the softmax's Jacobian. The entries
-    beside the diagonal, $-p_j p_l$, are missing.
-    """
+    beside the diagonal, $-p_j p_l$, are missing."""
     return dprobs * probs * (1 - probs)
 
 
@@ -100,6 +98,5 @@ def with_one_mean_for_all(dprobs, probs):
 @SOFTMAX_BACKWARD.mistake("cross-entropy-instead")
 def as_the_cross_entropy(dprobs, probs):
     """p - y is the gradient of softmax and cross-entropy together, with a target y. Here dprobs is
-    any gradient, not a target.
-    """
+    any gradient, not a target."""
     return probs - dprobs

@@ -16,8 +16,8 @@ from npformer.exercises.exercise import Exercise
 from npformer.exercises.text import Text
 from npformer.exercises.translation import message
 
-CALL = Text("can be called", "可以调用")
-RETURNS = Text("what is returned", "返回值")
+CALL = message("can be called")
+RETURNS = message("what is returned")
 
 
 def check(
@@ -90,10 +90,7 @@ def _cannot_call(exercise: Exercise, fn: Any) -> Text | None:
     wanted = f"{exercise.function}({', '.join(names)})"
     if not callable(fn):
         kind = type(fn).__name__
-        return Text(
-            f"fn: got a {kind}, expected the function {wanted}",
-            f"应传入函数 {wanted}，而不是 {kind}",
-        )
+        return message("fn: got a {kind}, expected the function {wanted}", kind=kind, wanted=wanted)
     try:
         signature = inspect.signature(fn)
     except (TypeError, ValueError):
@@ -102,7 +99,7 @@ def _cannot_call(exercise: Exercise, fn: Any) -> Text | None:
         signature.bind(*names)
     except TypeError:
         got = f"{exercise.function}{signature}"
-        return Text(f"signature: got {got}, expected {wanted}", f"函数签名是 {got}，应为 {wanted}")
+        return message("signature: got {got}, expected {wanted}", got=got, wanted=wanted)
     return None
 
 
@@ -110,27 +107,30 @@ def _shape_of_return(exercise: Exercise, value: Any) -> Text | None:
     names = exercise.outputs
     listed = ", ".join(names)
     if value is None:
-        return Text(
-            f"got None, expected {listed}: is there a return?",
-            f"返回了 None，应返回 {listed}：是不是忘了 return？",
-        )
+        return message("got None, expected {listed}: is there a return?", listed=listed)
     if len(names) == 1:
         return None
     if isinstance(value, list):
-        return Text(
-            f"got a list of {len(value)}, expected a tuple of {len(names)}: {listed}",
-            f"返回了长度为 {len(value)} 的列表，应返回 {len(names)} 个结果的元组：{listed}",
+        return message(
+            "got a list of {given}, expected a tuple of {count}: {listed}",
+            given=len(value),
+            count=len(names),
+            listed=listed,
         )
     if not isinstance(value, tuple):
         kind = type(value).__name__
-        return Text(
-            f"got one {kind}, expected {len(names)} results: {listed}",
-            f"只返回了一个 {kind}，应返回 {len(names)} 个结果：{listed}",
+        return message(
+            "got one {kind}, expected {count} results: {listed}",
+            kind=kind,
+            count=len(names),
+            listed=listed,
         )
     if len(value) != len(names):
-        return Text(
-            f"got {len(value)} results, expected {len(names)}: {listed}",
-            f"返回了 {len(value)} 个结果，应为 {len(names)} 个：{listed}",
+        return message(
+            "got {given} results, expected {count}: {listed}",
+            given=len(value),
+            count=len(names),
+            listed=listed,
         )
     return None
 

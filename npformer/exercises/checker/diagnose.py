@@ -18,6 +18,7 @@ from npformer.exercises.checker.steps import first_wrong_step
 from npformer.exercises.checker.trial import Trial, named
 from npformer.exercises.exercise import Exercise
 from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 from npformer.types import BoolArray, FloatArray
 
 Outputs = dict[str, Any] | str  # of a case: by name, or the exception's class
@@ -74,18 +75,15 @@ def diagnose(exercise: Exercise, trials: list[Trial]) -> list[Found]:
 
 # What NumPy says, and what it usually means.
 EXCEPTIONS = {
-    "could not be broadcast together": Text(
-        "two shapes do not meet: often a sum or mean has lost its axis, which `keepdims=True` keeps",
-        "两个形状对不上：常见原因是求和或平均丢掉了轴，`keepdims=True` 可以保留它",
+    "could not be broadcast together": message(
+        "two shapes do not meet: often a sum or mean has lost its axis, which `keepdims=True` keeps"
     ),
-    "mismatch in its core dimension": Text(
-        "the inner sizes of a matrix product differ: one of the two is to be transposed, or they "
-        "are the wrong way round",
-        "矩阵乘法的内侧维度不一致：其中一个需要转置，或者左右顺序反了",
+    "mismatch in its core dimension": message(
+        "the inner sizes of a matrix product differ: one of the two is to be transposed, "
+        "or they are the wrong way round"
     ),
-    "cannot reshape array": Text(
-        "a reshape to another number of entries: which axes are to be merged or split?",
-        "reshape 前后的元素个数不同：应该合并或拆分哪些轴？",
+    "cannot reshape array": message(
+        "a reshape to another number of entries: which axes are to be merged or split?"
     ),
 }
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from npformer import distill, models
-from npformer.exercises.distillation.soft_targets import softmax
+from npformer.exercises.by_hand import softmax
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -116,8 +116,7 @@ ATTENTION_LOSS = Exercise(
 @ATTENTION_LOSS.mistake("queries-not-masked")
 def queries_not_masked(student_scores, teacher_scores, keep):
     """only padded keys are left out, with a mask (B, 1, 1, T): padded queries still count, though
-    nobody reads what they attend to. Mask both.
-    """
+    nobody reads what they attend to. Mask both."""
     keys = keep[:, None, None, :]
     return squared_error(student_scores, teacher_scores, keys, kept(student_scores, keys))
 
@@ -125,16 +124,14 @@ def queries_not_masked(student_scores, teacher_scores, keep):
 @ATTENTION_LOSS.mistake("padded-area")
 def divided_by_the_padded_area(student_scores, teacher_scores, keep):
     """the sum is over the kept pairs, but it is divided by B H T T: padding dilutes the loss.
-    Divide by the number of kept pairs.
-    """
+    Divide by the number of kept pairs."""
     return squared_error(student_scores, teacher_scores, pairs_of(keep), student_scores.size)
 
 
 @ATTENTION_LOSS.mistake("as-released")
 def as_released(student_scores, teacher_scores, keep):
     """this is TinyBERT's released code: padded keys are zeroed in both models, padded queries
-    count, and `.mean()` divides by B H T T. Mask the queries too, and divide by the kept pairs.
-    """
+    count, and `.mean()` divides by B H T T. Mask the queries too, and divide by the kept pairs."""
     keys = keep[:, None, None, :]
     return squared_error(student_scores, teacher_scores, keys, student_scores.size)
 
@@ -155,8 +152,7 @@ def mask_in_the_count_alone(student_scores, teacher_scores, keep):
 @ATTENTION_LOSS.mistake("mask-forgotten-in-the-gradient")
 def mask_forgotten_in_the_gradient(student_scores, teacher_scores, keep):
     """the loss is masked, its gradient is not: an entry that the loss does not read has gradient
-    zero.
-    """
+    zero."""
     pairs = pairs_of(keep)
     n = kept(student_scores, pairs)
     loss, _ = squared_error(student_scores, teacher_scores, pairs, n)
@@ -166,8 +162,7 @@ def mask_forgotten_in_the_gradient(student_scores, teacher_scores, keep):
 @ATTENTION_LOSS.mistake("after-the-softmax")
 def compared_after_the_softmax(student_scores, teacher_scores, keep):
     """the probabilities are compared. TinyBERT compares the scores before the softmax, which its
-    authors found to converge faster.
-    """
+    authors found to converge faster."""
     pairs = pairs_of(keep)
     keys = np.where(keep, 0, -1e9)[:, None, None, :]
     p, q = softmax(student_scores + keys), softmax(teacher_scores + keys)
@@ -178,8 +173,7 @@ def compared_after_the_softmax(student_scores, teacher_scores, keep):
 @ATTENTION_LOSS.mistake("minus-10000-compared")
 def minus_10000_compared(student_scores, teacher_scores, keep):
     """the student's masked scores, -10000, are compared with the teacher's: the loss is nothing but
-    the mask. Leave the padded pairs out.
-    """
+    the mask. Leave the padded pairs out."""
     masked = np.where(keep[:, None, None, :], student_scores, -1e4)
     loss, d = squared_error(masked, teacher_scores, 1.0, student_scores.size)
     return loss, d * keep[:, None, None, :]
@@ -188,8 +182,7 @@ def minus_10000_compared(student_scores, teacher_scores, keep):
 @ATTENTION_LOSS.mistake("negative-scores-zeroed")
 def every_negative_score_zeroed(student_scores, teacher_scores, keep):
     """masked scores are looked for by a threshold near zero (`<= -1e-3`), which zeroes every
-    negative real score, about half of them. The mask is known: use keep.
-    """
+    negative real score, about half of them. The mask is known: use keep."""
     pairs = pairs_of(keep)
     positive = student_scores > -1e-3
     student = np.where(positive, student_scores, 0)
@@ -201,8 +194,7 @@ def every_negative_score_zeroed(student_scores, teacher_scores, keep):
 @ATTENTION_LOSS.mistake("heads-averaged-first")
 def heads_averaged_first(student_scores, teacher_scores, keep):
     """the heads are averaged before they are compared: errors of opposite sign cancel. Compare head
-    by head, then take the mean.
-    """
+    by head, then take the mean."""
     pairs, h = pairs_of(keep), student_scores.shape[1]
     student = student_scores.mean(axis=1, keepdims=True)
     teacher = teacher_scores.mean(axis=1, keepdims=True)
@@ -220,8 +212,7 @@ def heads_summed(student_scores, teacher_scores, keep):
 @ATTENTION_LOSS.mistake("mean-of-means")
 def mean_of_means(student_scores, teacher_scores, keep):
     """each sequence is averaged by itself and then the sequences: pairs of short ones count more.
-    All kept pairs count alike.
-    """
+    All kept pairs count alike."""
     pairs = pairs_of(keep)
     each = np.maximum(pairs.sum(axis=(2, 3), keepdims=True), 1) * student_scores.shape[1]
     error = (student_scores - teacher_scores) * pairs
@@ -232,8 +223,7 @@ def mean_of_means(student_scores, teacher_scores, keep):
 @ATTENTION_LOSS.mistake("tokens-counted")
 def divided_by_tokens(student_scores, teacher_scores, keep):
     r"""divided by the number of tokens: what is summed are pairs, $\sum_b n_b^2$ of them in each
-    head.
-    """
+    head."""
     n = max(int(keep.sum()), 1) * student_scores.shape[1]
     return squared_error(student_scores, teacher_scores, pairs_of(keep), n)
 

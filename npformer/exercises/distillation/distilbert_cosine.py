@@ -107,8 +107,7 @@ COSINE_LOSS = Exercise(
 @COSINE_LOSS.mistake("one-minus-missing")
 def one_minus_forgotten(student_hidden, teacher_hidden, keep):
     """the cosine itself is taken for the loss: to make it small is to turn the student away. It is
-    1 - cos.
-    """
+    1 - cos."""
     _, _, cos, n = parts(student_hidden, teacher_hidden, keep)
     return (keep[..., None] * cos).sum() / n, -right(student_hidden, teacher_hidden, keep)[1]
 
@@ -116,8 +115,7 @@ def one_minus_forgotten(student_hidden, teacher_hidden, keep):
 @COSINE_LOSS.mistake("minus-the-cosine")
 def minus_the_cosine(student_hidden, teacher_hidden, keep):
     """the 1 is missing: the gradient is right, but a loss of 0 should mean that the directions
-    agree.
-    """
+    agree."""
     _, _, cos, n = parts(student_hidden, teacher_hidden, keep)
     return -(keep[..., None] * cos).sum() / n, right(student_hidden, teacher_hidden, keep)[1]
 
@@ -140,8 +138,7 @@ def plain_product(student_hidden, teacher_hidden, keep):
 @COSINE_LOSS.mistake("length-a-constant")
 def length_as_a_constant(student_hidden, teacher_hidden, keep):
     """the length of x is treated as a constant: the part of t_unit along x, cos x_unit, is to be
-    taken away.
-    """
+    taken away."""
     _, t, _, n = parts(student_hidden, teacher_hidden, keep)
     length = np.linalg.norm(student_hidden, axis=-1, keepdims=True)
     loss, _ = right(student_hidden, teacher_hidden, keep)
@@ -166,8 +163,7 @@ def teachers_length(student_hidden, teacher_hidden, keep):
 @COSINE_LOSS.mistake("difference-of-unit-vectors")
 def difference_of_unit_vectors(student_hidden, teacher_hidden, keep):
     """t_unit - x_unit has a part along x: subtract cos x_unit, the projection, instead of
-    x_unit.
-    """
+    x_unit."""
     x, t, _, n = parts(student_hidden, teacher_hidden, keep)
     length = np.linalg.norm(student_hidden, axis=-1, keepdims=True)
     loss, _ = right(student_hidden, teacher_hidden, keep)
@@ -221,8 +217,7 @@ def summed(student_hidden, teacher_hidden, keep):
 @COSINE_LOSS.mistake("mean-of-means")
 def mean_of_means(student_hidden, teacher_hidden, keep):
     """each sequence is averaged by itself and then the sequences: tokens of short ones count more.
-    All kept tokens count alike.
-    """
+    All kept tokens count alike."""
     each = [
         right(student_hidden[i : i + 1], teacher_hidden[i : i + 1], keep[i : i + 1])
         for i in range(len(keep))

@@ -128,8 +128,7 @@ HIDDEN_LOSS = Exercise(
 @HIDDEN_LOSS.mistake("padding-counted")
 def padding_counted(student_hidden, teacher_hidden, w_h, keep):
     """padded tokens count like any other, as in TinyBERT's released code: the loss of a sentence
-    then depends on what it is batched with. Leave them out of sum and count.
-    """
+    then depends on what it is batched with. Leave them out of sum and count."""
     error = student_hidden @ w_h - teacher_hidden
     return of_error(student_hidden, w_h, error, error.size)
 
@@ -137,8 +136,7 @@ def padding_counted(student_hidden, teacher_hidden, w_h, keep):
 @HIDDEN_LOSS.mistake("padding-in-the-mean")
 def divided_by_all_tokens(student_hidden, teacher_hidden, w_h, keep):
     """the errors are masked, but they are divided by B T D_T: divide by the number of kept tokens
-    times D_T.
-    """
+    times D_T."""
     error = masked_error(student_hidden, teacher_hidden, w_h, keep)
     return of_error(student_hidden, w_h, error, error.size)
 
@@ -146,8 +144,7 @@ def divided_by_all_tokens(student_hidden, teacher_hidden, w_h, keep):
 @HIDDEN_LOSS.mistake("mask-in-the-count-alone")
 def mask_in_the_count_alone(student_hidden, teacher_hidden, w_h, keep):
     """the mean is over the kept tokens, but errors of padding are in the sum: multiply by
-    `keep[..., None]`.
-    """
+    `keep[..., None]`."""
     error = student_hidden @ w_h - teacher_hidden
     return of_error(student_hidden, w_h, error, tokens(keep) * w_h.shape[1])
 
@@ -155,8 +152,7 @@ def mask_in_the_count_alone(student_hidden, teacher_hidden, w_h, keep):
 @HIDDEN_LOSS.mistake("sum-over-features")
 def summed_over_features(student_hidden, teacher_hidden, w_h, keep):
     """the squared length of the error is not divided by D_T: a mean squared error is a mean over
-    features too.
-    """
+    features too."""
     error = masked_error(student_hidden, teacher_hidden, w_h, keep)
     return of_error(student_hidden, w_h, error, tokens(keep))
 
@@ -171,8 +167,7 @@ def divided_by_the_students_width(student_hidden, teacher_hidden, w_h, keep):
 @HIDDEN_LOSS.mistake("mean-of-means")
 def mean_of_means(student_hidden, teacher_hidden, w_h, keep):
     """each sequence is averaged by itself and then the sequences: tokens of short ones count more.
-    All kept tokens count alike.
-    """
+    All kept tokens count alike."""
     error = masked_error(student_hidden, teacher_hidden, w_h, keep)
     n = np.maximum(keep.sum(axis=1), 1)[:, None, None] * (len(keep) * w_h.shape[1])
     return ((error**2 / n).sum(), *gradients(student_hidden, w_h, 2 * error / n))
@@ -181,8 +176,7 @@ def mean_of_means(student_hidden, teacher_hidden, w_h, keep):
 @HIDDEN_LOSS.mistake("teacher-projected")
 def teacher_projected(student_hidden, teacher_hidden, w_h, keep):
     """the projection is applied to the teacher. Then the student could match a teacher shrunk to
-    zero, W = 0; TinyBERT's `fit_dense` is applied to the student.
-    """
+    zero, W = 0; TinyBERT's `fit_dense` is applied to the student."""
     error = (student_hidden - teacher_hidden @ w_h.T) * keep[..., None]
     n = tokens(keep) * w_h.shape[0]
     derror = 2 * error / n
@@ -193,8 +187,7 @@ def teacher_projected(student_hidden, teacher_hidden, w_h, keep):
 @HIDDEN_LOSS.mistake("stops-at-the-projection")
 def stopped_at_the_projection(student_hidden, teacher_hidden, w_h, keep):
     """dstudent_hidden is the gradient after the projection, of width D_T: multiply by the transpose
-    of w_h.
-    """
+    of w_h."""
     error = masked_error(student_hidden, teacher_hidden, w_h, keep)
     loss, _, dw = of_error(student_hidden, w_h, error, tokens(keep) * w_h.shape[1])
     return loss, 2 * error / (tokens(keep) * w_h.shape[1]), dw
@@ -212,8 +205,7 @@ def mask_forgotten_in_the_gradients(student_hidden, teacher_hidden, w_h, keep):
 @HIDDEN_LOSS.mistake("teacher-not-masked")
 def student_masked_teacher_not(student_hidden, teacher_hidden, w_h, keep):
     """the student's padding is zeroed, the teacher's is not, so their difference there is the
-    teacher's state. Mask the difference.
-    """
+    teacher's state. Mask the difference."""
     error = (student_hidden * keep[..., None]) @ w_h - teacher_hidden
     n = tokens(keep) * w_h.shape[1]
     loss, dx, dw = of_error(student_hidden * keep[..., None], w_h, error, n)
@@ -241,8 +233,7 @@ def two_forgotten(student_hidden, teacher_hidden, w_h, keep):
 @HIDDEN_LOSS.mistake("dw-averaged-again")
 def dw_averaged(student_hidden, teacher_hidden, w_h, keep):
     """dw_h is divided by B once more: the mean is already in the error's gradient, so dw_h is a
-    plain sum over tokens.
-    """
+    plain sum over tokens."""
     error = masked_error(student_hidden, teacher_hidden, w_h, keep)
     loss, dx, dw = of_error(student_hidden, w_h, error, tokens(keep) * w_h.shape[1])
     return loss, dx, dw / len(keep)

@@ -3,7 +3,8 @@
 import numpy as np
 
 from npformer import ops
-from npformer.exercises.distillation.soft_targets import log_softmax, softmax
+from npformer.exercises.by_hand import log_softmax, softmax
+from npformer.exercises.distillation.hidden_loss import tokens
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -51,10 +52,6 @@ def probabilities(student_logits, teacher_logits, tau):
 
 def kept_only(dlogits, keep):
     return dlogits * keep[..., None]
-
-
-def tokens(keep):
-    return max(int(keep.sum()), 1)
 
 
 def kl_backward_terms(dloss, student_logits, teacher_logits, keep, tau):
@@ -120,8 +117,7 @@ KL_BACKWARD = Exercise(
 @KL_BACKWARD.mistake("direction-reversed")
 def direction_reversed(dloss, student_logits, teacher_logits, keep, tau):
     """this is the gradient of KL(student, teacher). The teacher's probabilities are the weights:
-    KL(teacher, student), which makes the student cover all the teacher does.
-    """
+    KL(teacher, student), which makes the student cover all the teacher does."""
     p, _ = probabilities(student_logits, teacher_logits, tau)
     surprise = log_softmax(student_logits / tau) - log_softmax(teacher_logits / tau)
     d = p * (surprise - (p * surprise).sum(axis=-1, keepdims=True))
@@ -131,8 +127,7 @@ def direction_reversed(dloss, student_logits, teacher_logits, keep, tau):
 @KL_BACKWARD.mistake("stops-at-log-probs")
 def stopped_at_the_log_probabilities(dloss, student_logits, teacher_logits, keep, tau):
     """$-p^T$ is the gradient at the logarithms. The log-softmax is still to be undone: it adds
-    $p^S$ times the sum of $p^T$, which is 1.
-    """
+    $p^S$ times the sum of $p^T$, which is 1."""
     _, q = probabilities(student_logits, teacher_logits, tau)
     return -dloss * tau * kept_only(q, keep) / tokens(keep)
 
@@ -140,8 +135,7 @@ def stopped_at_the_log_probabilities(dloss, student_logits, teacher_logits, keep
 @KL_BACKWARD.mistake("stops-at-probs")
 def stopped_at_the_probabilities(dloss, student_logits, teacher_logits, keep, tau):
     """$-p^T/p^S$ is the gradient at the student's probabilities. The softmax is still to be
-    undone.
-    """
+    undone."""
     p, q = probabilities(student_logits, teacher_logits, tau)
     return -dloss * tau * kept_only(q / p, keep) / tokens(keep)
 
@@ -149,8 +143,7 @@ def stopped_at_the_probabilities(dloss, student_logits, teacher_logits, keep, ta
 @KL_BACKWARD.mistake("mean-over-classes")
 def mean_over_classes(dloss, student_logits, teacher_logits, keep, tau):
     """divided by C as well, as PyTorch's `KLDivLoss(reduction="mean")` does: the sum over classes
-    is a sum.
-    """
+    is a sum."""
     p, q = probabilities(student_logits, teacher_logits, tau)
     return dloss * tau * kept_only(p - q, keep) / (tokens(keep) * p.shape[-1])
 
@@ -158,8 +151,7 @@ def mean_over_classes(dloss, student_logits, teacher_logits, keep, tau):
 @KL_BACKWARD.mistake("batchmean-of-tokens")
 def mean_over_sequences(dloss, student_logits, teacher_logits, keep, tau):
     """divided by the number of sequences B: `batchmean` divides by the first axis alone. Here the
-    mean is over the kept tokens.
-    """
+    mean is over the kept tokens."""
     p, q = probabilities(student_logits, teacher_logits, tau)
     return dloss * tau * kept_only(p - q, keep) / len(keep)
 
@@ -167,8 +159,7 @@ def mean_over_sequences(dloss, student_logits, teacher_logits, keep, tau):
 @KL_BACKWARD.mistake("padding-in-the-mean")
 def mean_over_padding_too(dloss, student_logits, teacher_logits, keep, tau):
     """divided by B T: padding has no gradient here but is counted, so the loss depends on how long
-    the batch was padded. Divide by `keep.sum()`.
-    """
+    the batch was padded. Divide by `keep.sum()`."""
     p, q = probabilities(student_logits, teacher_logits, tau)
     return dloss * tau * kept_only(p - q, keep) / keep.size
 
@@ -176,8 +167,7 @@ def mean_over_padding_too(dloss, student_logits, teacher_logits, keep, tau):
 @KL_BACKWARD.mistake("padding-has-a-gradient")
 def mask_in_the_count_alone(dloss, student_logits, teacher_logits, keep, tau):
     """the mean is over the kept tokens, but the padded ones get a gradient too: multiply by
-    `keep[..., None]`.
-    """
+    `keep[..., None]`."""
     p, q = probabilities(student_logits, teacher_logits, tau)
     return dloss * tau * (p - q) / tokens(keep)
 
@@ -185,8 +175,7 @@ def mask_in_the_count_alone(dloss, student_logits, teacher_logits, keep, tau):
 @KL_BACKWARD.mistake("mean-of-means")
 def mean_of_means(dloss, student_logits, teacher_logits, keep, tau):
     """each sequence is averaged by itself and then the sequences: a token of a short one counts
-    more. All kept tokens count alike.
-    """
+    more. All kept tokens count alike."""
     p, q = probabilities(student_logits, teacher_logits, tau)
     lengths = np.maximum(keep.sum(axis=1), 1)[:, None, None]
     return dloss * tau * kept_only(p - q, keep) / (lengths * len(keep))
@@ -195,8 +184,7 @@ def mean_of_means(dloss, student_logits, teacher_logits, keep, tau):
 @KL_BACKWARD.mistake("logits-masked")
 def logits_masked(dloss, student_logits, teacher_logits, keep, tau):
     """the student's logits are set to zero in the padding, which makes a uniform prediction of
-    them, not none. Mask the loss of a token, or its gradient.
-    """
+    them, not none. Mask the loss of a token, or its gradient."""
     mask = keep[..., None]
     p, q = probabilities(student_logits * mask, teacher_logits, tau)
     return dloss * tau * (p - q) / keep.size

@@ -101,8 +101,7 @@ LAYER_MAPPING = Exercise(
 @LAYER_MAPPING.mistake("counted-from-zero")
 def counted_from_zero(strategy, num_student, num_teacher):
     """layers are counted from 0 here. The list of scores begins with layer 1, so there the index is
-    g - 1; the list of hidden states begins with the embeddings, so there it is g.
-    """
+    g - 1; the list of hidden states begins with the embeddings, so there it is g."""
     g = right(strategy, num_student, num_teacher)
     return np.where(g > 0, g - 1, 0)
 
@@ -138,8 +137,7 @@ def top_and_bottom_swapped(strategy, num_student, num_teacher):
 @LAYER_MAPPING.mistake("step-rounded-down")
 def step_rounded_down(strategy, num_student, num_teacher):
     """N // M is taken for N / M where M does not divide N: the last layer then learns from one
-    below the teacher's last. Return an empty array.
-    """
+    below the teacher's last. Return an empty array."""
     if strategy == "uniform" and num_student <= num_teacher:
         return np.arange(num_student + 1) * (num_teacher // num_student)
     return right(strategy, num_student, num_teacher)
@@ -148,8 +146,7 @@ def step_rounded_down(strategy, num_student, num_teacher):
 @LAYER_MAPPING.mistake("each-rounded-down")
 def each_rounded_down(strategy, num_student, num_teacher):
     """m N / M is rounded down where M does not divide N: uneven steps are no uniform mapping.
-    Return an empty array.
-    """
+    Return an empty array."""
     if strategy == "uniform" and num_student <= num_teacher:
         return np.arange(num_student + 1) * num_teacher // num_student
     return right(strategy, num_student, num_teacher)
@@ -158,8 +155,7 @@ def each_rounded_down(strategy, num_student, num_teacher):
 @LAYER_MAPPING.mistake("step-rounded-up")
 def step_rounded_up(strategy, num_student, num_teacher):
     """N / M is rounded up where M does not divide N: the last layers ask for teacher layers that do
-    not exist. Return an empty array.
-    """
+    not exist. Return an empty array."""
     if strategy == "uniform" and num_student <= num_teacher:
         return np.arange(num_student + 1) * math.ceil(num_teacher / num_student)
     return right(strategy, num_student, num_teacher)
@@ -168,8 +164,7 @@ def step_rounded_up(strategy, num_student, num_teacher):
 @LAYER_MAPPING.mistake("first-of-each-group")
 def first_of_each_group(strategy, num_student, num_teacher):
     """each student layer has the first of its N/M teacher layers, expected the last: the student's
-    last layer learns from the teacher's last.
-    """
+    last layer learns from the teacher's last."""
     g = right(strategy, num_student, num_teacher)
     if strategy == "uniform" and g.size:
         return np.where(g > 0, g - num_teacher // num_student + 1, 0)

@@ -116,8 +116,7 @@ MINILM_LOSS = Exercise(
 @MINILM_LOSS.mistake("direction-reversed")
 def direction_reversed(student_scores, teacher_scores, student_v, teacher_v, keep):
     """this is KL(student, teacher): the teacher's probabilities are the weights,
-    KL(teacher, student).
-    """
+    KL(teacher, student)."""
     mask, n = pairs_of(keep), queries(student_scores, keep)
 
     def reverse(student, teacher):
@@ -145,8 +144,7 @@ def mse_of_probabilities(student_scores, teacher_scores, student_v, teacher_v, k
 @MINILM_LOSS.mistake("cross-entropy-instead")
 def cross_entropy_instead(student_scores, teacher_scores, student_v, teacher_v, keep):
     """this is the cross-entropy, more than the KL divergence by the teacher's entropy: a student
-    that agrees would not have loss 0.
-    """
+    that agrees would not have loss 0."""
     mask, n = pairs_of(keep), queries(student_scores, keep)
 
     def entropy(teacher):
@@ -173,8 +171,7 @@ def mask_forgotten(student_scores, teacher_scores, student_v, teacher_v, keep):
 @MINILM_LOSS.mistake("queries-not-masked")
 def queries_not_masked(student_scores, teacher_scores, student_v, teacher_v, keep):
     """only the keys are masked: rows of padded queries still count. Leave them out of sum and
-    count.
-    """
+    count."""
     h, t = student_scores.shape[1:3]
     keys = keep[:, None, None, :]
     n = max(h * t * keep.any(axis=1).sum(), 1)
@@ -228,8 +225,7 @@ def values_unscaled(student_scores, teacher_scores, student_v, teacher_v, keep):
 @MINILM_LOSS.mistake("one-scale-for-both")
 def students_scale_for_both(student_scores, teacher_scores, student_v, teacher_v, keep):
     """the teacher's relation is divided by the student's sqrt(K_S): each model has its own, here
-    sqrt(K_T).
-    """
+    sqrt(K_T)."""
     n, k = queries(student_scores, keep), student_v.shape[-1]
     attention_loss, da = kl(student_scores, teacher_scores, pairs_of(keep), n)
     value_loss, dr = kl(relation(student_v), relation(teacher_v, k), pairs_of(keep), n)
@@ -247,8 +243,7 @@ def scores_scaled_again(student_scores, teacher_scores, student_v, teacher_v, ke
 @MINILM_LOSS.mistake("asking-alone")
 def asking_alone(student_scores, teacher_scores, student_v, teacher_v, keep):
     r"""dstudent_v has only the part in which the values ask, $dR\,v$: they answer too, so
-    $dR^\top v$ is to be added.
-    """
+    $dR^\top v$ is to be added."""
     mask, n = pairs_of(keep), queries(student_scores, keep)
     a, v, da, _ = right(student_scores, teacher_scores, student_v, teacher_v, keep)
     _, dr = kl(relation(student_v), relation(teacher_v), mask, n)
@@ -258,8 +253,7 @@ def asking_alone(student_scores, teacher_scores, student_v, teacher_v, keep):
 @MINILM_LOSS.mistake("answering-alone")
 def answering_alone(student_scores, teacher_scores, student_v, teacher_v, keep):
     r"""dstudent_v has only the part in which the values answer, $dR^\top v$: they ask too, so
-    $dR\,v$ is to be added.
-    """
+    $dR\,v$ is to be added."""
     mask, n = pairs_of(keep), queries(student_scores, keep)
     a, v, da, _ = right(student_scores, teacher_scores, student_v, teacher_v, keep)
     _, dr = kl(relation(student_v), relation(teacher_v), mask, n)
@@ -269,8 +263,7 @@ def answering_alone(student_scores, teacher_scores, student_v, teacher_v, keep):
 @MINILM_LOSS.mistake("relation-taken-for-symmetric")
 def twice_the_asking(student_scores, teacher_scores, student_v, teacher_v, keep):
     r"""twice $dR\,v$: the relation is symmetric, its gradient is not, because each row has a
-    softmax of its own. It is $(dR + dR^\top)\,v$.
-    """
+    softmax of its own. It is $(dR + dR^\top)\,v$."""
     *others, dv = asking_alone(student_scores, teacher_scores, student_v, teacher_v, keep)
     return *others, 2 * dv
 

@@ -138,8 +138,7 @@ PKD_LOSS = Exercise(
 @PKD_LOSS.mistake("not-normalised")
 def not_normalised(student_hidden, teacher_hidden, levels):
     """the states are compared as they are: PKD divides each by its length first, so that only the
-    direction counts.
-    """
+    direction counts."""
     x, target, m = cls(student_hidden, teacher_hidden, levels)
     error = x - target
     return (error**2).mean(), put(student_hidden, m, 2 * error / error.size)
@@ -177,8 +176,7 @@ def divided_by_the_squared_length(student_hidden, teacher_hidden, levels):
 @PKD_LOSS.mistake("length-a-constant")
 def length_as_a_constant(student_hidden, teacher_hidden, levels):
     """the length of x is treated as a constant. It depends on x too: take the part of the gradient
-    along x away.
-    """
+    along x away."""
     x, target, m = cls(student_hidden, teacher_hidden, levels)
     error = unit(x) - unit(target)
     length = np.linalg.norm(x, axis=-1, keepdims=True)
@@ -224,8 +222,7 @@ def mean_over_tokens_first(student_hidden, teacher_hidden, levels):
 @PKD_LOSS.mistake("teacher-one-lower")
 def teacher_one_lower(student_hidden, teacher_hidden, levels):
     """the teacher's layers are one too low: entry 0 is the output of the embeddings, so layer g is
-    entry g, not g - 1.
-    """
+    entry g, not g - 1."""
     x, target, m = cls(student_hidden, teacher_hidden, levels - np.array([0, 1]))
     loss, dx = patient(x, target)
     return loss, put(student_hidden, m, dx)
@@ -234,8 +231,7 @@ def teacher_one_lower(student_hidden, teacher_hidden, levels):
 @PKD_LOSS.mistake("both-one-lower")
 def both_one_lower(student_hidden, teacher_hidden, levels):
     """both layers are one too low: entry 0 is the output of the embeddings, so layer m is entry
-    m.
-    """
+    m."""
     x, target, m = cls(student_hidden, teacher_hidden, levels - 1)
     loss, dx = patient(x, target)
     return loss, put(student_hidden, m, dx)
@@ -260,8 +256,7 @@ def layers_summed(student_hidden, teacher_hidden, levels):
 @PKD_LOSS.mistake("overwritten")
 def overwritten(student_hidden, teacher_hidden, levels):
     """a student layer with two teacher layers keeps only the last gradient: add them up,
-    `np.add.at`.
-    """
+    `np.add.at`."""
     x, target, m = cls(student_hidden, teacher_hidden, levels)
     loss, dx = patient(x, target)
     d = np.zeros_like(student_hidden)

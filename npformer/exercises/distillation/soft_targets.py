@@ -3,6 +3,7 @@
 import numpy as np
 
 from npformer import ops
+from npformer.exercises.by_hand import log_softmax, softmax
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -34,16 +35,6 @@ def soft_targets_cases(rng):
         case(4, 1, part="one class"),
         case(3, 5, scale=2000, part="huge logits"),
     ]
-
-
-def softmax(x):
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-def log_softmax(x):
-    x = x - x.max(axis=-1, keepdims=True)
-    return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
 
 
 def soft(student, teacher, tau):
@@ -110,8 +101,7 @@ SOFT_TARGETS = Exercise(
 @SOFT_TARGETS.mistake("tau-squared-missing")
 def without_tau_squared(student_logits, teacher_logits, tau):
     r"""the factor $\tau^2$ is missing. The gradient of softened logits falls as $1/\tau^2$; the
-    factor keeps its size as tau grows. TinyBERT's released code has none.
-    """
+    factor keeps its size as tau grows. TinyBERT's released code has none."""
     p, q, rows = soft(student_logits, teacher_logits, tau)
     return rows.mean(), (p - q) / (tau * len(p))
 
@@ -133,8 +123,7 @@ def gradient_without_tau_squared(student_logits, teacher_logits, tau):
 @SOFT_TARGETS.mistake("mean-over-classes")
 def mean_over_classes_too(student_logits, teacher_logits, tau):
     """`.mean()` over (B, C) divides by the number of classes as well: sum over the classes, then
-    mean over the rows. TinyBERT's released code and `KLDivLoss(reduction="mean")` have this bug.
-    """
+    mean over the rows. TinyBERT's released code and `KLDivLoss(reduction="mean")` have this bug."""
     p, q, rows = soft(student_logits, teacher_logits, tau)
     return tau**2 * rows.mean() / p.shape[1], tau * (p - q) / p.size
 
@@ -149,8 +138,7 @@ def summed_over_the_batch(student_logits, teacher_logits, tau):
 @SOFT_TARGETS.mistake("student-not-softened")
 def student_without_temperature(student_logits, teacher_logits, tau):
     """only the teacher is divided by tau: a student that has the teacher's logits would not be at
-    the minimum. Both need the temperature.
-    """
+    the minimum. Both need the temperature."""
     p, q = softmax(student_logits), softmax(teacher_logits / tau)
     rows = -(q * log_softmax(student_logits)).sum(axis=-1)
     return tau**2 * rows.mean(), tau**2 * (p - q) / len(p)
@@ -174,8 +162,7 @@ def student_and_teacher_swapped(student_logits, teacher_logits, tau):
 @SOFT_TARGETS.mistake("hard-label")
 def hard_label_of_the_teacher(student_logits, teacher_logits, tau):
     """the teacher's argmax is taken for a label: what it says of the other classes, the soft part,
-    is lost.
-    """
+    is lost."""
     p, log_probs = softmax(student_logits / tau), log_softmax(student_logits / tau)
     label = np.eye(p.shape[1])[teacher_logits.argmax(axis=1)]
     return -(tau**2) * (label * log_probs).sum() / len(p), tau * (p - label) / len(p)
@@ -184,8 +171,7 @@ def hard_label_of_the_teacher(student_logits, teacher_logits, tau):
 @SOFT_TARGETS.mistake("teacher-mixed-in")
 def teacher_mixed_into_the_student(student_logits, teacher_logits, tau):
     """the teacher's logits are mixed into the student's before the loss. The student is then helped
-    with its answer, and at test time there is no teacher: compare, do not mix.
-    """
+    with its answer, and at test time there is no teacher: compare, do not mix."""
     alpha = 0.3
     mixed = (1 - alpha) * student_logits + alpha * teacher_logits
     p, q, rows = soft(mixed, teacher_logits, tau)
@@ -195,8 +181,7 @@ def teacher_mixed_into_the_student(student_logits, teacher_logits, tau):
 @SOFT_TARGETS.mistake("kl-instead")
 def teachers_entropy_taken_away(student_logits, teacher_logits, tau):
     """this is the KL divergence, less than the cross-entropy by the teacher's entropy. Its gradient
-    is the same, its value is not: here the cross-entropy is asked for.
-    """
+    is the same, its value is not: here the cross-entropy is asked for."""
     p, q, rows = soft(student_logits, teacher_logits, tau)
     entropy = -(q * log_softmax(teacher_logits / tau)).sum(axis=-1)
     return tau**2 * (rows - entropy).mean(), tau * (p - q) / len(p)
@@ -212,7 +197,6 @@ def softmax_taken_twice(student_logits, teacher_logits, tau):
 @SOFT_TARGETS.mistake("log-of-zero")
 def logarithm_of_a_rounded_zero(student_logits, teacher_logits, tau):
     """a small probability is rounded to 0 and its logarithm is infinite: compute the log-softmax
-    from the logits, never `np.log(softmax)`.
-    """
+    from the logits, never `np.log(softmax)`."""
     p, q, _ = soft(student_logits, teacher_logits, tau)
     return -(tau**2) * (q * np.log(p)).sum() / len(p), tau * (p - q) / len(p)

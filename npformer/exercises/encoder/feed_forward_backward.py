@@ -148,8 +148,7 @@ def with_the_slope_of_relu(dy, x, w_1, b_1, w_2):
 @FEED_FORWARD_BACKWARD.mistake("half-the-product-rule")
 def with_half_of_the_product_rule(dy, x, w_1, b_1, w_2):
     r"""h Phi(h) is a product and only its first factor was differentiated: the derivative is
-    $\Phi(h) + h\varphi(h)$, not $\Phi(h)$.
-    """
+    $\Phi(h) + h\varphi(h)$, not $\Phi(h)$."""
     h = x @ w_1 + b_1
     return around_gelu(dy, x, w_1, w_2, gelu(h), cdf(h))
 
@@ -171,8 +170,7 @@ def with_the_slope_at_the_output(dy, x, w_1, b_1, w_2):
 @FEED_FORWARD_BACKWARD.mistake("tanh-approximation")
 def with_the_tanh_formula(dy, x, w_1, b_1, w_2):
     r"""this is the tanh approximation of GELU (GPT-2's): its gradient is off by up to a thousandth.
-    Here $\Phi$ is exact, by erf, as in BERT.
-    """
+    Here $\Phi$ is exact, by erf, as in BERT."""
     h = x @ w_1 + b_1
     c = np.sqrt(2 / np.pi)
     t = np.tanh(c * (h + 0.044715 * h**3))

@@ -132,8 +132,7 @@ MLM_MASKING = Exercise(
 @MLM_MASKING.mistake("special-tokens-chosen")
 def choosing_special_tokens(ids, keep, special, vocab_size, p_mask, rng):
     """special tokens are chosen too: exclude the ids in special, or the model has to guess [CLS]
-    and [SEP].
-    """
+    and [SEP]."""
     choice, how, random_ids = draws(ids, special, vocab_size, rng)
     chosen = keep & (choice < p_mask)
     return exchanged(ids, chosen, how, random_ids, special[-1]), np.where(chosen, ids, -100)
@@ -150,8 +149,7 @@ def choosing_padding(ids, keep, special, vocab_size, p_mask, rng):
 @MLM_MASKING.mistake("always-mask")
 def always_the_mask(ids, keep, special, vocab_size, p_mask, rng):
     """every chosen token becomes [MASK]: only 80 % do. The other 20 % are there because no text
-    that the model will read later contains [MASK].
-    """
+    that the model will read later contains [MASK]."""
     choice, _, _ = draws(ids, special, vocab_size, rng)
     chosen = keep & ~np.isin(ids, special) & (choice < p_mask)
     return np.where(chosen, special[-1], ids), np.where(chosen, ids, -100)
@@ -160,8 +158,7 @@ def always_the_mask(ids, keep, special, vocab_size, p_mask, rng):
 @MLM_MASKING.mistake("labels-everywhere")
 def labels_everywhere(ids, keep, special, vocab_size, p_mask, rng):
     """every position has a label: the loss is for the chosen tokens alone, so labels is -100
-    elsewhere.
-    """
+    elsewhere."""
     choice, how, random_ids = draws(ids, special, vocab_size, rng)
     chosen = keep & ~np.isin(ids, special) & (choice < p_mask)
     return exchanged(ids, chosen, how, random_ids, special[-1]), ids.copy()
@@ -170,8 +167,7 @@ def labels_everywhere(ids, keep, special, vocab_size, p_mask, rng):
 @MLM_MASKING.mistake("labels-after-masking")
 def labels_after_masking(ids, keep, special, vocab_size, p_mask, rng):
     """labels holds what stands in masked_ids, the answer [MASK] itself: it must be the original
-    id.
-    """
+    id."""
     choice, how, random_ids = draws(ids, special, vocab_size, rng)
     chosen = keep & ~np.isin(ids, special) & (choice < p_mask)
     masked = exchanged(ids, chosen, how, random_ids, special[-1])
@@ -181,8 +177,7 @@ def labels_after_masking(ids, keep, special, vocab_size, p_mask, rng):
 @MLM_MASKING.mistake("labels-where-masked")
 def labels_where_masked(ids, keep, special, vocab_size, p_mask, rng):
     """only tokens that became [MASK] have a label: the random and the unchanged ones were chosen
-    too and must be guessed.
-    """
+    too and must be guessed."""
     choice, how, random_ids = draws(ids, special, vocab_size, rng)
     chosen = keep & ~np.isin(ids, special) & (choice < p_mask)
     masked = exchanged(ids, chosen, how, random_ids, special[-1])
@@ -192,8 +187,7 @@ def labels_where_masked(ids, keep, special, vocab_size, p_mask, rng):
 @MLM_MASKING.mistake("ignored-label-zero")
 def labels_of_zero(ids, keep, special, vocab_size, p_mask, rng):
     """labels is 0 where nothing is asked, and 0 is an id like any other: -100 marks a position
-    without a label.
-    """
+    without a label."""
     choice, how, random_ids = draws(ids, special, vocab_size, rng)
     chosen = keep & ~np.isin(ids, special) & (choice < p_mask)
     return exchanged(ids, chosen, how, random_ids, special[-1]), np.where(chosen, ids, 0)
@@ -202,8 +196,7 @@ def labels_of_zero(ids, keep, special, vocab_size, p_mask, rng):
 @MLM_MASKING.mistake("random-from-all-ids")
 def random_ids_from_all(ids, keep, special, vocab_size, p_mask, rng):
     """random ids are drawn from the whole vocabulary: special tokens are not among the ordinary
-    ids.
-    """
+    ids."""
     chosen = keep & ~np.isin(ids, special) & (rng.random(ids.shape) < p_mask)
     how = rng.random(ids.shape)
     random_ids = rng.integers(vocab_size, size=ids.shape)
@@ -213,8 +206,7 @@ def random_ids_from_all(ids, keep, special, vocab_size, p_mask, rng):
 @MLM_MASKING.mistake("random-and-kept-exchanged")
 def random_and_kept_exchanged(ids, keep, special, vocab_size, p_mask, rng):
     """from 0.8 to 0.9 a token stays as it is, and from 0.9 it becomes random; here it is the other
-    way round.
-    """
+    way round."""
     choice, how, random_ids = draws(ids, special, vocab_size, rng)
     chosen = keep & ~np.isin(ids, special) & (choice < p_mask)
     masked = np.where(chosen & (how < 0.8), special[-1], ids)
@@ -225,8 +217,7 @@ def random_and_kept_exchanged(ids, keep, special, vocab_size, p_mask, rng):
 @MLM_MASKING.mistake("nothing-kept")
 def nothing_kept(ids, keep, special, vocab_size, p_mask, rng):
     """all that is not masked becomes random: half of these, 10 % of the chosen ones, must stay as
-    they are.
-    """
+    they are."""
     choice, how, random_ids = draws(ids, special, vocab_size, rng)
     chosen = keep & ~np.isin(ids, special) & (choice < p_mask)
     masked = np.where(chosen & (how < 0.8), special[-1], ids)
@@ -236,8 +227,7 @@ def nothing_kept(ids, keep, special, vocab_size, p_mask, rng):
 @MLM_MASKING.mistake("draws-for-the-chosen")
 def drawing_for_the_chosen(ids, keep, special, vocab_size, p_mask, rng):
     """the second and third draw are made for the chosen positions alone: draw for all positions,
-    `size=ids.shape`, so that the stream of numbers does not depend on them.
-    """
+    `size=ids.shape`, so that the stream of numbers does not depend on them."""
     chosen = keep & ~np.isin(ids, special) & (rng.random(ids.shape) < p_mask)
     how = np.zeros(ids.shape)
     how[chosen] = rng.random(chosen.sum())

@@ -148,8 +148,7 @@ def at_every_position(dpooled, hidden, w, b):
 @POOLER_BACKWARD.mistake("mean-pooling")
 def as_the_mean_of_all(dpooled, hidden, w, b):
     """this is mean pooling: the states are averaged over the positions. BERT's pooler reads the
-    first token alone.
-    """
+    first token alone."""
     mean = hidden.mean(axis=1)
     dz = dpooled * (1 - np.tanh(mean @ w + b) ** 2)
     dhidden = np.zeros_like(hidden) + (dz @ w.T)[:, None] / hidden.shape[1]

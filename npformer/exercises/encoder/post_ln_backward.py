@@ -120,8 +120,7 @@ POST_LN_BACKWARD = Exercise(
 @POST_LN_BACKWARD.mistake("residual-missing")
 def without_the_residual(dy, x, w, b, gamma, eps):
     """only what comes back through the sublayer is there: the residual carries du to x as well, dx
-    = du + du w^T.
-    """
+    = du + du w^T."""
     xhat, rstd = normalised(x + x @ w + b, eps)
     du = through_norm(dy * gamma, xhat, rstd)
     return du @ w.T, *of_weights(x, du), *of_norm(dy, xhat)
@@ -138,8 +137,7 @@ def without_the_sublayer(dy, x, w, b, gamma, eps):
 @POST_LN_BACKWARD.mistake("residual-past-the-norm")
 def residual_past_the_norm(dy, x, w, b, gamma, eps):
     """dy goes along the residual untouched, as in pre-LN. In post-LN the norm comes after the sum,
-    so what the residual carries is du, behind the norm.
-    """
+    so what the residual carries is du, behind the norm."""
     xhat, rstd = normalised(x + x @ w + b, eps)
     du = through_norm(dy * gamma, xhat, rstd)
     return dy + du @ w.T, *of_weights(x, du), *of_norm(dy, xhat)
@@ -172,8 +170,7 @@ def without_gamma(dy, x, w, b, gamma, eps):
 @POST_LN_BACKWARD.mistake("statistics-held-fixed")
 def with_fixed_statistics(dy, x, w, b, gamma, eps):
     """mean and variance are treated as constants: they depend on u, which gives the two mean terms
-    of du.
-    """
+    of du."""
     xhat, rstd = normalised(x + x @ w + b, eps)
     du = dy * gamma * rstd
     return du + du @ w.T, *of_weights(x, du), *of_norm(dy, xhat)

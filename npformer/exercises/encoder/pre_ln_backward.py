@@ -122,8 +122,7 @@ def without_the_sublayer(dy, x, w, gamma, beta, eps):
 @PRE_LN_BACKWARD.mistake("residual-behind-the-norm")
 def residual_behind_the_norm(dy, x, w, gamma, beta, eps):
     """the residual is treated as if it began after the norm: it takes x as it is, so dy is added to
-    dx, not to dn.
-    """
+    dx, not to dn."""
     xhat, rstd = normalised(x, eps)
     dn = dy + dy @ w.T
     dx = through_norm(dn * gamma, xhat, rstd)
@@ -133,8 +132,7 @@ def residual_behind_the_norm(dy, x, w, gamma, beta, eps):
 @PRE_LN_BACKWARD.mistake("norm-skipped")
 def without_the_norm(dy, x, w, gamma, beta, eps):
     """dn = dy w^T is added to dy as it is: on its way to x it must pass back through the layer
-    norm.
-    """
+    norm."""
     xhat, _ = normalised(x, eps)
     dn = dy @ w.T
     return dy + dn, *of_weights(gamma * xhat + beta, dy), *of_norm(dn, xhat)
@@ -161,8 +159,7 @@ def weights_from_xhat(dy, x, w, gamma, beta, eps):
 @PRE_LN_BACKWARD.mistake("norm-gets-dy")
 def norm_gets_dy(dy, x, w, gamma, beta, eps):
     """dgamma and dbeta are made of dy, as in post-LN. Here the norm's output is n, so its gradient
-    is dn = dy w^T.
-    """
+    is dn = dy w^T."""
     xhat, rstd = normalised(x, eps)
     dx = dy + through_norm((dy @ w.T) * gamma, xhat, rstd)
     return dx, *of_weights(gamma * xhat + beta, dy), *of_norm(dy, xhat)

@@ -117,24 +117,21 @@ TIED_HEAD_BACKWARD = Exercise(
 @TIED_HEAD_BACKWARD.mistake("head-alone")
 def head_alone(dlogits, dembedded, states, ids, table):
     """dtable comes from the head alone: the embedding looked rows up in the same table, so
-    dembedded must be added to the rows of ids.
-    """
+    dembedded must be added to the rows of ids."""
     return dlogits @ table, of_head(dlogits, states), dlogits.sum(axis=(0, 1))
 
 
 @TIED_HEAD_BACKWARD.mistake("embedding-alone")
 def embedding_alone(dlogits, dembedded, states, ids, table):
     """dtable comes from the embedding alone: as the head's matrix the table gets dlogits^T states
-    as well, in every row.
-    """
+    as well, in every row."""
     return dlogits @ table, of_embedding(dembedded, ids, table), dlogits.sum(axis=(0, 1))
 
 
 @TIED_HEAD_BACKWARD.mistake("overwritten")
 def overwriting(dlogits, dembedded, states, ids, table):
     """`dtable[ids] = ...` replaces what the head put into these rows: the two gradients must be
-    added, for a repeated id all of them (`np.add.at`).
-    """
+    added, for a repeated id all of them (`np.add.at`)."""
     dtable = of_head(dlogits, states)
     dtable[ids] = dembedded
     return dlogits @ table, dtable, dlogits.sum(axis=(0, 1))
@@ -143,8 +140,7 @@ def overwriting(dlogits, dembedded, states, ids, table):
 @TIED_HEAD_BACKWARD.mistake("repeated-ids-lost")
 def losing_repeated_ids(dlogits, dembedded, states, ids, table):
     """`dtable[ids] += ...` writes one position for each id: where an id occurs twice one gradient
-    is lost. `np.add.at` adds them all.
-    """
+    is lost. `np.add.at` adds them all."""
     dtable = of_head(dlogits, states)
     dtable[ids] += dembedded
     return dlogits @ table, dtable, dlogits.sum(axis=(0, 1))
@@ -153,8 +149,7 @@ def losing_repeated_ids(dlogits, dembedded, states, ids, table):
 @TIED_HEAD_BACKWARD.mistake("around-the-encoder")
 def around_the_encoder(dlogits, dembedded, states, ids, table):
     """dstates is scattered into the table: between the states and the embedding lies the encoder,
-    whose backward has made dembedded of it.
-    """
+    whose backward has made dembedded of it."""
     dstates = dlogits @ table
     dtable = of_head(dlogits, states) + of_embedding(dstates, ids, table)
     return dstates, dtable, dlogits.sum(axis=(0, 1))
@@ -163,8 +158,7 @@ def around_the_encoder(dlogits, dembedded, states, ids, table):
 @TIED_HEAD_BACKWARD.mistake("embedded-for-states")
 def with_embedded_instead_of_states(dlogits, dembedded, states, ids, table):
     """the head's part is made of table[ids]: what was multiplied by the table there are the states,
-    after the encoder.
-    """
+    after the encoder."""
     dtable = of_head(dlogits, table[ids]) + of_embedding(dembedded, ids, table)
     return dlogits @ table, dtable, dlogits.sum(axis=(0, 1))
 
@@ -172,7 +166,6 @@ def with_embedded_instead_of_states(dlogits, dembedded, states, ids, table):
 @TIED_HEAD_BACKWARD.mistake("dembedded-in-dstates")
 def adding_the_embedding_to_the_states(dlogits, dembedded, states, ids, table):
     """dembedded is added to dstates: it belongs to the other end of the encoder. What is used twice
-    is the table, not the states.
-    """
+    is the table, not the states."""
     dtable = of_head(dlogits, states) + of_embedding(dembedded, ids, table)
     return dlogits @ table + dembedded, dtable, dlogits.sum(axis=(0, 1))

@@ -145,8 +145,7 @@ def shortest_first(words, vocab):
 @WORDPIECE.mistake("looked-up-without-##")
 def looked_up_without_marks(words, vocab):
     """inner pieces are looked up without `##`: `able` and `##able` are two entries of the
-    vocabulary.
-    """
+    vocabulary."""
     result = []
     for word in words:
         pieces, start = [], 0
@@ -191,8 +190,7 @@ def rest_dropped(words, vocab):
 @WORDPIECE.mistake("letter-unknown")
 def letter_unknown(words, vocab):
     """an unknown character becomes [UNK] and the search goes on behind it: the whole word is one
-    [UNK].
-    """
+    [UNK]."""
     result = []
     for word in words:
         start = 0
@@ -232,8 +230,7 @@ def from_the_end(words, vocab):
 @WORDPIECE.mistake("backtracking")
 def going_back(words, vocab):
     """a piece is given back for a shorter one when the rest fits nothing: the search is greedy,
-    such a word is [UNK].
-    """
+    such a word is [UNK]."""
 
     def split(word, start):
         if start == len(word):
@@ -252,8 +249,7 @@ def going_back(words, vocab):
 @WORDPIECE.mistake("whole-words-only")
 def whole_words(words, vocab):
     """only whole words are looked up: a word that is not in the vocabulary is cut into pieces
-    first.
-    """
+    first."""
     return [word if word in vocab else "[UNK]" for word in words]
 
 

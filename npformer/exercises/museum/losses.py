@@ -3,12 +3,8 @@
 import numpy as np
 
 from npformer import ops
+from npformer.exercises.by_hand import log_softmax
 from npformer.exercises.museum.bugs import bug
-
-
-def log_softmax(z):
-    z = z - z.max(axis=-1, keepdims=True)
-    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
 
 
 def soft_cross_entropy(student, teacher):

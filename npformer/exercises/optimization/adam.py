@@ -130,8 +130,7 @@ ADAM = Exercise(
 def without_correction(param, grad, m, v, step, lr, beta_1, beta_2, eps):
     """the bias correction is missing, as in BERT's released optimizer: divide m by 1 - beta_1^t and
     v by 1 - beta_2^t. Without it the first step is (1 - beta_1) / sqrt(1 - beta_2) times as long,
-    about three times with the usual betas.
-    """
+    about three times with the usual betas."""
     m, v = means(grad, m, v, beta_1, beta_2)
     return param - lr * m / (np.sqrt(v) + eps), m, v
 
@@ -153,8 +152,7 @@ def correcting_v_alone(param, grad, m, v, step, lr, beta_1, beta_2, eps):
 @ADAM.mistake("corrected-means-kept")
 def storing_the_corrected(param, grad, m, v, step, lr, beta_1, beta_2, eps):
     """the corrected means are returned: the next step would correct them again. Keep m and v as
-    they are.
-    """
+    they are."""
     m, v = means(grad, m, v, beta_1, beta_2)
     m, v = m / (1 - beta_1**step), v / (1 - beta_2**step)
     return param - lr * m / (np.sqrt(v) + eps), m, v
@@ -195,8 +193,7 @@ def eps_inside_the_root(param, grad, m, v, step, lr, beta_1, beta_2, eps):
 @ADAM.mistake("eps-before-the-correction")
 def eps_before_the_correction(param, grad, m, v, step, lr, beta_1, beta_2, eps):
     """eps is added to sqrt(v) and corrected along with it: add it to sqrt(v_hat). (The short form
-    lr sqrt(1 - beta_2^t) / (1 - beta_1^t) has another eps.)
-    """
+    lr sqrt(1 - beta_2^t) / (1 - beta_1^t) has another eps.)"""
     m, v = means(grad, m, v, beta_1, beta_2)
     rate = lr * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
     return param - rate * m / (np.sqrt(v) + eps), m, v
@@ -228,8 +225,7 @@ def moving_with_the_gradient(param, grad, m, v, step, lr, beta_1, beta_2, eps):
 @ADAM.mistake("sums-instead-of-means")
 def adding_up(param, grad, m, v, step, lr, beta_1, beta_2, eps):
     """the gradient enters m and v whole, as in SGD's momentum: they are means, with 1 - beta before
-    the new value.
-    """
+    the new value."""
     m, v = beta_1 * m + grad, beta_2 * v + grad**2
     m_hat, v_hat = m / (1 - beta_1**step), v / (1 - beta_2**step)
     return param - lr * m_hat / (np.sqrt(v_hat) + eps), m, v

@@ -93,8 +93,7 @@ ADAMW = Exercise(
 @ADAMW.mistake("l2-in-the-gradient")
 def as_l2(param, grad, m, v, step, lr, beta_1, beta_2, eps, weight_decay):
     """weight_decay * param is added to the gradient: that is Adam with an L2 penalty, which enters
-    m and v. Decoupled, the decay acts on the parameter alone.
-    """
+    m and v. Decoupled, the decay acts on the parameter alone."""
     if param.ndim > 1:
         grad = grad + weight_decay * param
     m, v = means(grad, m, v, beta_1, beta_2)
@@ -105,8 +104,7 @@ def as_l2(param, grad, m, v, step, lr, beta_1, beta_2, eps, weight_decay):
 @ADAMW.mistake("decay-divided-by-the-root")
 def divided_by_the_root(param, grad, m, v, step, lr, beta_1, beta_2, eps, weight_decay):
     """the decay is divided by sqrt(v_hat) + eps along with m_hat: it belongs outside the
-    fraction.
-    """
+    fraction."""
     m, v = means(grad, m, v, beta_1, beta_2)
     m_hat, v_hat = m / (1 - beta_1**step), v / (1 - beta_2**step)
     decay = weight_decay * param if param.ndim > 1 else 0.0
@@ -155,8 +153,7 @@ def without_decay(param, grad, m, v, step, lr, beta_1, beta_2, eps, weight_decay
 @ADAMW.mistake("no-bias-correction")
 def as_bert(param, grad, m, v, step, lr, beta_1, beta_2, eps, weight_decay):
     """the bias correction is missing, as in BERT's released optimizer: divide m by 1 - beta_1^t and
-    v by 1 - beta_2^t.
-    """
+    v by 1 - beta_2^t."""
     decayed = param * (1 - lr * weight_decay) if param.ndim > 1 else param
     m, v = means(grad, m, v, beta_1, beta_2)
     return decayed - lr * m / (np.sqrt(v) + eps), m, v

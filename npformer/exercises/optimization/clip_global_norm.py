@@ -85,8 +85,7 @@ CLIP_GLOBAL_NORM = Exercise(
 @CLIP_GLOBAL_NORM.mistake("each-array-alone")
 def each_on_its_own(grads, max_norm):
     """each array is clipped by its own norm, as in TinyBERT's released code: the large ones shrink,
-    the small ones do not, and the direction changes. All get one factor.
-    """
+    the small ones do not, and the direction changes. All get one factor."""
     norms = {name: np.sqrt((g * g).sum()) for name, g in grads.items()}
     scales = {name: min(1.0, max_norm / (norm + 1e-6)) for name, norm in norms.items()}
     return {name: g * scales[name] for name, g in grads.items()}, common_norm(grads)
@@ -116,16 +115,14 @@ def adding_norms(grads, max_norm):
 @CLIP_GLOBAL_NORM.mistake("entries-clipped")
 def entry_by_entry(grads, max_norm):
     """each entry is clipped: that is clipping by value, which changes the direction. Scale all
-    entries by one factor.
-    """
+    entries by one factor."""
     return {name: np.clip(g, -max_norm, max_norm) for name, g in grads.items()}, common_norm(grads)
 
 
 @CLIP_GLOBAL_NORM.mistake("norm-after-clipping")
 def norm_afterwards(grads, max_norm):
     """the norm that is returned is the one after clipping: the one before shows whether training is
-    getting out of hand.
-    """
+    getting out of hand."""
     scale = min(1.0, max_norm / (common_norm(grads) + 1e-6))
     clipped = {name: g * scale for name, g in grads.items()}
     return clipped, common_norm(clipped)
@@ -141,8 +138,7 @@ def largest_entry(grads, max_norm):
 @CLIP_GLOBAL_NORM.mistake("mean-square")
 def root_of_the_mean(grads, max_norm):
     """the root of the mean square is taken: the norm is of the sum, whatever the number of
-    entries.
-    """
+    entries."""
     norm = common_norm(grads) / np.sqrt(sum(g.size for g in grads.values()))
     return {name: g * min(1.0, max_norm / (norm + 1e-6)) for name, g in grads.items()}, float(norm)
 

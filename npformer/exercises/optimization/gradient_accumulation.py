@@ -143,16 +143,14 @@ GRADIENT_ACCUMULATION = Exercise(
 @GRADIENT_ACCUMULATION.mistake("mean-of-means")
 def mean_of_means(xs, labels, w, b):
     """the means of the micro-batches are averaged with equal weights: a label in a small
-    micro-batch then counts more. Divide every sum by the number of labels in the whole batch.
-    """
+    micro-batch then counts more. Divide every sum by the number of labels in the whole batch."""
     return weighted(xs, labels, w, b, lambda _, kept: 1 / (len(xs) * max(1, kept)))
 
 
 @GRADIENT_ACCUMULATION.mistake("means-added")
 def sum_of_means(xs, labels, w, b):
     """the means of the micro-batches are added: the more micro-batches, the larger the gradient.
-    Divide every sum by the number of labels in the whole batch.
-    """
+    Divide every sum by the number of labels in the whole batch."""
     return weighted(xs, labels, w, b, lambda _, kept: 1 / max(1, kept))
 
 
@@ -172,8 +170,7 @@ def dividing_by_rows(xs, labels, w, b):
 @GRADIENT_ACCUMULATION.mistake("weighted-by-rows")
 def means_weighted_by_rows(xs, labels, w, b):
     """the means are weighted by the rows of each micro-batch: the weight is the number of its
-    labels other than -100.
-    """
+    labels other than -100."""
     rows = sum(map(len, labels))
     return weighted(xs, labels, w, b, lambda i, kept: len(labels[i]) / (rows * max(1, kept)))
 

@@ -155,8 +155,7 @@ GRADIENT_CHECKER = Exercise(
 @GRADIENT_CHECKER.mistake("one-sided")
 def one_sided(forward, backward, args, dy):
     """the difference is one-sided: its error is of order h, so right backwards are refused. The
-    centred one's is of order h^2.
-    """
+    centred one's is of order h^2."""
 
     def slopes(f, x):
         n = np.zeros_like(x)
@@ -178,8 +177,7 @@ def divided_by_h(forward, backward, args, dy):
 @GRADIENT_CHECKER.mistake("entry-not-put-back")
 def not_put_back(forward, backward, args, dy):
     """an entry stays moved when the next one is looked at, so that all later slopes are taken
-    elsewhere: put it back, or move a fresh copy.
-    """
+    elsewhere: put it back, or move a fresh copy."""
 
     def slopes(f, x):
         n, moved = np.zeros_like(x), x.copy()
@@ -196,16 +194,14 @@ def not_put_back(forward, backward, args, dy):
 @GRADIENT_CHECKER.mistake("ones-for-dy")
 def with_ones_for_dy(forward, backward, args, dy):
     """dy is replaced by ones, for backward and differences alike: for a softmax the gradient is
-    then zero, and many mistakes do not show. Use the dy that is given.
-    """
+    then zero, and many mistakes do not show. Use the dy that is given."""
     return judged(forward, backward, args, np.ones_like(dy))
 
 
 @GRADIENT_CHECKER.mistake("dy-missing-in-the-loss")
 def ones_in_the_loss(forward, backward, args, dy):
     """the differences are those of sum(y), backward's gradient is that of sum(dy * y): multiply by
-    dy in both.
-    """
+    dy in both."""
     return judged(forward, backward, args, dy, weights=np.ones_like(dy))
 
 
@@ -218,8 +214,7 @@ def absolute(forward, backward, args, dy):
 @GRADIENT_CHECKER.mistake("floor-missing")
 def relative_alone(forward, backward, args, dy):
     """the error is divided by max|n| alone: where all slopes are small this blows rounding up, and
-    0 divides by 0. Divide by max(1, max|n|).
-    """
+    0 divides by 0. Divide by max(1, max|n|)."""
 
     def error(a, n):
         return float(np.abs(a - n).max() / np.abs(n).max())
@@ -230,8 +225,7 @@ def relative_alone(forward, backward, args, dy):
 @GRADIENT_CHECKER.mistake("entry-by-entry")
 def entry_by_entry(forward, backward, args, dy):
     """each entry is divided by its own slope: the scale is one number for the array,
-    max(1, max|n|).
-    """
+    max(1, max|n|)."""
 
     def error(a, n):
         return float((np.abs(a - n) / np.maximum(1.0, np.abs(n))).max())
@@ -269,8 +263,7 @@ def loose(forward, backward, args, dy):
 @GRADIENT_CHECKER.mistake("shape-unseen")
 def shapes_unseen(forward, backward, args, dy):
     """a gradient of another shape than its argument is accepted: a - n broadcasts. Compare the
-    shapes first.
-    """
+    shapes first."""
     report, grads = judged(forward, backward, args, dy), backward(dy, **args)
     for name, a in grads.items():
         if a.shape != args[name].shape and np.isfinite(a).all():
@@ -282,8 +275,7 @@ def shapes_unseen(forward, backward, args, dy):
 @GRADIENT_CHECKER.mistake("nan-accepted")
 def nan_accepted(forward, backward, args, dy):
     """a gradient with NaN is accepted: NaN > 1e-6 is False. Ask whether the error is at most 1e-6,
-    and look for entries that are not finite.
-    """
+    and look for entries that are not finite."""
     report, grads = judged(forward, backward, args, dy), backward(dy, **args)
     for name, a in grads.items():
         if np.isnan(a).any():
@@ -294,7 +286,6 @@ def nan_accepted(forward, backward, args, dy):
 @GRADIENT_CHECKER.mistake("missing-unseen")
 def missing_unseen(forward, backward, args, dy):
     """only what backward returned is looked at: a gradient that is missing goes unseen. Go through
-    args.
-    """
+    args."""
     report, grads = judged(forward, backward, args, dy), backward(dy, **args)
     return {name: pair for name, pair in report.items() if name in grads}

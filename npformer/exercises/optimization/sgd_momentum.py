@@ -78,8 +78,7 @@ SGD_MOMENTUM = Exercise(
 @SGD_MOMENTUM.mistake("running-mean")
 def averaging(param, grad, velocity, lr, momentum):
     """the gradient enters with 1 - mu: that is the running mean of Adam. Here the velocity adds
-    gradients up, so that a constant one ends in steps 1 / (1 - mu) times as long.
-    """
+    gradients up, so that a constant one ends in steps 1 / (1 - mu) times as long."""
     v = momentum * velocity + (1 - momentum) * grad
     return param - lr * v, v
 
@@ -87,8 +86,7 @@ def averaging(param, grad, velocity, lr, momentum):
 @SGD_MOMENTUM.mistake("rate-in-the-velocity")
 def rate_in_the_velocity(param, grad, velocity, lr, momentum):
     """the rate is inside the velocity: it belongs to the step, param - lr * velocity, so that a
-    change of rate acts at once.
-    """
+    change of rate acts at once."""
     v = momentum * velocity + lr * grad
     return param - v, v
 
@@ -96,8 +94,7 @@ def rate_in_the_velocity(param, grad, velocity, lr, momentum):
 @SGD_MOMENTUM.mistake("nesterov")
 def nesterov(param, grad, velocity, lr, momentum):
     """this is Nesterov's momentum, which adds the gradient once more after the velocity. Here the
-    step is lr times the velocity alone.
-    """
+    step is lr times the velocity alone."""
     v = momentum * velocity + grad
     return param - lr * (grad + momentum * v), v
 
@@ -130,7 +127,6 @@ def uphill(param, grad, velocity, lr, momentum):
 @SGD_MOMENTUM.mistake("velocity-with-other-sign")
 def velocity_downhill(param, grad, velocity, lr, momentum):
     """the velocity has the sign of the step: here it adds gradients up, and the step subtracts
-    it.
-    """
+    it."""
     v = momentum * velocity - grad
     return param + lr * v, v

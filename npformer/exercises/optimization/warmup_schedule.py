@@ -84,8 +84,7 @@ def counting_from_one(step, warmup, total):
 @WARMUP_SCHEDULE.mistake("decay-from-the-start")
 def jumping(step, warmup, total):
     """the decay is 1 - t / T, as in BERT's released code, which jumps down at the end of the
-    warm-up: from (W, 1) to (T, 0) it is (T - t) / (T - W).
-    """
+    warm-up: from (W, 1) to (T, 0) it is (T - t) / (T - W)."""
     if step < warmup:
         return step / warmup
     return max(0.0, 1 - step / total)
@@ -123,8 +122,7 @@ def as_a_cosine(step, warmup, total):
 @WARMUP_SCHEDULE.mistake("inverse-root")
 def as_an_inverse_root(step, warmup, total):
     """the decay is one over a root, as in the original Transformer: here it is a straight line to 0
-    at T.
-    """
+    at T."""
     return step / warmup if step < warmup else math.sqrt(max(1, warmup) / max(1, step))
 
 
@@ -139,8 +137,7 @@ def counting_decay_from_warmup(step, warmup, total):
 @WARMUP_SCHEDULE.mistake("zero-without-warmup")
 def zero_without_warmup(step, warmup, total):
     """with W = 0 the first factor is 0: there is no warm-up, so it begins at 1; t / W is for t < W
-    only.
-    """
+    only."""
     if step <= warmup:
         return step / max(1, warmup) if step < total else 0.0
     return max(0.0, (total - step) / max(1, total - warmup))

@@ -89,8 +89,7 @@ ALIBI = Exercise(
 @ALIBI.mistake("a-reward")
 def reward(num_heads, query_len, key_len):
     """the bias has the wrong sign: a key that is further back must be lowered, here it is
-    raised.
-    """
+    raised."""
     slopes = _slopes(num_heads)
     return slopes, -_bias(slopes, _distance(query_len, key_len))
 
@@ -98,8 +97,7 @@ def reward(num_heads, query_len, key_len):
 @ALIBI.mistake("offset-missing")
 def without_offset(num_heads, query_len, key_len):
     """the first query is taken to stand at position 0: the T queries are the last of the S tokens,
-    so it stands at S - T.
-    """
+    so it stands at S - T."""
     slopes = _slopes(num_heads)
     return slopes, _bias(slopes, np.arange(query_len)[:, None] - np.arange(key_len))
 
@@ -107,8 +105,7 @@ def without_offset(num_heads, query_len, key_len):
 @ALIBI.mistake("symmetric")
 def symmetric(num_heads, query_len, key_len):
     """the distance is taken without its sign, as for an encoder: here the formula of causal
-    attention is asked for, also where the mask will hide it.
-    """
+    attention is asked for, also where the mask will hide it."""
     slopes = _slopes(num_heads)
     return slopes, _bias(slopes, np.abs(_distance(query_len, key_len)))
 
@@ -117,8 +114,7 @@ def symmetric(num_heads, query_len, key_len):
 def by_key_alone(num_heads, query_len, key_len):
     """the bias is $m_h s$, as in BLOOM's code: it differs by a number that is the same along a row,
     which the softmax does not see but a loss on the scores would. Here it is $-m_h$ times the
-    distance.
-    """
+    distance."""
     slopes = _slopes(num_heads)
     return slopes, _bias(slopes, -np.arange(key_len) + np.zeros((query_len, 1)))
 
@@ -134,8 +130,7 @@ def heads_from_zero(num_heads, query_len, key_len):
 @ALIBI.mistake("one-formula-for-all")
 def one_formula_for_all(num_heads, query_len, key_len):
     """$2^{-8h/H}$ is used though H is no power of two: then the slopes are those of P heads and
-    every other one of 2P.
-    """
+    every other one of 2P."""
     slopes = 2.0 ** (-8 * np.arange(1, num_heads + 1) / num_heads)
     return slopes, _bias(slopes, _distance(query_len, key_len))
 
@@ -143,8 +138,7 @@ def one_formula_for_all(num_heads, query_len, key_len):
 @ALIBI.mistake("every-one-of-2P")
 def the_first_of_twice_as_many(num_heads, query_len, key_len):
     """the missing slopes are the first ones of 2P heads: it is every other one, the 1st, 3rd, 5th;
-    those between are there already.
-    """
+    those between are there already."""
     power = 2 ** int(np.log2(num_heads))
     slopes = np.concatenate((_slopes(power), _slopes(2 * power)[: num_heads - power]))
     return slopes, _bias(slopes, _distance(query_len, key_len))

@@ -71,8 +71,7 @@ LEARNED_POSITIONS_BACKWARD = Exercise(
 @LEARNED_POSITIONS_BACKWARD.mistake("mean-over-the-batch")
 def mean_over_the_batch(dy, table):
     """dtable is a mean over the batch: each of the B sequences read the row, and their gradients
-    are summed. (Whether the loss is a mean is in dy already.)
-    """
+    are summed. (Whether the loss is a mean is in dy already.)"""
     return dy, _into(table, dy.mean(axis=0))
 
 
@@ -88,16 +87,14 @@ def the_last_sequence_wins(dy, table):
 @LEARNED_POSITIONS_BACKWARD.mistake("cut-to-the-text")
 def cut_to_the_text(dy, table):
     """dtable has T rows only: it must have the table's shape, with zeros in the rows that were not
-    read.
-    """
+    read."""
     return dy, dy.sum(axis=0)
 
 
 @LEARNED_POSITIONS_BACKWARD.mistake("summed-over-positions")
 def the_same_for_all_positions(dy, table):
     """dtable is summed over the positions too: each position has a row of its own, only the batch
-    is summed.
-    """
+    is summed."""
     return dy, np.zeros_like(table) + dy.sum(axis=(0, 1))
 
 
@@ -112,8 +109,7 @@ def at_the_end_of_the_table(dy, table):
 @LEARNED_POSITIONS_BACKWARD.mistake("gradient-shared")
 def shared_between_both(dy, table):
     """the gradient is divided between x and the table: a sum gives all of it to each of its
-    addends.
-    """
+    addends."""
     return dy / 2, _into(table, dy.sum(axis=0) / 2)
 
 

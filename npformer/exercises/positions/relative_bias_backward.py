@@ -88,8 +88,7 @@ RELATIVE_BIAS_BACKWARD = Exercise(
 @RELATIVE_BIAS_BACKWARD.mistake("overwritten")
 def overwritten(dscores, bucket, num_buckets):
     """`dtable[bucket] += ...` keeps only the last pair of each bucket: with repeated indices NumPy
-    adds once. Take `np.add.at`.
-    """
+    adds once. Take `np.add.at`."""
     dtable = np.zeros((num_buckets, dscores.shape[1]))
     dtable[bucket] += dscores.sum(axis=0).transpose(1, 2, 0)
     return dtable
@@ -98,16 +97,14 @@ def overwritten(dscores, bucket, num_buckets):
 @RELATIVE_BIAS_BACKWARD.mistake("mean-over-the-batch")
 def mean_over_the_batch(dscores, bucket, num_buckets):
     """dtable is a mean over the batch: every sequence read the table, and their gradients are
-    summed.
-    """
+    summed."""
     return _summed(dscores.mean(axis=0).transpose(1, 2, 0), bucket, num_buckets)
 
 
 @RELATIVE_BIAS_BACKWARD.mistake("mean-over-pairs")
 def mean_over_pairs(dscores, bucket, num_buckets):
     """each row is divided by the number of pairs that read it: their gradients are summed, not
-    averaged.
-    """
+    averaged."""
     dtable = _summed(dscores.sum(axis=0).transpose(1, 2, 0), bucket, num_buckets)
     pairs = np.bincount(bucket.ravel(), minlength=num_buckets)
     return dtable / np.maximum(pairs, 1)[:, None]
@@ -129,8 +126,7 @@ def heads_together(dscores, bucket, num_buckets):
 @RELATIVE_BIAS_BACKWARD.mistake("reshape-for-transpose")
 def reshaped(dscores, bucket, num_buckets):
     """(H, T, S) became (T, S, H) by reshape, which mixes heads and positions:
-    `transpose(1, 2, 0)`.
-    """
+    `transpose(1, 2, 0)`."""
     _, h, t, s = dscores.shape
     return _summed(dscores.sum(axis=0).reshape(t, s, h), bucket, num_buckets)
 

@@ -89,8 +89,7 @@ ROTARY = Exercise(
 @ROTARY.mistake("interleaved")
 def interleaved(x, positions):
     """features 2i and 2i + 1 are turned together, the layout of the paper and GPT-J: here plane i
-    has the features i and i + K/2.
-    """
+    has the features i and i + K/2."""
     cos, sin = _cos_sin(positions, x.shape[-1])
     y = np.empty_like(x)
     y[..., 0::2] = x[..., 0::2] * cos - x[..., 1::2] * sin
@@ -101,8 +100,7 @@ def interleaved(x, positions):
 @ROTARY.mistake("layouts-mixed")
 def layouts_mixed(x, positions):
     """the angles are repeated as for the interleaved layout (0, 0, 1, 1, ...) but the features are
-    paired as for the half-split one. Here the angles are 0, 1, ..., 0, 1, ...: tile them.
-    """
+    paired as for the half-split one. Here the angles are 0, 1, ..., 0, 1, ...: tile them."""
     cos, sin = (np.repeat(c, 2, axis=-1) for c in _cos_sin(positions, x.shape[-1]))
     half = x.shape[-1] // 2
     return x * cos + np.concatenate((-x[..., half:], x[..., :half]), axis=-1) * sin
@@ -135,8 +133,7 @@ def i_over_k(x, positions):
 @ROTARY.mistake("exponent-sign")
 def frequencies_rise(x, positions):
     """the exponent has the wrong sign: frequencies fall from 1 to nearly 1/10000, they do not
-    rise.
-    """
+    rise."""
     k = x.shape[-1]
     angles = positions[:, None] * 10000 ** (np.arange(0, k, 2) / k)
     return _turned(x, np.cos(angles), np.sin(angles))
@@ -151,8 +148,7 @@ def positions_from_zero(x, positions):
 @ROTARY.mistake("half-turned-already")
 def rotation_in_place(x, positions):
     """the second half is computed from the first half that was turned already: keep the old a and b
-    until both are done.
-    """
+    until both are done."""
     cos, sin = _cos_sin(positions, x.shape[-1])
     half = x.shape[-1] // 2
     y = x.copy()

@@ -61,8 +61,7 @@ ROTARY_BACKWARD = Exercise(
 @ROTARY_BACKWARD.mistake("turned-again")
 def turned_again(dy, positions):
     """dy is turned forward once more: the gradient is turned back, with the other sign of the
-    sine.
-    """
+    sine."""
     return _turned(dy, *_cos_sin(positions, dy.shape[-1]))
 
 
@@ -82,8 +81,7 @@ def cosine_only(dy, positions):
 @ROTARY_BACKWARD.mistake("derivative-of-the-angle")
 def derivative_of_the_angle(dy, positions):
     """cos and sin were differentiated: the angle is a constant, the derivative is with respect to
-    x.
-    """
+    x."""
     cos, sin = _cos_sin(positions, dy.shape[-1])
     return _turned(dy, -sin, cos)
 
@@ -91,8 +89,7 @@ def derivative_of_the_angle(dy, positions):
 @ROTARY_BACKWARD.mistake("interleaved")
 def interleaved_backward(dy, positions):
     """features 2i and 2i + 1 are turned back together: here plane i has the features i and i +
-    K/2.
-    """
+    K/2."""
     cos, sin = _cos_sin(positions, dy.shape[-1])
     dx = np.empty_like(dy)
     dx[..., 0::2] = dy[..., 0::2] * cos + dy[..., 1::2] * sin

@@ -73,8 +73,7 @@ SINUSOIDAL = Exercise(
 @SINUSOIDAL.mistake("i-over-D")
 def i_over_d(length, d_model):
     """the exponent is -i/D, expected -2i/D: i counts pairs of columns, 2i is the column of the
-    sine.
-    """
+    sine."""
     i = np.arange((d_model + 1) // 2)
     return _table(np.arange(length)[:, None] * 10000 ** (-i / d_model), d_model)
 
@@ -89,8 +88,7 @@ def two_i_doubled(length, d_model):
 @SINUSOIDAL.mistake("a-frequency-a-column")
 def a_rate_for_each_column(length, d_model):
     """each column has a frequency of its own: a sine and the cosine beside it share one, so that a
-    shift of t is a rotation of the pair.
-    """
+    shift of t is a rotation of the pair."""
     angles = np.arange(length)[:, None] * 10000 ** (-np.arange(d_model) / d_model)
     table = np.sin(angles)
     table[:, 1::2] = np.cos(angles[:, 1::2])
@@ -123,8 +121,7 @@ def from_one(length, d_model):
 @SINUSOIDAL.mistake("exponent-sign")
 def multiplied_by_the_rate(length, d_model):
     """the exponent has the wrong sign: frequencies fall from 1 to nearly 1/10000, they do not
-    rise.
-    """
+    rise."""
     return _table(
         np.arange(length)[:, None] * 10000 ** (np.arange(0, d_model, 2) / d_model), d_model
     )

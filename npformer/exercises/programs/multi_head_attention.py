@@ -3,7 +3,7 @@
 import numpy as np
 
 from npformer import layers
-from npformer.exercises.attention.by_hand import masked_softmax, merge, softmax, split
+from npformer.exercises.by_hand import masked_softmax, merge, softmax, split
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -146,8 +146,7 @@ def mask_inverted(x, memory, keep, *params):
 @MULTI_HEAD_ATTENTION.mistake("minus-infinity")
 def minus_infinity(x, memory, keep, *params):
     """masked scores are -inf: a row in which nothing is kept becomes NaN. Use a large negative
-    number and multiply by the mask; such a row is zero.
-    """
+    number and multiply by the mask; such a row is zero."""
     q, k, v = projected(x, memory, params)
     scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
     return out(softmax(np.where(keys_of(keep), scores, -np.inf)) @ v, params)
@@ -156,8 +155,7 @@ def minus_infinity(x, memory, keep, *params):
 @MULTI_HEAD_ATTENTION.mistake("uniform-over-padding")
 def minus_a_large_number(x, memory, keep, *params):
     """with -1e9 alone a row in which nothing is kept has uniform weights over the padding. Here it
-    is zero: multiply by the mask after the exponential.
-    """
+    is zero: multiply by the mask after the exponential."""
     q, k, v = projected(x, memory, params)
     scores = q @ k.swapaxes(-1, -2) / q.shape[-1] ** 0.5
     return out(softmax(np.where(keys_of(keep), scores, -1e9)) @ v, params)
@@ -212,8 +210,7 @@ def softmax_over_queries(x, memory, keep, *params):
 @MULTI_HEAD_ATTENTION.mistake("split-without-transpose")
 def split_without_transpose(x, memory, keep, *params):
     """(B, T, D) is reshaped to (B, H, T, K) at once, which mixes tokens: reshape to (B, T, H, K),
-    then transpose.
-    """
+    then transpose."""
     w_q, b_q, w_k, b_k, w_v, b_v, *_, num_heads = params
     q, k, v = (
         a.reshape(len(a), num_heads, a.shape[1], -1)
@@ -225,8 +222,7 @@ def split_without_transpose(x, memory, keep, *params):
 @MULTI_HEAD_ATTENTION.mistake("joined-without-transpose")
 def joined_without_transpose(x, memory, keep, *params):
     """(B, H, T, K) is reshaped to (B, T, D) at once, which mixes tokens: transpose to (B, T, H, K)
-    first.
-    """
+    first."""
     ctx = attend(*projected(x, memory, params), keys_of(keep))
     return ctx.reshape(x.shape) @ params[6] + params[7]
 
@@ -234,8 +230,7 @@ def joined_without_transpose(x, memory, keep, *params):
 @MULTI_HEAD_ATTENTION.mistake("heads-interleaved")
 def heads_interleaved(x, memory, keep, *params):
     """head h has every H-th column: it owns the K columns from hK on. Reshape to (..., H, K), not
-    (..., K, H).
-    """
+    (..., K, H)."""
     w_q, b_q, w_k, b_k, w_v, b_v, *_, num_heads = params
 
     def apart(a):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from npformer.exercises.by_hand import log_softmax, softmax
 from npformer.exercises.distillation import attention_loss, hidden_loss
-from npformer.exercises.distillation.soft_targets import log_softmax, softmax
 
 
 def of_hidden(h, target, w, keep):

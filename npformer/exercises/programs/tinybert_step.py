@@ -3,8 +3,8 @@
 import numpy as np
 
 from npformer import distill, models
+from npformer.exercises.by_hand import log_softmax, softmax
 from npformer.exercises.distillation import attention_loss, hidden_loss
-from npformer.exercises.distillation.soft_targets import log_softmax, softmax
 from npformer.exercises.exercise import Case, Exercise
 from npformer.exercises.programs import wrong_layers
 from npformer.exercises.programs.step_by_hand import (
@@ -167,8 +167,7 @@ TINYBERT_STEP = Exercise(
 @TINYBERT_STEP.mistake("padding-counted")
 def padding_counted(*args):
     """padded tokens count in the embedding and hidden losses, as in TinyBERT's released code: leave
-    them out of sum and count.
-    """
+    them out of sum and count."""
     return step(*args, hidden=hidden_loss.padding_counted)
 
 
@@ -200,8 +199,7 @@ def after_the_softmax(*args):
 @exchanged("logits")
 def mean_over_classes(z, target, tau):
     """the prediction loss is divided by C as well, as `.mean()` does in the released code: sum over
-    classes, mean over rows.
-    """
+    classes, mean over rows."""
     loss, d = of_logits(z, target, tau)
     return loss / z.shape[1], d / z.shape[1]
 
@@ -228,8 +226,7 @@ def direction_reversed(z, target, tau):
 @exchanged("logits")
 def hard_label(z, target, tau):
     """the teacher's argmax is taken for a label: class indices are no probabilities, and what the
-    teacher says of the other classes is lost.
-    """
+    teacher says of the other classes is lost."""
     label = np.eye(z.shape[1])[target.argmax(axis=1)]
     loss = -(label * log_softmax(z)).sum() / len(z)
     return loss, (softmax(z) - label) / len(z)
@@ -239,8 +236,7 @@ def hard_label(z, target, tau):
 @exchanged("logits")
 def teacher_mixed_in(z, target, tau):
     """the teacher's logits are mixed into the student's before they are compared: that helps the
-    student with its answer. Compare, do not mix.
-    """
+    student with its answer. Compare, do not mix."""
     loss, d = of_logits(0.7 * z + 0.3 * target, target, tau)
     return loss, 0.7 * d
 
@@ -249,8 +245,7 @@ def teacher_mixed_in(z, target, tau):
 @exchanged("logits")
 def cross_entropy_instead(z, target, tau):
     """the prediction loss is the cross-entropy, more than the KL divergence by the teacher's
-    entropy; its gradient is the same.
-    """
+    entropy; its gradient is the same."""
     loss, d = of_logits(z, target, tau)
     q, log_q = softmax(target / tau), log_softmax(target / tau)
     return loss - tau**2 * (q * log_q).sum() / len(z), d

@@ -8,16 +8,14 @@ from npformer.exercises.programs.step_by_hand import exchanged, of_hidden, step,
 @exchanged("scores_of")
 def teachers_scores_first_of_the_group(m, num_student, num_teacher):
     """the teacher's scores are those of the first layer of each group of N/M, expected the last:
-    entry g(m) - 1.
-    """
+    entry g(m) - 1."""
     return (m - 1) * (num_teacher // num_student) + 1
 
 
 @exchanged("hidden_of")
 def teachers_hidden_one_lower(m, num_student, num_teacher):
     """the teacher's hidden states are one layer too low: their list begins with the embeddings, so
-    layer g is entry g.
-    """
+    layer g is entry g."""
     return uniform(m, num_student, num_teacher) - 1
 
 
@@ -44,8 +42,7 @@ def layers_averaged(*args):
 
 def one_projection_for_all(*args):
     """w_h projects the embeddings too, like the released code's single `fit_dense`: here they have
-    w_e.
-    """
+    w_e."""
     *outputs, new_w_e, new_w_h = step(*args[:7], args[8], *args[8:])
     w_e, w_h = args[7:9]
     return *outputs, w_e, new_w_h + new_w_e - w_h
@@ -53,8 +50,7 @@ def one_projection_for_all(*args):
 
 def w_h_of_the_last_layer_alone(*args):
     """dw_h is that of the last layer: each layer overwrites it. All layers share w_h, so their
-    gradients are added.
-    """
+    gradients are added."""
     *outputs, _ = step(*args)
     student_hidden, teacher_hidden, keep, w_h, rate = args[0], args[3], args[6], args[8], args[10]
     *_, dw = of_hidden(student_hidden[-1], teacher_hidden[-1], w_h, keep)
@@ -63,8 +59,7 @@ def w_h_of_the_last_layer_alone(*args):
 
 def w_h_moved_layer_by_layer(*args):
     """w_h is moved inside the loop, so later layers see another matrix: collect the gradient of all
-    layers, then move once.
-    """
+    layers, then move once."""
     w_h, rate = args[8], args[10]
     moved = [w_h]
 
@@ -95,8 +90,7 @@ def uphill(*args):
 
 def gradients_returned(*args):
     """the gradients of the projections are returned: the moved projections are asked for, w - rate
-    dw.
-    """
+    dw."""
     *outputs, new_w_e, new_w_h = step(*args)
     w_e, w_h, rate = args[7], args[8], args[10]
     return *outputs, (w_e - new_w_e) / rate, (w_h - new_w_h) / rate

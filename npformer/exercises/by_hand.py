@@ -1,4 +1,4 @@
-"""What the wrong functions of this chapter get right, in plain NumPy."""
+"""What the wrong functions get right, in plain NumPy."""
 
 import numpy as np
 
@@ -6,6 +6,11 @@ import numpy as np
 def softmax(x):
     e = np.exp(x - x.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
+
+
+def log_softmax(x):
+    x = x - x.max(axis=-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
 
 
 def masked_softmax(scores, keep):
@@ -31,3 +36,12 @@ def split(x, num_heads):
 def merge(x):
     b, h, t, k = x.shape
     return x.transpose(0, 2, 1, 3).reshape(b, t, h * k)
+
+
+def scaled_scores(q, k):
+    return q @ transpose(k) / np.sqrt(q.shape[-1])
+
+
+def to_q_and_k(dscores, q, k):
+    c = 1 / np.sqrt(q.shape[-1])
+    return c * dscores @ k, c * transpose(dscores) @ q
