@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npformer.cli.cases import SIZES
 from npformer.distill.terms import HiddenTerm, PredictionTerm
 from npformer.distill.terms import scores as scores_term
 from npformer.layers import attention as attention_layer
@@ -27,6 +26,7 @@ from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
 from npformer.models.seq2seq import Seq2Seq
 from npformer.ops import DropoutCache, dropout_backward, layernorm_backward, linear_backward
+from npformer.selfcheck import SIZES
 from npformer.types import prefixed
 
 

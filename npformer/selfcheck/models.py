@@ -1,15 +1,15 @@
-"""The whole models that ``npformer gradcheck`` checks, with padding, segments and dropout."""
+"""One case or more for every kind of model, with padding, segments and dropout."""
 
 from typing import Any
 
 import numpy as np
 
-from npformer.cli.cases import SIZES, ModelCase
 from npformer.models.causal_lm import CausalLM, CausalLMConfig
 from npformer.models.config import ClassifierConfig
 from npformer.models.heads import SequenceClassifier, TokenClassifier
 from npformer.models.masked_lm import MaskedLM
 from npformer.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from npformer.selfcheck.case import SIZES, ModelCase
 
 IDS = np.array([[1, 5, 3, 3], [0, 7, 5, 10]])
 KEEP = np.array([[True, True, True, False], [True, True, True, True]])
