@@ -97,8 +97,7 @@ KV_CACHE_STEP = Exercise(
         K}\Bigr)\,v\Bigr), \qquad y = \mathrm{ctx}\;w_o + b_o$$
 
         Each `w` is (D, D), input first; each `b` is (D,). Return `y` (B, 1, D), `k` and `v`
-        (B, H, t + 1, K) in this order; the arrays that were given stay as they are.
-        """,
+        (B, H, t + 1, K) in this order; the arrays that were given stay as they are.""",
     reference=kv_cache_step,
     library=(layers.key_values.look_back, layers.key_values.project_keys),
     outputs=("y", "k", "v"),
