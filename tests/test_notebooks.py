@@ -45,6 +45,8 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TRANSLATED = sorted((ROOT / "notebooks" / "zh").glob("*.ipynb"))
 
+ONE_PAGE, *LESSONS = MASTERS  # the page builds everything anew and has no exercises
+
 SECONDS = 60  # of one processor, for a whole notebook
 CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
 LEFT = ("metadata", "attachments", "outputs", "execution_count")  # behind, in a cell
@@ -109,11 +111,12 @@ def page_id(path: Path) -> str:
     return path.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
 
 
-def test_notebooks_are_quickstart_and_the_lessons() -> None:
-    lessons = [f"{master.stem}.ipynb" for master in MASTERS]
-    assert len(lessons) == 13
-    assert [path.name for path in NOTEBOOKS] == [*lessons, "quickstart.ipynb"]
-    assert [path.name for path in TRANSLATED] == lessons
+def test_notebooks_are_one_page_the_lessons_and_quickstart() -> None:
+    pages = [f"{master.stem}.ipynb" for master in MASTERS]
+    assert ONE_PAGE.stem == "00_one_page"
+    assert len(LESSONS) == 13
+    assert [path.name for path in NOTEBOOKS] == [*pages, "quickstart.ipynb"]
+    assert [path.name for path in TRANSLATED] == pages
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS + TRANSLATED, ids=page_id)
@@ -176,7 +179,7 @@ def test_the_two_languages_differ_in_their_text_alone(master: Path) -> None:
             assert not CHINESE.search(en.source.replace("[中文]", ""))
 
 
-@pytest.mark.parametrize("master", MASTERS, ids=lambda master: master.stem)
+@pytest.mark.parametrize("master", LESSONS, ids=lambda master: master.stem)
 def test_a_lesson_uses_the_library_and_asserts(master: Path) -> None:
     cells = [c.source for c in read(target(master, "en")).cells if c.cell_type == "code"]
     end = next(i for i, code in enumerate(cells) if "exercises import check, hint" in code)

@@ -50,8 +50,7 @@ CAUSAL_MASK = Exercise(
         \mathrm{ctx} = \mathrm{probs}\,v$$
 
         `q` is (B, H, T, K), `k` and `v` are (B, H, S, K). Hidden keys have weight exactly 0. Return
-        `ctx` (B, H, T, K) and `probs` (B, H, T, S), in this order.
-        """,
+        `ctx` (B, H, T, K) and `probs` (B, H, T, S), in this order.""",
     reference=causal_attention,
     library=(layers.masks.causal_keep, ops.masked_softmax_forward, ops.attention_forward),
     outputs=("ctx", "probs"),

@@ -96,8 +96,7 @@ KV_CACHE_STEP = Exercise(
         K}\Bigr)\,v\Bigr), \qquad y = \mathrm{ctx}\;w_o + b_o$$
 
         Each `w` is (D, D), input first; each `b` is (D,). Return `y` (B, 1, D), `k` and `v`
-        (B, H, t + 1, K) in this order; the arrays that were given stay as they are.
-        """,
+        (B, H, t + 1, K) in this order; the arrays that were given stay as they are.""",
     reference=kv_cache_step,
     library=(layers.MultiHeadAttention.forward, layers.MultiHeadAttention.key_values),
     outputs=("y", "k", "v"),
