@@ -47,6 +47,7 @@ def mean(x):
 # **Softmax**, $p_i = e^{x_i} / \sum_j e^{x_j}$. Adding the same number to all $x_i$ changes
 # nothing, so the gradient's mean, weighted by `p`, is taken out. `keep` is False where a token is only padding.
 
+
 # %%
 def linear(x, w, b):
     return x @ w + b  # (..., I) -> (..., O)
@@ -103,6 +104,7 @@ def softmax_backward(dprobs, probs):
 # The scores `A` are a second result, because TinyBERT's student imitates them; so the backward takes a
 # gradient for them too.
 
+
 # %%
 def split(x):  # (B, T, D) -> (B, H, T, K)
     return x.reshape(*x.shape[:2], HEADS, -1).swapaxes(1, 2)
@@ -143,6 +145,7 @@ def attention_backward(dy, dscores, cache, p):
 #
 # Attention moves things between tokens, the feed-forward network works on each token by itself. Both *add*
 # to what comes in, and a layer norm follows. Backward, an addition sends its gradient both ways.
+
 
 # %%
 def feedforward(x, p):
@@ -187,6 +190,7 @@ def block_backward(dy, dscores, cache, p):
 #
 # A lookup copies rows; backward, every copy brings its gradient home. A word that occurs twice gets
 # both: `np.add.at` adds, `+=` would keep one of them.
+
 
 # %%
 def model(ids, keep, p):
@@ -265,6 +269,7 @@ def new_model(V, length, D, L, F, C, rng):
 # The losses of layers add up. Means are over real tokens, or pairs of real tokens: padding counts nowhere. Each
 # function below returns a loss together with its gradient.
 
+
 # %%
 def cross_entropy(logits, labels):
     probs = softmax(logits)  # (B, C)
@@ -332,6 +337,7 @@ def imitate(teacher, ids, keep, weights, p, tau=1.0):
 #
 # (The bias `b_k` adds the same to all scores of a query, and softmax does not see it: from labels its gradient is 0.
 # Hence the `1e-4`.)
+
 
 # %%
 def flat(tree, name=""):
@@ -415,6 +421,7 @@ unseen, known = np.split(np.random.default_rng(0).permutation(len(ids)), [len(id
 # the rate, however large the gradient. Both means start at 0; the two divisions correct for that. The rate
 # rises at the start and then falls to 0.
 
+
 # %%
 def adam(params, grads, m, v, step, rate):
     for name, g in grads.items():
@@ -439,6 +446,7 @@ def train(objective, params, steps, rate, rng):
 # %% [markdown]
 # ## A teacher
 
+
 # %%
 def right(name, p):
     """Print and return the share of unseen sentences that a model gets right."""
@@ -462,6 +470,7 @@ assert right("teacher", teacher) > 0.95
 #
 # Half the layers, half the width. As in TinyBERT it first imitates the way (embeddings, hidden states, scores),
 # then the answer. It reads no label.
+
 
 # %%
 def from_teacher(i):
@@ -605,4 +614,3 @@ same(student, their_params)
 # * [Lesson 11](11_find_the_bug.ipynb) breaks backwards on purpose: which check notices?
 # * In the source every function of this page has its docstring, its derivation and its checks: `npformer/ops`, then
 #   `npformer/layers`, `npformer/models`, `npformer/distill`.
-
