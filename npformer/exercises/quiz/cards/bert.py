@@ -146,7 +146,7 @@ def who_sees_the_end():
     other[0, -1] += 1
     both = [bert.forward(i)[0].hidden[-1] for i in (ids, other)]
     assert np.abs(both[0] - both[1])[0, 0].max() > 0.01
-    both = [gpt.forward(i)[0] for i in (ids, other)]
+    both = [gpt.forward(i)[0].logits for i in (ids, other)]
     assert np.abs(both[0] - both[1])[0, :-1].max() == 0
 
 

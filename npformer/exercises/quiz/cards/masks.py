@@ -77,13 +77,13 @@ def training_sees_all_prefixes():
     )  # fmt: skip
     model = models.CausalLM.init(config, rng, np.float64)
     ids = rng.integers(0, 11, size=(1, 6))
-    logits = model.forward(ids)[0]  # (B, T, V)
+    logits = model.forward(ids)[0].logits  # (B, T, V)
     for length in range(1, 6):  # one pass predicts after every prefix
-        prefix = model.forward(ids[:, :length])[0]
+        prefix = model.forward(ids[:, :length])[0].logits
         assert np.allclose(prefix[:, -1], logits[:, length - 1])
     other = ids.copy()
     other[0, 4] = (ids[0, 4] + 1) % 11
-    change = np.abs(model.forward(other)[0] - logits).max(axis=-1)[0]
+    change = np.abs(model.forward(other)[0].logits - logits).max(axis=-1)[0]
     assert change[:4].max() == 0  # nobody looks ahead
     assert change[4:].min() > 0
 
