@@ -135,7 +135,9 @@ class Exercise:
     factors: Callable[..., Mapping[str, float]] | None = None
     float32: bool = True
     docs: str = ""
-    mistakes: dict[str, Callable[..., Any]] = field(default_factory=dict, init=False, repr=False)
+    mistakes: dict[str, Callable[..., Any]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def mistake(self, name: str) -> Callable[[Wrong], Wrong]:
         """Register a wrong function under a name; its docstring is the diagnosis.

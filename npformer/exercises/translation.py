@@ -107,11 +107,17 @@ def _to(value: object, lang: str) -> object:
 
 
 def stale(source: Path, name: str, english: Mapping[str, str]) -> list[str]:
-    """Return the names of the texts whose English has changed since the Chinese was written."""
-    page = beside(source)
-    marks = (
-        read(page)[name].marks if page.is_file() else {key: mark(english[key]) for key in english}
-    )
+    """Return the names of the texts whose English has changed since the Chinese was written.
+
+    Raises
+    ------
+    InputError
+        Where `in_both` does.
+    """
+    if not beside(source).is_file():
+        return []
+    in_both(source, name, english)
+    marks = read(beside(source))[name].marks
     return [key for key, text in english.items() if marks.get(key) != mark(text)]
 
 

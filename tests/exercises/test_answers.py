@@ -86,6 +86,8 @@ def stubs_in_notebooks():
     """Return the code cells of all notebooks that a learner has to write, joined by notebook."""
     stubs = {}
     for path in sorted(NOTEBOOKS.glob("**/??_*.ipynb")):
+        if path.stem == "00_one_page":
+            continue  # it has no exercises
         cells = nbformat.read(path, as_version=4).cells
         stubs[str(path.relative_to(NOTEBOOKS))] = "\n".join(
             cell.source

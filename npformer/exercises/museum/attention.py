@@ -40,8 +40,7 @@ def asked_the_wrong_way_round(x, memory, w_q, w_k, w_v):
     $\operatorname{softmax}(q k^\top/\sqrt K)\,v$ of shape (B, T, K).
 
     T and S of different size. At equal sizes: the result must not depend on x if memory is one and
-    the same vector at every place.
-    """
+    the same vector at every place."""
     q, k, v = memory @ w_q, memory @ w_k, x @ w_v
     scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
     e = np.exp(scores - scores.max(axis=-1, keepdims=True))
@@ -80,8 +79,7 @@ def minus_infinity(scores, keep):
     A sentence that keeps nothing has weights 0 everywhere.
 
     A sentence whose keep is all False: right is zeros, wrong is NaN. A NaN is not equal to itself,
-    so `assert not (a != b).any()` finds it and `assert not (a > b).any()` does not.
-    """
+    so `assert not (a != b).any()` finds it and `assert not (a > b).any()` does not."""
     masked = np.where(keep[:, None, :], scores, -np.inf)
     e = np.exp(masked - masked.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)

@@ -42,8 +42,7 @@ def mask_added_first(student, teacher, keep):
     over all heads and over the pairs whose query *and* key are real tokens: `keep` is boolean,
     (B, T), True = real. With $n_b$ real tokens in sentence b it divides by $H\sum_b n_b^2$.
 
-    Change the scores of padded keys: the loss must stay.
-    """
+    Change the scores of padded keys: the loss must stay."""
     mask = np.where(keep, 0.0, -1e4)[:, None, None, :]
     return float((((student + mask) - (teacher + mask)) ** 2).mean())
 
@@ -75,8 +74,7 @@ def keys_only(student, teacher, keep):
     over all heads and over the pairs whose query *and* key are real tokens: `keep` is boolean,
     (B, T), True = real. With $n_b$ real tokens in sentence b it divides by $H\sum_b n_b^2$.
 
-    Change the scores of padded queries: the loss must stay.
-    """
+    Change the scores of padded queries: the loss must stay."""
     pairs = np.broadcast_to(keep[:, None, None, :], student.shape)
     return float(((student - teacher)[pairs] ** 2).mean())
 
@@ -106,8 +104,7 @@ def divided_by_the_area(student, teacher, keep):
     over all heads and over the pairs whose query *and* key are real tokens: `keep` is boolean,
     (B, T), True = real. With $n_b$ real tokens in sentence b it divides by $H\sum_b n_b^2$.
 
-    If all scores differ by 1 the mean is 1, padding or not. Or: further padding changes nothing.
-    """
+    If all scores differ by 1 the mean is 1, padding or not. Or: further padding changes nothing."""
     pairs = keep[:, None, :, None] & keep[:, None, None, :]
     return float((((student - teacher) * pairs) ** 2).mean())
 
@@ -137,8 +134,7 @@ def negative_scores_taken_for_masked(student, teacher, keep):
     over all heads and over the pairs whose query *and* key are real tokens: `keep` is boolean,
     (B, T), True = real. With $n_b$ real tokens in sentence b it divides by $H\sum_b n_b^2$.
 
-    Negative scores, without any padding.
-    """
+    Negative scores, without any padding."""
     student, teacher = (np.where(x <= -1e-3, 0.0, x) for x in (student, teacher))
     pairs = np.broadcast_to(keep[:, None, :, None] & keep[:, None, None, :], student.shape)
     return float(((student - teacher)[pairs] ** 2).mean())

@@ -42,8 +42,7 @@ def ids_taken_for_features(ids, table, w_q):
     `queries(ids, table, w_q)` looks up the rows of `table` (V, D) for the integers `ids` (B, T) and
     multiplies each by `w_q` (D, K). The result is (B, T, K): a query for each token.
 
-    The shape of the result, or any T that is not D. And another table must give other queries.
-    """
+    The shape of the result, or any T that is not D. And another table must give other queries."""
     return (ids.astype(float) @ w_q).reshape(len(ids), -1, w_q.shape[1])
 
 
@@ -110,8 +109,7 @@ def attention_in_the_first_layer_only(x, w_q, w_k, w_v, w_o, w_1, w_2):
     1e-12.
 
     Make the first layer's w_o zero: another token must still matter. Or: other weights in the
-    second layer's attention must change the result.
-    """
+    second layer's attention must change the result."""
     for i in range(len(w_1)):
         a = attend(x, w_q[i], w_k[i], w_v[i], w_o[i]) if i == 0 else 0
         u = norm(x + a)
@@ -147,8 +145,7 @@ def neither_residual_nor_norm(x, w_q, w_k, w_v, w_o, w_1, w_2):
     1e-12.
 
     With all weights zero a layer must still hand on x, normalised; without a residual the result
-    is 0. Any result must have mean 0 and variance 1 along D.
-    """
+    is 0. Any result must have mean 0 and variance 1 along D."""
     for i in range(len(w_1)):
         u = attend(x, w_q[i], w_k[i], w_v[i], w_o[i])
         x = np.maximum(u @ w_1[i], 0) @ w_2[i]

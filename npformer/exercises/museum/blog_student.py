@@ -44,8 +44,7 @@ def without_output_layer(hidden, num_classes, rng, labels=None):
     (standard deviation 0.02, no bias) and returns the logits (B, C) of `hidden` (B, D). With
     integer `labels` (B,) it returns their mean cross-entropy, a float.
 
-    Call it once each way and look at the shapes. Code that was never run is found by running it.
-    """
+    Call it once each way and look at the shapes. Code that was never run is found by running it."""
     width = hidden.shape[1]
     params = {"w_last": rng.normal(size=(width, width)) * 0.02}
     hidden = hidden @ params["w_last"]
@@ -78,8 +77,7 @@ def teacher_mixed_in(student, teacher):
     float, in nats, with p the softmax of the logits; both arrays are (B, C).
 
     A student of all equal logits has the loss log C whatever the teacher says. Here a surer teacher
-    lowers it: the loss falls and nobody has learnt.
-    """
+    lowers it: the loss falls and nobody has learnt."""
     mixed = 0.7 * student + 0.3 * teacher
     return float(-(np.exp(log_softmax(teacher)) * log_softmax(mixed)).sum(axis=-1).mean())
 
@@ -153,8 +151,7 @@ def names_of_nothing(w, batches, num_epochs, lr):
     logits `x @ w` by one step of plain gradient descent with rate `lr`. Returns the last `w`
     (D, C); the given one is not written to.
 
-    Any call. The shortest test of a program is to run it.
-    """
+    Any call. The shortest test of a program is to run it."""
     for _ in range(epochs):  # noqa: F821
         for x, labels in data_loader:  # noqa: F821
             dlogits = np.exp(log_softmax(x @ w))

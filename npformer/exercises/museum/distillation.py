@@ -44,8 +44,7 @@ def compared_with_the_label(student, teacher, labels):
     over by the trainer and are not part of it.
 
     Labels that differ from the teacher's answers. In the data they are close, so no curve gives it
-    away.
-    """
+    away."""
     return float(((student[:, 0] - labels) ** 2).mean())
 
 
@@ -83,8 +82,7 @@ def padding_is_distilled(student, teacher, w, keep):
     tokens and the teacher's O features, as a float. `student` is (B, T, I), `w` (I, O), `teacher`
     (B, T, O), `keep` boolean (B, T), True = real token.
 
-    Change the hidden states of padding: the loss must stay.
-    """
+    Change the hidden states of padding: the loss must stay."""
     return float(((student @ w - teacher) ** 2).mean())
 
 
@@ -121,8 +119,7 @@ def the_teacher_drops_too(x, w_student, w_teacher, p_drop, rng):
     sees x after dropout with probability `p_drop`, drawn from `rng`; the teacher is evaluated:
     `x @ w_teacher`.
 
-    With p_drop above 0 the teacher must give the same answer whatever the generator.
-    """
+    With p_drop above 0 the teacher must give the same answer whatever the generator."""
 
     def logits(w):
         return (x * (rng.random(x.shape) >= p_drop) / (1 - p_drop)) @ w

@@ -36,8 +36,7 @@ def with_bessels_correction(x, gamma, beta):
     and the result are (..., D), `gamma` and `beta` (D,).
 
     A small D. Two features become -1 and 1, whatever they were; divided by D - 1 they become -0.71
-    and 0.71.
-    """
+    and 0.71."""
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = x.var(axis=-1, ddof=1, keepdims=True)
     return gamma * centred / np.sqrt(variance + 1e-12) + beta
@@ -66,8 +65,7 @@ def without_eps(x, gamma, beta):
     $\mu = \frac1D\sum_j x_j$ and $\sigma^2 = \frac1D\sum_j (x_j - \mu)^2$ over the last axis. `x`
     and the result are (..., D), `gamma` and `beta` (D,).
 
-    A row of equal numbers: right is beta; wrong is NaN, or a rounding error blown up to 1.
-    """
+    A row of equal numbers: right is beta; wrong is NaN, or a rounding error blown up to 1."""
     centred = x - x.mean(axis=-1, keepdims=True)
     return gamma * centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True)) + beta
 
@@ -100,8 +98,7 @@ def never_off(x, p_drop, rng=None):
     `p_drop`, else it is divided by 1 - p_drop. Without one (evaluation) the result is `x`. Any
     shape.
 
-    Called without a generator, the result must be the input.
-    """
+    Called without a generator, the result must be the input."""
     rng = np.random.default_rng(0) if rng is None else rng
     return x * (rng.random(x.shape) >= p_drop) / (1 - p_drop)
 
@@ -134,8 +131,7 @@ def base_of_a_hundred_thousand(length, d_model):
     `length`, D = `d_model`: $P_{t,2i} = \sin(t\,\omega_i)$, $P_{t,2i+1} = \cos(t\,\omega_i)$,
     $\omega_i = 10000^{-2i/D}$, t from 0.
 
-    Any column from the third on. At D = 4 the third is sin(t/100).
-    """
+    Any column from the third on. At D = 4 the third is sin(t/100)."""
     even = np.arange(0, d_model, 2)
     angles = np.arange(length)[:, None] / 100_000 ** (even / d_model)
     table = np.empty((length, d_model))

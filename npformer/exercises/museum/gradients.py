@@ -44,8 +44,7 @@ def gamma_outside_the_means(dy, x, gamma):
     10^{-12}} + \beta$ with respect to `x`. The mean and the (biased) variance run over the last
     axis. `dy` and `x` are (..., D), `gamma` is (D,), the result is (..., D).
 
-    A gamma whose entries differ, and finite differences. The means must be of dy * gamma.
-    """
+    A gamma whose entries differ, and finite differences. The means must be of dy * gamma."""
     centred = x - x.mean(axis=-1, keepdims=True)
     rstd = 1 / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-12)
     xhat = centred * rstd
@@ -86,8 +85,7 @@ def label_found_by_its_value(logits, labels):
     of the cross-entropy, mean over the B rows, in nats. `labels` are B integers from 0 to C - 1.
     The result is (B, C).
 
-    Two equal logits, in one row or in two. Each row of the gradient then no longer sums to 0.
-    """
+    Two equal logits, in one row or in two. Each row of the gradient then no longer sums to 0."""
     e = np.exp(logits - logits.max(axis=-1, keepdims=True))
     probs = e / e.sum(axis=-1, keepdims=True)
     picked = logits[np.arange(len(labels)), labels]
@@ -124,8 +122,7 @@ def last_occurrence_wins(dy, ids, num_rows):
     to the table (V, D), V = `num_rows`. `ids` is an integer array of any shape, `dy` has that shape
     and D behind it.
 
-    One id twice. `np.add.at(dtable, ids, dy)` adds both.
-    """
+    One id twice. `np.add.at(dtable, ids, dy)` adds both."""
     dtable = np.zeros((num_rows, dy.shape[-1]), dy.dtype)
     dtable[ids] += dy
     return dtable
@@ -168,7 +165,6 @@ def dv_from_undropped_probs(dctx, probs, r, v):
     respect to `probs` and `v`. Shapes: `dctx` (B, T, K), `probs` and `r` (B, T, S), `v` (B, S, K).
 
     A value that dropout hid from every query must get no gradient. Finite differences with a fixed
-    r show it too; with r all ones nothing does.
-    """
+    r show it too; with r all ones nothing does."""
     dprobs = (dctx @ v.swapaxes(-1, -2)) * r
     return dprobs, probs.swapaxes(-1, -2) @ dctx

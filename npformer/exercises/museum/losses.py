@@ -35,8 +35,7 @@ def soft_mean_over_classes(student, teacher):
     `soft_cross_entropy(student, teacher)` returns $-\frac1B\sum_i\sum_c p^T_{ic}\log p^S_{ic}$ as a
     float, in nats, with p the softmax of the logits; both arrays are (B, C).
 
-    With all student logits equal the loss is log C, whatever the teacher says.
-    """
+    With all student logits equal the loss is log C, whatever the teacher says."""
     return float((-np.exp(log_softmax(teacher)) * log_softmax(student)).mean())
 
 
@@ -71,8 +70,7 @@ def kl_mean_over_classes(student, teacher):
     p^S_{ic})$ as a float, in nats, with p the softmax of the logits; both arrays are (B, C).
 
     A sure teacher and equal student logits give log C. That it is 0 for equal models shows nothing:
-    0 divided by C is 0.
-    """
+    0 divided by C is 0."""
     log_p, log_q = log_softmax(teacher), log_softmax(student)
     return float((np.exp(log_p) * (log_p - log_q)).mean())
 
@@ -112,8 +110,7 @@ def tau_squared_with_labels_only(student, teacher, labels, tau, alpha):
     integer `labels` (B,), without temperature; KL is KL(teacher || student) of the softmaxes of
     logits/tau. Both are means over B, in nats; alpha is from 0 to 1, both included.
 
-    alpha = 0 must be the limit of a small alpha; at tau = 1 nothing shows.
-    """
+    alpha = 0 must be the limit of a small alpha; at tau = 1 nothing shows."""
     log_p, log_q = log_softmax(teacher / tau), log_softmax(student / tau)
     soft = float((np.exp(log_p) * (log_p - log_q)).sum(axis=-1).mean())
     if alpha == 0:

@@ -41,8 +41,7 @@ def without_bias_correction(p, g, m, v, t, lr):
     $\epsilon = 10^{-8}$ outside the root. All arrays have one shape; the given ones are not written
     to.
 
-    From zero moments the first step is lr times the sign of the gradient, whatever its size.
-    """
+    From zero moments the first step is lr times the sign of the gradient, whatever its size."""
     m = 0.9 * m + 0.1 * g
     v = 0.999 * v + 0.001 * g * g
     return p - lr * m / (np.sqrt(v) + 1e-8), m, v
@@ -79,8 +78,7 @@ def each_tensor_by_itself(grads, max_norm):
     common number so that the Euclidean norm of all entries together is at most `max_norm`:
     $\min(1, c/(\lVert g \rVert + 10^{-6}))$.
 
-    A large gradient beside a small one: their ratio must stay.
-    """
+    A large gradient beside a small one: their ratio must stay."""
     return [g * min(1.0, max_norm / (np.linalg.norm(g) + 1e-6)) for g in grads]
 
 
@@ -116,8 +114,7 @@ def its_own_decay(p, g, lr, weight_decay):
     \eta\,g/(|g| + 10^{-8})$, with $\eta$ = `lr` and $\lambda$ = `weight_decay`.
 
     Another decay than the usual 0.01 must change the result. Every option deserves a test that
-    moves it.
-    """
+    moves it."""
     settings = {"lr": lr, "weight_decay": weight_decay}
     decay = settings.get("decay", 0.01)
     return p * (1 - settings["lr"] * decay) - settings["lr"] * g / (np.abs(g) + 1e-8)
@@ -159,8 +156,7 @@ def only_the_weights_are_saved(p, grads, lr, stop):
     `p` (D,) for each row of `grads` (N, D). Before row `stop` (from 0) all is saved to a checkpoint
     and loaded again. Returns the last p, which must be that of a run without a stop.
 
-    A stop in the middle and a stop before the first step must end at the same weights.
-    """
+    A stop in the middle and a stop before the first step must end at the same weights."""
     for step, g in enumerate(grads):
         if step in (0, stop):
             m, v, t = np.zeros_like(p), np.zeros_like(p), 0
@@ -208,8 +204,7 @@ def at_least_one(ids, p_mask, vocab_size, rng):
     [MASK], 10 % a random id from 5 to V - 1, 10 % stay. Returns `(masked, labels)`, both (B, T);
     `labels` has the original id where chosen and -100 elsewhere.
 
-    At p_mask = 0 nothing may change. The ends of a range are the first thing to test.
-    """
+    At p_mask = 0 nothing may change. The ends of a range are the first thing to test."""
     masked, labels = ids.copy(), np.full(ids.shape, -100)
     for row in range(len(ids)):
         words = np.flatnonzero(ids[row] > 4)

@@ -16,8 +16,7 @@ def one_step_whatever_the_distance():
     layer norm make it a deep network.
 
     Is a Transformer an encoder-decoder? The first one was. BERT is an encoder alone, GPT a decoder
-    alone.
-    """
+    alone."""
     rng = np.random.default_rng(0)
     config = layers.BlockConfig(d_model=12, num_heads=3, d_ff=20, initializer_range=0.5)
     block = layers.EncoderBlock.init(config, rng, np.float64)
@@ -45,8 +44,7 @@ def multi_head_by_hand():
     multiply by w_o.
 
     Which steps do circulating answers leave out? The scale, the mask and the output projection; and
-    each head has D/H features, not D.
-    """
+    each head has D/H features, not D."""
     rng = np.random.default_rng(1)
     batch, length, width, heads = 2, 5, 12, 3
     config = layers.AttentionConfig(d_model=width, num_heads=heads, initializer_range=0.5)
@@ -79,8 +77,7 @@ def context_is_an_average():
     Each row is a weighted average of the values: positive weights that sum to 1.
 
     Over which axis is the softmax? Over the keys, the last one. Over the queries the shapes would
-    fit as well, but the rows would no longer be averages.
-    """
+    fit as well, but the rows would no longer be averages."""
     rng = np.random.default_rng(2)
     q, k = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 3, 6, 5))  # (B, H, T or S, K)
     v = rng.normal(size=(2, 3, 6, 7))
@@ -106,8 +103,7 @@ def variance_of_a_dot_product():
     towards one-hot, where its gradient vanishes; divided, the variance is 1 for every head size.
 
     Why not divide by d_k? Then the variance would be 1/d_k: at the start all weights would be
-    nearly equal. Dividing by d_k fits if q and k are aligned rather than independent.
-    """
+    nearly equal. Dividing by d_k fits if q and k are aligned rather than independent."""
     rng = np.random.default_rng(3)
     for size in (16, 64, 256):
         q, k = rng.normal(size=(1, 1, 900, size)), rng.normal(size=(1, 1, 12, size))
@@ -132,8 +128,7 @@ def one_matrix_is_symmetric():
     any bilinear form of rank K: a verb can look for its subject without the converse.
 
     Are the *weights* symmetric with one matrix? No: the scores are, but the softmax divides each
-    row by its own sum.
-    """
+    row by its own sum."""
     rng = np.random.default_rng(4)
     x = rng.normal(size=(7, 5))
     w_q, w_k = rng.normal(size=(2, 5, 5))
@@ -156,8 +151,7 @@ def dot_grows_additive_does_not():
     1/sqrt(K) mends that.
 
     Is additive attention more expressive? Its score of a single pair is nonlinear, but the sum
-    inside tanh sees q and k only through q + k; in practice scaled dot products lose nothing.
-    """
+    inside tanh sees q and k only through q + k; in practice scaled dot products lose nothing."""
     rng = np.random.default_rng(5)
     q, k, u = rng.normal(size=(6, 8)), rng.normal(size=(9, 8)), rng.normal(size=8)
 

@@ -16,8 +16,7 @@ def heads_add_up():
     over heads of `ctx_h W_O[h]`. Without it the heads would only lie side by side.
 
     Could W_V and W_O of a head be one matrix? Yes, their product is all that counts: a D x D matrix
-    of rank K. Two factors cost 2 D K parameters instead of D^2.
-    """
+    of rank K. Two factors cost 2 D K parameters instead of D^2."""
     rng = np.random.default_rng(6)
     config = layers.AttentionConfig(d_model=12, num_heads=3, initializer_range=0.5)
     layer = layers.MultiHeadAttention.init(config, rng, np.float64)
@@ -42,8 +41,7 @@ def heads_are_free():
     form of rank D/H.
 
     Is then nothing more expensive with more heads? The softmax is: H arrays of (T, S) instead of
-    one, in memory and in exponentials.
-    """
+    one, in memory and in exponentials."""
     sizes, counts = [], []
     for heads in (1, 2, 4, 8):
         config = layers.AttentionConfig(d_model=64, num_heads=heads)
@@ -71,8 +69,7 @@ def softmax_competes():
     something that grows with S.
 
     What can softmax not do? Attend to nothing: the weights always sum to 1. Models use a token such
-    as [SEP] or the first one as a sink.
-    """
+    as [SEP] or the first one as a sink."""
     rng = np.random.default_rng(9)
     scores = rng.normal(size=(1, 6))
     raised = scores.copy()
@@ -96,8 +93,7 @@ def weights_depend_on_the_input():
     for any length and need no parameter per place.
 
     Is attention linear in the values? Yes, for fixed weights; it is the weights that make it
-    nonlinear in x.
-    """
+    nonlinear in x."""
     rng = np.random.default_rng(10)
     config = layers.AttentionConfig(d_model=6, num_heads=2, initializer_range=0.7, use_bias=False)
     layer = layers.MultiHeadAttention.init(config, rng, np.float64)
@@ -123,8 +119,7 @@ def a_permutation_goes_through():
     So f(P x) = P f(x): equivariant. Feed-forward layers work on each position alone and keep this.
 
     Equivariant or invariant? Equivariant: the output moves along. It becomes invariant only if one
-    pools over the positions. And a causal mask alone already breaks it.
-    """
+    pools over the positions. And a causal mask alone already breaks it."""
     rng = np.random.default_rng(11)
     config = layers.AttentionConfig(d_model=12, num_heads=3, initializer_range=0.5)
     layer = layers.MultiHeadAttention.init(config, rng, np.float64)

@@ -20,8 +20,7 @@ def transpose_moves_across():
     dy over the rows.
 
     How do you find it without deriving? By shapes: dx must have the shape of x, and only one
-    product of dy and w has. Square matrices hide mistakes.
-    """
+    product of dy and w has. Square matrices hide mistakes."""
     rng = np.random.default_rng(7)
     x, w, b = rng.normal(size=(3, 4, 5)), rng.normal(size=(5, 6)), rng.normal(size=6)
     y, cache = ops.linear_forward(x, w, b)
@@ -46,8 +45,7 @@ def broadcast_becomes_a_sum():
     axis that was broadcast, and keep the array's own shape. The bias of a linear layer is the
     simplest case.
 
-    Sum or mean? The sum. A mean belongs to the loss, and is already in dy.
-    """
+    Sum or mean? The sum. A mean belongs to the loss, and is already in dy."""
     rng = np.random.default_rng(8)
     q, k = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 3, 6, 5))
     for shape in ((1, 3, 4, 6), (1, 1, 4, 6), (2, 1, 1, 6)):
@@ -75,8 +73,7 @@ def slopes_below_one():
     `s(1 - s)`, at most 1/4; `1 - t^2`, at most 1. Both vanish where the unit saturates. Ten
     sigmoids in a row shrink a gradient at least 4^10 = a million times, before any weight.
 
-    Where does BERT still have a tanh? In the pooler, once, in front of the classifier.
-    """
+    Where does BERT still have a tanh? In the pooler, once, in front of the classifier."""
     x = np.linspace(-8, 8, 2001)
     one = np.ones_like(x)
     sigmoid = ops.sigmoid_backward(one, ops.sigmoid_forward(x)[1])
@@ -98,8 +95,7 @@ def jacobian_without_a_matrix():
     under p, multiply by p. O(C) instead of O(C^2).
 
     What do the rows of J sum to, and why? To 0: adding a constant to all logits changes nothing, so
-    J is singular and the logits' gradient always sums to 0.
-    """
+    J is singular and the logits' gradient always sums to 0."""
     rng = np.random.default_rng(0)
     x, dprobs = rng.normal(size=(2, 5))
     probs, cache = ops.softmax_forward(x)
@@ -120,8 +116,7 @@ def the_log_of_a_rounded_zero():
     never takes the logarithm of less than 1. Backward: `dx = dl - p sum(dl)`.
 
     Does subtracting the maximum need a gradient of its own? No: any constant cancels, so its path
-    contributes exactly 0.
-    """
+    contributes exactly 0."""
     x = np.array([[0.0, -800.0, 3.0]])
     probs, _ = ops.softmax_forward(x)
     assert probs[0, 1] == 0  # rounded off: its logarithm is -inf
@@ -143,8 +138,7 @@ def prediction_minus_truth():
     mean. Bounded and never saturated: a confident mistake has a gradient near 1.
 
     Some labels are ignored (-100): by what do you divide? By the number of labels that count, not
-    by the batch's size.
-    """
+    by the batch's size."""
     rng = np.random.default_rng(2)
     logits, labels = rng.normal(size=(5, 4)), np.array([1, 3, -100, 0, 1])
     _, cache = ops.cross_entropy_forward(logits, labels)
@@ -167,8 +161,7 @@ def smoothing_mixes_targets():
     between logits, so confidence is bounded; the least loss is the entropy of the target, not 0.
 
     Is it distillation with a uniform teacher? In form yes; but it says the same of every wrong
-    class, where a teacher says which is nearly right.
-    """
+    class, where a teacher says which is nearly right."""
     rng = np.random.default_rng(3)
     logits, labels, alpha = rng.normal(size=(6, 4)), rng.integers(0, 4, size=6), 0.1
     smooth, cache = ops.cross_entropy_forward(logits, labels, label_smoothing=alpha)

@@ -16,8 +16,7 @@ def two_directions_are_taken_out():
     not see: shifting and scaling x. dgamma and dbeta are sums over all tokens.
 
     What is forgotten most often? gamma in dxhat. A test at gamma = 1, its initial value, does not
-    notice.
-    """
+    notice."""
     rng = np.random.default_rng(6)
     x, dy = rng.normal(size=(2, 4, 7))
     gamma, beta = rng.normal(size=7), rng.normal(size=7)
@@ -42,8 +41,7 @@ def repeated_ids_add():
     fancy index writes once and loses the others: `np.add.at`, or sort and `add.reduceat`.
 
     Do rows of words that did not occur change in a step? Not by the gradient; but weight decay and
-    Adam's moving averages do move them.
-    """
+    Adam's moving averages do move them."""
     rng = np.random.default_rng(9)
     ids, table = np.array([[2, 0, 2], [2, 1, 5]]), rng.normal(size=(7, 4))
     y, cache = ops.embedding_forward(ids, table)
@@ -68,8 +66,7 @@ def tied_table_gets_two():
     The sum of two: the scatter-add from the lookup and the matrix gradient from the output,
     transposed to the table's shape. The second touches every row, also of words that did not occur.
 
-    Is the output's bias tied as well? No: b_decoder has a number for each word and one gradient.
-    """
+    Is the output's bias tied as well? No: b_decoder has a number for each word and one gradient."""
     rng = np.random.default_rng(10)
     config = models.EncoderConfig(
         d_model=8, num_heads=2, num_layers=1, d_ff=12, vocab_size=9, max_len=6,
@@ -107,8 +104,7 @@ def attention_backward_in_five_lines():
     `dk = dS^T q / sqrt(K)`. The scale appears in both, for it stood before both.
 
     A loss on the scores themselves, as TinyBERT's: where does it enter? It is added to dS, after
-    the softmax has been undone, before dq and dk.
-    """
+    the softmax has been undone, before dq and dk."""
     rng = np.random.default_rng(4)
     q, k, v = (rng.normal(size=(2, 3, n, 5)) for n in (4, 6, 6))
     context, _, cache = ops.attention_forward(q, k, v)
@@ -138,8 +134,7 @@ def key_bias_gets_nothing():
     row of dS sums to 0. A loss on the scores themselves (TinyBERT's) does see it.
 
     Is b_q useless too? No: it adds `b_q . k_s`, another number for each key. And a gradient checker
-    with a relative error divides 0 by 0 at b_k: it must be declared zero.
-    """
+    with a relative error divides 0 by 0 at b_k: it must be declared zero."""
     rng = np.random.default_rng(5)
     config = layers.AttentionConfig(d_model=12, num_heads=3, initializer_range=0.5)
     layer = layers.MultiHeadAttention.init(config, rng, np.float64)
@@ -163,8 +158,7 @@ def the_best_step():
     limit. float32 is useless: its rounding alone is 1e-2 at that step.
 
     And ReLU? At a kink the centred difference is the mean of both slopes: keep inputs away from 0.
-    Dropout needs the same mask at every evaluation.
-    """
+    Dropout needs the same mask at every evaluation."""
     rng = np.random.default_rng(11)
     x, dy = rng.normal(size=(2, 3, 5))
     exact = ops.tanh_backward(dy, ops.tanh_forward(x)[1])
@@ -198,8 +192,7 @@ def checks_that_see_nothing():
     random cotangents, parameters off their initial values, all sizes different.
 
     And if an assertion compares with a tolerance of 1e-2? Then a missing eps or a dropped small
-    term passes. Tighten until a planted mistake fails.
-    """
+    term passes. Tighten until a planted mistake fails."""
     rng = np.random.default_rng(12)
     x, dy = rng.normal(size=(2, 4, 6))
     beta = rng.normal(size=6)

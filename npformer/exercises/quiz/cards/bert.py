@@ -18,8 +18,7 @@ def fifteen_and_eighty():
     unchanged and wrong tokens too must keep a good state for every token.
 
     Why not mask half the text? The more is hidden, the less context is left to guess from; the
-    less, the fewer losses a text gives. 15 % was the compromise; later work takes up to 40 %.
-    """
+    less, the fewer losses a text gives. 15 % was the compromise; later work takes up to 40 %."""
     rng = np.random.default_rng(0)
     ids = rng.integers(5, 1000, size=(400, 100))
     ids[:, 0] = 2  # [CLS]
@@ -51,8 +50,7 @@ def hiding_a_key_hides_nothing():
     itself. [MASK] puts a neutral embedding there, and keeps the place as a query.
 
     Would masking only the diagonal do? No: with two layers the word comes back through its
-    neighbours, who have seen it.
-    """
+    neighbours, who have seen it."""
     rng = np.random.default_rng(1)
     config = models.EncoderConfig(
         d_model=12, num_heads=3, num_layers=2, d_ff=20, vocab_size=30, max_len=6,
@@ -78,8 +76,7 @@ def three_tables_one_norm():
     elsewhere.
 
     What became of NSP? RoBERTa drops it and loses nothing: a random B is told apart by its topic.
-    ALBERT asks for the order of two neighbours instead.
-    """
+    ALBERT asks for the order of two neighbours instead."""
     rng = np.random.default_rng(2)
     config = layers.EmbeddingsConfig(d_model=8, vocab_size=20, max_len=6, positions="learned")
     embeddings = layers.Embeddings.init(config, rng, np.float64)
@@ -104,8 +101,7 @@ def the_head_reads_one_state():
     and the loss reaches every token through it.
 
     Is [CLS] a good sentence embedding without fine-tuning? Poor: only NSP ever trained it. The mean
-    of the states does better; a model trained for it better still.
-    """
+    of the states does better; a model trained for it better still."""
     rng = np.random.default_rng(3)
     config = models.ClassifierConfig(
         d_model=12, num_heads=3, num_layers=2, d_ff=20, vocab_size=30, max_len=6, num_classes=4,
@@ -132,8 +128,7 @@ def who_sees_the_end():
     one each way, joined at the end, used as fixed features.
 
     Why can BERT not simply predict the next word? Its layers see both sides: the word would be
-    visible, if not directly then through the layer below.
-    """
+    visible, if not directly then through the layer below."""
     rng = np.random.default_rng(4)
     sizes = {
         "d_model": 12, "num_heads": 3, "num_layers": 2, "d_ff": 20, "vocab_size": 30,
@@ -160,8 +155,7 @@ def longest_piece_first():
     the likelihood most.
 
     Does greedy matching find a split whenever there is one? No: a long first piece can block the
-    rest.
-    """
+    rest."""
     vocab = {"un", "##aff", "##able", "##a", "##b", "play", "##ing", "##in", "##g"}
 
     def pieces(word):
@@ -197,8 +191,7 @@ def windows_over_a_long_text():
     attention or relative positions.
 
     Why overlap? A token at a window's edge has context on one side only. And what do windows lose
-    for good? Any relation that spans more than a window.
-    """
+    for good? Any relation that spans more than a window."""
     tokens, window, stride = 4000, 512, 384
     starts = range(0, tokens - window + stride, stride)
     seen = np.zeros(tokens, int)
@@ -226,8 +219,7 @@ def where_albert_saves():
     whether it was replaced.
 
     Is ALBERT faster, with 12M parameters instead of 110M? No: it runs the shared layer twelve
-    times. And why does ELECTRA learn faster? All tokens have a loss, not 15 %.
-    """
+    times. And why does ELECTRA learn faster? All tokens have a loss, not 15 %."""
     sizes = {
         "d_model": 768, "num_heads": 12, "num_layers": 12, "d_ff": 3072, "vocab_size": 30000,
         "max_len": 512,

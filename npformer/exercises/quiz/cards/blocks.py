@@ -17,8 +17,7 @@ def layer_norm_sees_one_token():
     running averages.
 
     Is eps inside or outside the root? Inside: `1 / sqrt(var + eps)`. And the variance divides by D,
-    not by D - 1.
-    """
+    not by D - 1."""
     rng = np.random.default_rng(0)
     x, gamma, beta = rng.normal(size=(4, 6, 8)), rng.normal(size=8), rng.normal(size=8)
     y, _ = ops.layernorm_forward(x, gamma, beta)
@@ -49,8 +48,7 @@ def the_open_path():
 
     Then why not always pre-LN? Its stream of states grows with depth, so that later layers change
     it less and less; trained well, post-LN often ends better. DeepNorm scales the residual to have
-    both.
-    """
+    both."""
     rng = np.random.default_rng(1)
     sizes = {"d_model": 12, "num_heads": 3, "d_ff": 20}
     x, dy = rng.normal(size=(2, 2, 5, 12))
@@ -82,8 +80,7 @@ def rms_is_layer_norm_of_centred():
     backward; quality hardly changes.
 
     Which of the three terms of layer norm's dx goes away? The mean of dxhat; the projection on xhat
-    stays.
-    """
+    stays."""
     rng = np.random.default_rng(2)
     x, gamma = rng.normal(size=(5, 8)) + 3, rng.normal(size=8)
     eps = 1e-12
@@ -106,8 +103,7 @@ def residuals_keep_the_gradient():
     J alone, which vanishes or explodes.
 
     What is the usual bug? Overwriting dx instead of adding: in code, `dx = f_backward(dy)` where
-    `dx = dy + f_backward(dy)` belongs.
-    """
+    `dx = dy + f_backward(dy)` belongs."""
     rng = np.random.default_rng(3)
     weights = rng.normal(size=(40, 16, 16)) * 0.5 / np.sqrt(16)  # 40 layers
 
@@ -137,8 +133,7 @@ def two_thirds_of_a_layer():
     two thirds.
 
     Does it mix tokens? No. It can be seen as a memory: rows of w_1 are patterns, rows of w_2 what
-    is written when they match.
-    """
+    is written when they match."""
     work = cost.Workload(kind=models.Encoder, config=models.preset("bert-base"), pooler=True)
     counts = cost.count_parameters(work)
     fed, attended = counts["layers: feed-forward"], counts["layers: projections"]
@@ -162,8 +157,7 @@ def activations_below_zero():
     three matrices, so F is cut to 8/3 D to keep the parameters.
 
     The derivative of GELU? `Phi(x) + x phi(x)`: the product rule; the second term is what is
-    forgotten.
-    """
+    forgotten."""
     rng = np.random.default_rng(5)
     x = -rng.uniform(0.1, 2, size=1000)
     dy = rng.normal(size=1000)
@@ -196,8 +190,7 @@ def dropout_keeps_the_mean():
     by 1 - p; so the expectation is right and prediction changes nothing.
 
     In the backward of attention with dropout, which weights does dv use? Those *after* dropout,
-    which the values saw; the softmax is undone with those *before*.
-    """
+    which the values saw; the softmax is undone with those *before*."""
     rng = np.random.default_rng(6)
     x = rng.uniform(1, 2, size=(300, 300))
     y, cache = ops.dropout_forward(x, 0.3, rng)

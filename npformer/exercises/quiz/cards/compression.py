@@ -17,8 +17,7 @@ def three_ratios():
     use a processor less well, and softmax, norms and calls do not shrink as much.
 
     Where does 7.5 come from? From counting the training-only projection; without it 7.6. And the
-    9.4 is of one K80 GPU: on your machine, measure.
-    """
+    9.4 is of one K80 GPU: on your machine, measure."""
     small, large = (
         cost.Workload(kind=models.Encoder, config=models.preset(name), pooler=True)
         for name in ("tinybert-4", "bert-base")
@@ -43,8 +42,7 @@ def rounding_to_eight_bits():
     many levels. A scale per channel keeps small channels from vanishing under the largest one.
 
     Which activations of a Transformer are hard? Outliers in a few features, and softmax outputs
-    near 0: clip, or keep these parts in higher precision.
-    """
+    near 0: clip, or keep these parts in higher precision."""
     rng = np.random.default_rng(1)
 
     def symmetric(x, axis=None):
@@ -73,8 +71,7 @@ def through_the_steps():
     crosses a step. Outside the clipping range the gradient is 0.
 
     Would a gradient check pass? No, and it must not: STE is not the derivative. What can be checked
-    is the backward of the rest.
-    """
+    is the backward of the rest."""
     rng = np.random.default_rng(2)
     x, truth = rng.normal(size=(200, 6)), rng.normal(size=(6, 1))
     target, step = x @ truth, 0.25
@@ -106,8 +103,7 @@ def zeros_are_multiplied_too():
     or layers: what is left is a smaller dense model, faster everywhere, at a greater loss.
 
     Magnitude or movement? For a pretrained model that is fine-tuned, a large weight need not matter
-    to the task: score by weight times gradient.
-    """
+    to the task: score by weight times gradient."""
     rng = np.random.default_rng(3)
     x, w = rng.normal(size=(5, 40)), rng.normal(size=(40, 30))
     sparse = np.where(np.abs(w) < np.quantile(np.abs(w), 0.9), 0, w)  # unstructured
@@ -131,8 +127,7 @@ def two_thin_matrices():
     The first saves operations as well, the table's and sharing do not.
 
     Is a weight matrix of BERT low-rank? Rarely: its spectrum is flat. Updates in fine-tuning are
-    nearly low-rank, which LoRA uses.
-    """
+    nearly low-rank, which LoRA uses."""
     rng = np.random.default_rng(4)
     w = rng.normal(size=(60, 40)) @ np.diag(0.8 ** np.arange(40))
     u, s, v = np.linalg.svd(w, full_matrices=False)
@@ -171,8 +166,7 @@ def small_updates_are_lost():
     steps.
 
     Do the gains multiply? In size roughly; in accuracy the losses add up, and a small model has
-    less redundancy left to prune.
-    """
+    less redundancy left to prune."""
     rng = np.random.default_rng(5)
     w, g = rng.normal(size=(20, 10)), rng.normal(size=(20, 10))
     step = np.abs(w).max() / 127

@@ -16,8 +16,7 @@ def soft_targets_rank_the_wrong_classes():
     down alike. That ranking is the dark knowledge; a temperature brings it out.
 
     Will the student be as good as the teacher? That is the hope. Compare with the same student
-    trained without a teacher for as long, over several seeds.
-    """
+    trained without a teacher for as long, over several seeds."""
     student = np.zeros((1, 4))  # cat, dog, car, plane
     labels = np.array([0])
     _, cache = ops.cross_entropy_forward(student, labels)
@@ -44,8 +43,7 @@ def temperature_spreads():
     uniform.
 
     Which temperature does the student use when it predicts? 1. And in training both models need the
-    same tau: the teacher's alone would ask for other logits.
-    """
+    same tau: the teacher's alone would ask for other logits."""
     rng = np.random.default_rng(1)
     logits = rng.normal(size=6) * 3
 
@@ -70,8 +68,7 @@ def tau_squared_keeps_the_size():
     changed. The hard loss has tau = 1 and no factor.
 
     With the soft loss alone, does tau^2 matter? With SGD it is a learning rate; Adam hardly sees
-    it, but for clipping, weight decay and eps.
-    """
+    it, but for clipping, weight decay and eps."""
     rng = np.random.default_rng(3)
     student, teacher = 2 * rng.normal(size=(2, 6, 4))
     plain, scaled = [], []
@@ -95,8 +92,7 @@ def at_high_temperature_logits_are_matched():
     `(z_S - z_T) / C` of centred logits: matching logits by squared error.
 
     Then why not always match logits? A low temperature neglects very negative logits, which are
-    mostly noise; a small student cannot spend capacity on them.
-    """
+    mostly noise; a small student cannot spend capacity on them."""
     rng = np.random.default_rng(2)
     student, teacher = 2 * rng.normal(size=(2, 3, 5))
 
@@ -123,8 +119,7 @@ def same_gradient_other_zero():
     all logits would change.
 
     Which is the better number to log? KL: one sees how far from perfect it is. And never compare
-    losses at different temperatures.
-    """
+    losses at different temperatures."""
     rng = np.random.default_rng(4)
     student, teacher = rng.normal(size=(2, 6, 4))
     soft, soft_cache = ops.soft_cross_entropy_forward(student, teacher, 2.0)
@@ -148,8 +143,7 @@ def covering_or_choosing():
     student from writing what the teacher never would.
 
     Which arguments does PyTorch's `KLDivLoss` take? Log-probabilities of the student first,
-    probabilities of the teacher second; swapped, it trains something else in silence.
-    """
+    probabilities of the teacher second; swapped, it trains something else in silence."""
     x = np.linspace(-6, 6, 601)
 
     def normal(mean, width):
@@ -182,8 +176,7 @@ def mean_over_classes():
     released code does it.
 
     And with logits (B, T, V) of tokens? batchmean divides by B alone: flatten to rows first, and
-    leave out padding.
-    """
+    leave out padding."""
     rng = np.random.default_rng(6)
     student, teacher = rng.normal(size=(2, 8, 5))
     keep = np.ones((8, 3), bool)
@@ -206,8 +199,7 @@ def one_mixed_target():
     student's makes the loss small without learning.
 
     When is alpha = 0 right? Where the teacher is good or there are no labels, as on augmented data,
-    where the copied label may be wrong.
-    """
+    where the copied label may be wrong."""
     rng = np.random.default_rng(7)
     student, teacher = rng.normal(size=(2, 6, 4))
     labels, alpha = rng.integers(0, 4, size=6), 0.3

@@ -17,8 +17,7 @@ def a_noisy_teacher():
     And it must be fine-tuned on the task: check its score first.
 
     Can its outputs be computed once and stored? Yes, if the student sees the same inputs: logits
-    are small. With hidden states and scores, storage soon costs more than the forward.
-    """
+    are small. With hidden states and scores, storage soon costs more than the forward."""
     rng = np.random.default_rng(8)
     config = models.ClassifierConfig(
         d_model=12, num_heads=3, num_layers=2, d_ff=20, vocab_size=30, max_len=6, num_classes=3,
@@ -44,8 +43,7 @@ def confidence_hides_the_rest():
     size, stopping early, matching relations instead of values.
 
     How do you tell a capacity gap from bad training? By the loss on the training set: if the
-    student cannot even match the teacher there, it is capacity or optimization, not data.
-    """
+    student cannot even match the teacher there, it is capacity or optimization, not data."""
     rng = np.random.default_rng(9)
     logits = rng.normal(size=(200, 5))
 
@@ -70,8 +68,7 @@ def what_needs_equal_widths():
     maps, value relations, distances); free of widths.
 
     Which kind is attention distillation? Relation: (T, T) maps. It is free of the width, but not of
-    the number of heads.
-    """
+    the number of heads."""
     rng = np.random.default_rng(10)
     narrow, wide = rng.normal(size=(1, 5, 8)), rng.normal(size=(1, 5, 12))  # hidden states
     keep = np.ones((1, 5), bool)
@@ -105,8 +102,7 @@ def other_numbers_of_heads():
     characters, or distil on classes, sentences or generated text.
 
     Is a mean of score maps a score map of the teacher? No head of it has that map; its softmax is
-    the normalised geometric mean of the group's attentions.
-    """
+    the normalised geometric mean of the group's attentions."""
     rng = np.random.default_rng(11)
     keep = np.ones((2, 5), bool)
     student = models.ModelOutput(scores=(rng.normal(size=(2, 3, 5, 5)),))
@@ -134,8 +130,7 @@ def logits_suit_any_student():
     that the teacher labels.
 
     Why squared error of logits there, not KL? It also passes on how large the logits are; Tang et
-    al. found it somewhat better. Try both.
-    """
+    al. found it somewhat better. Try both."""
     rng = np.random.default_rng(12)
     bags, weights = rng.poisson(1.0, size=(60, 20)).astype(float), rng.normal(size=(20, 3))
     teacher = models.ModelOutput(logits=np.tanh(bags @ weights))  # whatever it is inside
@@ -162,8 +157,7 @@ def several_teachers():
     probabilities.
 
     Is the mean of the *logits* the same? No: that is a geometric mean of the probabilities, which a
-    single dissenting teacher can pull to 0.
-    """
+    single dissenting teacher can pull to 0."""
     rng = np.random.default_rng(13)
     student, *teachers = rng.normal(size=(4, 6, 5)) * 2
     probs = np.mean([ops.softmax_forward(t)[0] for t in teachers], axis=0)
@@ -185,8 +179,7 @@ def samples_stand_for_the_distribution():
     teacher judges its tokens, often by reverse KL; so the student is trained on its own mistakes.
 
     Beam search or samples of the teacher? Its best text is easier to learn and less varied: it is
-    the mode, not the distribution.
-    """
+    the mode, not the distribution."""
     rng = np.random.default_rng(14)
     teacher, student = rng.normal(size=(2, 1, 6))
     soft, _ = ops.soft_cross_entropy_forward(student, teacher, 1.0)

@@ -17,8 +17,7 @@ def where_the_square_takes_over():
     tokens. Memory for the weights is H T^2.
 
     So is attention the bottleneck of BERT at 128 tokens? No: there it is about 3 % of the layer's
-    multiply-adds.
-    """
+    multiply-adds."""
 
     def parts(length):
         config = models.EncoderConfig(
@@ -46,8 +45,7 @@ def groups_share_keys():
     of w_k and w_v. GQA is MHA with equal weights within groups.
 
     Does GQA save multiply-adds of the scores? No: there are still H heads of (T, S) scores.
-    Generation is faster because it waits for memory, not for arithmetic.
-    """
+    Generation is faster because it waits for memory, not for arithmetic."""
     rng = np.random.default_rng(1)
     x = rng.normal(size=(2, 5, 24))
     made = {}
@@ -75,8 +73,7 @@ def cached_steps_give_the_same():
     heads of keys: 2 B L T G K). A step costs T instead of T^2.
 
     Why does BERT have none? Without a causal mask every new token changes all states, and so all
-    keys of the layers above.
-    """
+    keys of the layers above."""
     rng = np.random.default_rng(2)
     config = models.CausalLMConfig(
         d_model=12, num_heads=3, num_layers=2, d_ff=20, vocab_size=11, max_len=8,
@@ -103,8 +100,7 @@ def softmax_in_one_sweep():
     far less traffic to slow memory.
 
     Does it do fewer multiply-adds? No, more: backward computes the scores once more. It is faster
-    because it moves less memory.
-    """
+    because it moves less memory."""
     rng = np.random.default_rng(3)
     scores, values = rng.normal(size=30) * 40, rng.normal(size=(30, 4))
     top, total, mixed = -np.inf, 0.0, np.zeros(4)

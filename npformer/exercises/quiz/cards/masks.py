@@ -16,8 +16,7 @@ def padding_is_invisible():
     to 0 hides nothing, for exp(0) = 1.
 
     Must padded *queries* be masked too? Not in attention, since nobody reads their rows; but in
-    every loss and every pooling over tokens.
-    """
+    every loss and every pooling over tokens."""
     rng = np.random.default_rng(0)
     q, k, v = rng.normal(size=(3, 1, 1, 4, 5))
     keep = np.array([1, 1, 1, 0], bool)[None, None, None]
@@ -41,8 +40,7 @@ def a_row_without_keys():
     npformer gives zeros and zero gradients.
 
     When does it happen at all? With left padding under a causal mask, with empty sequences in a
-    batch, with windows of local attention.
-    """
+    batch, with windows of local attention."""
     rng = np.random.default_rng(1)
     scores = rng.normal(size=(1, 1, 2, 3))
     keep = np.array([[1, 1, 0], [0, 0, 0]], bool)[None, None]
@@ -68,8 +66,7 @@ def training_sees_all_prefixes():
     generation token t + 1 must be chosen before it can be read.
 
     Which target belongs to position t? Token t + 1: inputs and targets are shifted by one.
-    Forgotten, the model learns to copy.
-    """
+    Forgotten, the model learns to copy."""
     rng = np.random.default_rng(2)
     config = models.CausalLMConfig(
         d_model=12, num_heads=3, num_layers=2, d_ff=20, vocab_size=11, max_len=8,
@@ -97,8 +94,7 @@ def decoder_reads_encoder():
     causal. The gradient flows back into the encoder through k and v.
 
     A well-known mistake takes q and k from the encoder and v from the decoder. When does it go
-    unnoticed? As long as T = S: test with different lengths.
-    """
+    unnoticed? As long as T = S: test with different lengths."""
     rng = np.random.default_rng(3)
     config = layers.AttentionConfig(d_model=12, num_heads=3, initializer_range=0.5)
     layer = layers.MultiHeadAttention.init(config, rng, np.float64, cross=True)
@@ -128,8 +124,7 @@ def one_candidate_against_a_history():
     from what is passed on.
 
     Why do some such models leave the softmax out? Its weights sum to 1, so it forgets how much of
-    the history matches at all.
-    """
+    the history matches at all."""
     rng = np.random.default_rng(4)
     candidate = rng.normal(size=(1, 1, 1, 6))  # one query from outside
     history = rng.normal(size=(1, 1, 50, 6))

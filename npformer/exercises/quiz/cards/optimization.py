@@ -14,8 +14,7 @@ def momentum_adds_up():
     plain step at mu = 0.9. Directions that change sign cancel.
 
     Some write `b = mu b + (1 - mu) g`. The same? Up to the rate: 1/(1 - mu) times as large. And
-    keeping lr inside b differs once the rate changes.
-    """
+    keeping lr inside b differs once the rate changes."""
     p, g = {"w": np.zeros((2, 3))}, {"w": np.full((2, 3), 0.5)}
     optimizer = optim.Sgd(momentum=0.9)
     state = optimizer.init(p)
@@ -38,8 +37,7 @@ def the_first_step_is_the_rate():
     g's size.
 
     BERT's released Adam has no correction. Are early steps smaller? Larger: v is behind more than
-    m. 3.16 times at step 1, 6.57 times at step 12.
-    """
+    m. 3.16 times at step 1, 6.57 times at step 12."""
     rng = np.random.default_rng(1)
     for size in (1e-3, 1.0, 1e3):  # whatever the gradient's size
         p, g = {"w": np.zeros((3, 4))}, {"w": size * rng.normal(size=(3, 4))}
@@ -68,8 +66,7 @@ def decay_beside_the_gradient():
     all decay at one rate. For plain SGD the two are the same.
 
     Does the penalty also enter m and v? With L2 yes, it changes the direction of later steps;
-    decoupled no.
-    """
+    decoupled no."""
     start = {"w": np.ones((1, 2))}
     sizes = np.array([[0.01, 10.0]])  # one weight with small gradients, one with large
     shrunk = {}
@@ -97,8 +94,7 @@ def early_steps_are_the_noisiest():
     w.
 
     The first step of a warm-up has rate 0 if steps count from 0: does nothing happen? No weight
-    moves, but Adam's moments are filled.
-    """
+    moves, but Adam's moments are filled."""
     rng = np.random.default_rng(4)
     p = {"w": np.zeros((200, 50))}
     optimizer = optim.Adam()
@@ -129,8 +125,7 @@ def matrices_decay_vectors_do_not():
     off, for it belongs near 1. In code: arrays of one axis, or names with `bias` and `LayerNorm`.
 
     Is the embedding table decayed? Usually yes, it is a matrix. But rows of rare words then shrink
-    at every step in which they do not occur.
-    """
+    at every step in which they do not occur."""
     rng = np.random.default_rng(5)
     p = {"w": np.ones((2, 3)), "b": np.ones(3), "gamma": np.ones(3)}
     g = {name: np.zeros_like(a) for name, a in p.items()}
@@ -155,8 +150,7 @@ def one_factor_for_all():
     optimizer does.
 
     With gradient accumulation, when do you clip? Once, after the sum and before the step: the norm
-    that counts is that of the whole batch.
-    """
+    that counts is that of the whole batch."""
     rng = np.random.default_rng(6)
 
     def draw():
@@ -195,8 +189,7 @@ def parts_divide_by_the_whole():
     soon as the parts have different counts, as with padding or masked-LM labels.
 
     Which layers break the equality anyhow? Those that look at the batch: batch norm, in-batch
-    negatives. And dropout draws other masks.
-    """
+    negatives. And dropout draws other masks."""
     rng = np.random.default_rng(7)
     logits = rng.normal(size=(12, 5))
     labels = rng.integers(0, 5, size=12)

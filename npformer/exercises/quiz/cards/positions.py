@@ -22,8 +22,7 @@ def a_shift_tells_them_apart():
     the first.
 
     Are relative positions the differences of neighbouring indices, added to the embeddings? No:
-    that difference is always 1. A distance belongs to a pair, so it enters the scores.
-    """
+    that difference is always 1. A distance belongs to a pair, so it enters the scores."""
     rng = np.random.default_rng(0)
     text = rng.integers(0, 11, size=(1, 5))
     later = np.concatenate([np.zeros((1, 3), int), text], axis=1)  # behind three padded places
@@ -55,8 +54,7 @@ def a_shift_is_a_rotation():
     each pair (sin, cos) by k w_i: one linear map for all t. So `P_t . P_s` depends on t - s only.
 
     So the model knows distances? Only before the projections: with w_q and w_k between them,
-    `P_t W P_s` depends on t and s. And the product is even: it cannot tell left from right.
-    """
+    `P_t W P_s` depends on t and s. And the product is even: it cannot tell left from right."""
     table = ops.sinusoidal_table(50, 16)
     rates = 10000.0 ** (-np.arange(0, 16, 2) / 16)
     shift = 7
@@ -82,8 +80,7 @@ def untrained_rows_stay():
     even if they existed.
 
     How is it made longer? Interpolate or tile the table and go on training; or cut the text; or
-    take relative positions.
-    """
+    take relative positions."""
     rng = np.random.default_rng(2)
     config = layers.EmbeddingsConfig(d_model=6, max_len=8, vocab_size=11)
     embeddings = layers.Embeddings.init(config, rng, np.float64)
@@ -109,8 +106,7 @@ def one_number_a_distance():
     `k_s . qr`, scaled by 1/sqrt(3K).
 
     T5 adds one bias in all layers: what is its gradient? The sum of dbias over the layers, the
-    batch and all pairs that read the bucket.
-    """
+    batch and all pairs that read the bucket."""
     rng = np.random.default_rng(3)
     table = rng.normal(size=(32, 4))  # (buckets, H)
     bias, _ = ops.t5_bias_forward(table, 300, 300)  # (1, H, T, S)
@@ -134,8 +130,7 @@ def rotation_sees_distance():
     transpose of a rotation turns back, so backward is the same with -t.
 
     Is v turned too? No: only what is compared is turned. And in every layer, because nothing is
-    added to the states.
-    """
+    added to the states."""
     rng = np.random.default_rng(4)
     q, k = rng.normal(size=(2, 1, 2, 6, 8))
 
@@ -164,8 +159,7 @@ def a_penalty_for_distance():
     to each query much like a short one.
 
     Some code adds m_h s instead. Is that wrong? Along a row it differs by a constant, which the
-    softmax does not see; a loss on the scores would.
-    """
+    softmax does not see; a loss on the scores would."""
     assert np.allclose(ops.alibi_slopes(8), 0.5 ** np.arange(1, 9))  # 1/2 ... 1/256
     bias = ops.alibi_bias(8, 6, 6)[0]  # (H, T, S)
     assert np.allclose(bias[0, 5], -0.5 * np.array([5, 4, 3, 2, 1, 0]))
@@ -188,8 +182,7 @@ def angles_never_seen():
     raising the base, and a little more training.
 
     Does a low perplexity on long texts prove that they are used? No: a model that looks at its last
-    100 tokens has it too. Ask for something that stands far back.
-    """
+    100 tokens has it too. Ask for something that stands far back."""
     rates = 10000.0 ** (-np.arange(16) / 16)  # of a rotary head with K = 32
     seen, asked = 31 * rates, 127 * rates  # the largest angles at 32 and at 128 tokens
     new = (seen < 2 * np.pi) & (asked > seen)
@@ -215,8 +208,7 @@ def adding_is_a_tied_concatenation():
     model can keep them in nearly orthogonal subspaces.
 
     Which terms does the score then have? Four: content-content, content-position, position-content,
-    position-position. DeBERTa keeps the first three apart.
-    """
+    position-position. DeBERTa keeps the first three apart."""
     rng = np.random.default_rng(7)
     x, p = rng.normal(size=(5, 8)), rng.normal(size=(5, 8))
     w = rng.normal(size=(8, 6))
@@ -243,8 +235,7 @@ def tokens_as_large_as_positions():
     behind the sum.
 
     Would a layer norm after the sum alone have mended it? No: it scales token and position alike;
-    their ratio stays.
-    """
+    their ratio stays."""
     rng = np.random.default_rng(8)
     config = layers.TokenEmbeddingsConfig(d_model=256, max_len=64, vocab_size=500, positions="none")
     scaled = layers.TokenEmbeddings.init(config, rng, np.float64)

@@ -22,8 +22,7 @@ def terms_of_each_phase():
       *fine-tuned* teacher: first intermediate layers, then the prediction. All weights 1.
 
     Are the four losses ever added up? Not in the paper's runs: intermediate and prediction are
-    phases of their own. And general distillation has no masked-LM loss.
-    """
+    phases of their own. And general distillation has no masked-LM loss."""
     student, teacher = models.preset("tinybert-4"), models.preset("bert-base")
     recipe = RECIPES["paper"]
     projections = init_projections(recipe, student, teacher, np.random.default_rng(0))
@@ -50,8 +49,7 @@ def each_term_reads_its_own():
     `MSE(A_S, A_T)`, A the scores before the softmax; `CE(z_T / tau, z_S / tau)` with tau = 1.
 
     Many think the embedding loss is missing from the released code. Where is it? In the list of
-    hidden states: entry 0 is the output of the embeddings, added into one sum and never logged.
-    """
+    hidden states: entry 0 is the output of the embeddings, added into one sum and never logged."""
     rng = np.random.default_rng(1)
     sizes = {"num_heads": 2, "d_ff": 12, "vocab_size": 30, "max_len": 6, "initializer_range": 0.5}
     small = models.EncoderConfig(d_model=8, num_layers=2, **sizes)
@@ -86,8 +84,7 @@ def probabilities_forget():
     saturated; the scores also keep what the softmax forgets, the level of each row.
 
     Before or after the mask? Before: with -10000 on padding the MSE compares rounding errors of
-    huge numbers. Padded pairs, queries too, must be left out of the mean.
-    """
+    huge numbers. Padded pairs, queries too, must be left out of the mean."""
     rng = np.random.default_rng(2)
     scores = rng.normal(size=(1, 1, 4, 6))
     shifted = scores + rng.normal(size=(1, 1, 4, 1)) * 5  # another number for each query
@@ -116,8 +113,7 @@ def a_map_finds_a_turned_space():
     240,384 numbers in the released form, only for training.
 
     One projection or several? Paper: W_e and one W_h. First release: one for all levels, with a
-    bias. Second release: one a level. A loader must know all.
-    """
+    bias. Second release: one a level. A loader must know all."""
     rng = np.random.default_rng(3)
     knows = rng.normal(size=(1, 40, 6))
     turn, _ = np.linalg.qr(rng.normal(size=(6, 6)))
@@ -150,8 +146,7 @@ def the_same_layers_twice():
     average.
 
     The released code indexes hidden states by i*K and attention by i*K + K - 1. Off by one? No: the
-    list of states begins with the embeddings, so it is one longer.
-    """
+    list of states begins with the embeddings, so it is one longer."""
     uniform = uniform_mapping(4, 12)
     assert uniform == ((0, 0), (1, 3), (2, 6), (3, 9), (4, 12))
     assert top_mapping(4, 12)[1:] == ((1, 9), (2, 10), (3, 11), (4, 12))
@@ -177,8 +172,7 @@ def padding_dilutes():
     rows that nobody reads. Right: count pairs of real tokens.
 
     How do you test a loss for this? Pad the same batch further: neither the value nor a gradient
-    may change.
-    """
+    may change."""
     rng = np.random.default_rng(4)
     real, length = 8, 32  # a quarter of the places holds tokens
     keep = np.arange(length)[None] < real
@@ -211,8 +205,7 @@ def what_the_paper_lost():
     as the whole task stage (7.2, 7.1), general distillation 3.1.
 
     How sure is that? No spread over seeds is printed, dev sets are small, and CoLA moves most.
-    Repeat an ablation over seeds before believing a difference of a point.
-    """
+    Repeat an ablation over seeds before believing a difference of a point."""
     full = PAPER["full", "full"].average
     lost = {name: full - row.average for name, row in PAPER.items() if name[0] in ("losses",)}
     worst = max(lost, key=lost.get)
@@ -247,8 +240,7 @@ def normalised_losses():
     replaced at random, no extra loss. TinyBERT: both stages, any width.
 
     Which of them can change the width? TinyBERT by its projections, MiniLM by comparing relations,
-    MobileBERT by bottlenecks. A cosine or a copied layer cannot.
-    """
+    MobileBERT by bottlenecks. A cosine or a copied layer cannot."""
     rng = np.random.default_rng(5)
     student, teacher = rng.normal(size=(2, 6, 9))
     cosine, _ = ops.cosine_forward(student, teacher)  # DistilBERT
