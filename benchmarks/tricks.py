@@ -87,7 +87,7 @@ def tricks() -> list[Trick]:
     scores, keep = fast.dot_rows(q, k), np.arange(T) < rng.integers(T // 2, T, (B, 1, 1, 1))
     return [
         Trick(fast.mean, mean, (x,)),
-        Trick(fast.sum_rows, sum_rows, (inner,)),
+        Trick(fast.sum_rows, sum_rows, (x,)),
         Trick(fast.dot_rows, dot_rows, (q, k)),
         Trick(fast.exp_kept, exp_kept, (scores, keep)),
         Trick(fast.exp_over, exp_over, (scores, scores.max(axis=-1, keepdims=True))),
