@@ -195,7 +195,7 @@ def blockwise_attention_backward(
             ddropped, dv_block = attention_mix_backward(dmix, mix_cache)
             dprobs = dropout_backward(ddropped, dropout_cache)  # dropout_forward(weights, ...)
             dscores = probs * (dprobs - delta)  # weights = exp_over(scores, higher)
-            # scores, _ = _masked_scores(cache, ...)
+            # scores, _ = _masked_scores(...)
             dq_block, dk_block, dbias_block = attention_scores_backward(dscores, scores_cache)
             dv[b, h, cols] += dv_block
             dq[b, h, rows] += dq_block
