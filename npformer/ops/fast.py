@@ -38,7 +38,7 @@ def mean(x: FloatArray) -> FloatArray:
     return (x @ _shares(x.shape[-1], x.dtype))[..., None]  # (..., 1)
 
 
-@lru_cache
+@lru_cache  # for few rows it takes longer to make than the product itself
 def _shares(size: int, dtype: "np.dtype[Any]") -> FloatArray:
     shares = np.full(size, 1 / max(size, 1), dtype)
     shares.flags.writeable = False  # it is everybody's
