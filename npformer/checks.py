@@ -41,7 +41,7 @@ def check_shape(name: str, x: NDArray[Any], expected: Sequence[int | str]) -> No
 
 @lru_cache(maxsize=1024)
 def _fits(shape: tuple[int, ...], expected: tuple[int | str, ...]) -> bool:
-    # A small model asks this eighty times a sentence, always of the same few shapes.
+    # A small model asks this eighty times per sentence, always of the same few shapes.
     return len(shape) == len(expected) and all(
         isinstance(want, str) or have == want for have, want in zip(shape, expected, strict=True)
     )

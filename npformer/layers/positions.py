@@ -1,4 +1,4 @@
-"""Absolute positions: a vector a place, computed or learned, added to the embeddings."""
+"""Absolute positions: one vector per position, computed or learned, added to the embeddings."""
 
 from dataclasses import dataclass
 

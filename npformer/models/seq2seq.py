@@ -107,7 +107,7 @@ class Seq2Seq:
         ``encoder.layers.0.*`` ..., ``decoder.layers.0.*`` ...; ``output.b`` (V,) unless
         ``use_bias`` is off; the tables ``embeddings.*``, or ``source.*``, ``target.*`` and
         ``output.w`` (D, V). With ``norm_first`` also ``encoder.norm.*`` and ``decoder.norm.*``;
-        with relative positions of T5 or DeBERTa a table a side that its layers share, see
+        with relative positions of T5 or DeBERTa one table per side that its layers share, see
         `shared_params`.
 
     References

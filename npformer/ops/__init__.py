@@ -1,4 +1,4 @@
-"""Part I, calculus: pure pairs, `x_forward` and `x_backward`, one chapter a file."""
+"""Part I, calculus: pure pairs, `x_forward` and `x_backward`, one file per chapter."""
 
 from npformer.ops.activations import (
     GeluCache,

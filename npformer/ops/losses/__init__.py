@@ -1,4 +1,4 @@
-"""Losses, one family a file; each says in its first line what it is the mean over."""
+"""Losses, one file per family; each says in its first line what it is the mean over."""
 
 from npformer.ops.losses.cosine import CosineCache, cosine_backward, cosine_forward
 from npformer.ops.losses.cross_entropy import (

@@ -1,4 +1,4 @@
-"""Position encodings, one family a file."""
+"""Position encodings, one file per family."""
 
 from npformer.ops.positions.alibi import alibi_bias, alibi_slopes
 from npformer.ops.positions.deberta import (

@@ -1,4 +1,4 @@
-"""Shaw et al.'s relative positions: a learned vector a distance, added to keys and values."""
+"""Shaw et al.'s relative positions: one learned vector per distance, added to keys and values."""
 
 import math
 from typing import NamedTuple

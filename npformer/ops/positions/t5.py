@@ -104,7 +104,7 @@ def t5_bias_forward(
     Parameters
     ----------
     table : ndarray of shape (R, H)
-        One row a bucket, R = ``num_buckets``.
+        One row per bucket, R = ``num_buckets``.
     query_len, key_len : int
         T and S.
     offset : int
