@@ -1,4 +1,4 @@
-"""Part III, beside the models: what turns gradients into better parameters."""
+"""Optimizers: what turns gradients into better parameters."""
 
 from npformer.optim.adam import Adam, AdamW, BertAdam
 from npformer.optim.clip import clip_by_global_norm, clip_by_tensor_norm, global_norm
