@@ -6,7 +6,6 @@ that names the argument, what was given and what was expected.
 
 import reprlib
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,16 +34,11 @@ def check_float(name: str, x: NDArray[Any]) -> None:
 def check_shape(name: str, x: NDArray[Any], expected: Sequence[int | str]) -> None:
     """Require a shape; a string in ``expected`` is a free axis and only its name is shown."""
     check_array(name, x)
-    if x.shape != expected and not _fits(x.shape, tuple(expected)):
+    fits = len(x.shape) == len(expected)
+    for have, want in zip(x.shape, expected, strict=False):
+        fits = fits and (have == want or isinstance(want, str))
+    if not fits:
         raise InputError(f"{name}: got shape {x.shape}, expected ({_axes(expected)})")
-
-
-@lru_cache(maxsize=1024)
-def _fits(shape: tuple[int, ...], expected: tuple[int | str, ...]) -> bool:
-    # A small model asks this eighty times per sentence, always of the same few shapes.
-    return len(shape) == len(expected) and all(
-        isinstance(want, str) or have == want for have, want in zip(shape, expected, strict=True)
-    )
 
 
 def check_ids(name: str, ids: NDArray[Any], size: int, what: str = "vocabulary") -> None:
@@ -65,7 +59,7 @@ def check_keep(keep: NDArray[Any], shape: tuple[int, ...]) -> None:
             "(an integer mask becomes one by `mask != 0`)"
         )
     fits = keep.ndim == len(shape) and all(
-        k in (1, n) for k, n in zip(keep.shape, shape, strict=False)
+        m in (1, n) for m, n in zip(keep.shape, shape, strict=False)
     )
     if not fits:
         hint = " (a (B, S) padding mask becomes one by `keep[:, None, None, :]`)"

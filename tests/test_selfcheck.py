@@ -1,12 +1,12 @@
 """Whatever is new in the library is red here until `npformer gradcheck` checks it."""
 
 from npformer.distill import terms
-from npformer.layers.attention_config import RELATIVE
+from npformer.layers.relative import SCHEMES
 from npformer.selfcheck import distill_cases, model_cases
 
 
 def test_every_position_scheme_is_checked_in_a_model() -> None:
-    assert {case.model.config.relative for case in model_cases()} == set(RELATIVE)
+    assert {case.model.config.relative for case in model_cases()} == set(SCHEMES)
 
 
 def test_every_distillation_term_is_checked() -> None:

@@ -1,4 +1,4 @@
-# %% [markdown] lang="en"
+# %% [markdown]
 # # The whole thing on one page
 #
 # A Transformer, trained, then distilled as TinyBERT does it: every line of it is here, in NumPy, and each backward
@@ -11,18 +11,6 @@
 #
 # Shapes: `B` sentences of `T` tokens, `D` numbers for each token, `H` heads of `K = D / H` numbers,
 # `F` numbers inside the feed-forward network, `V` words, `C` classes.
-
-# %% [markdown] lang="zh"
-# # 一页写完全部
-#
-# 一个 Transformer，先训练，再按 TinyBERT 的方法蒸馏：每一行代码都在这一页上，只用 NumPy，前向之后紧跟反向。
-# 没有现成的层，没有自动求导；npformer 只在最后导入一次，用来对答案：算出的数必须相同。
-#
-# 读法：`dx` 是损失对 `x` 的梯度，形状与 `x` 相同。前向返回结果，以及反向要用到的量；反向拿到结果的梯度，
-# 再按相反的顺序把前向一行行倒回去。一个值用了两次，就会收到两份梯度，加起来即可。
-#
-# 形状：`B` 个句子，每句 `T` 个 token，每个 token 是 `D` 个数；`H` 个头，每头 `K = D / H` 个数；
-# 前馈网络内部 `F` 个数；词表 `V` 个词，`C` 个类别。
 
 # %%
 import math
@@ -46,7 +34,7 @@ def mean(x):
     return x.mean(axis=-1, keepdims=True)
 
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Four small functions
 #
 # **Linear**, $y = xw + b$. All `B T` rows went through the same `w`, so its gradient sums over them.
@@ -58,19 +46,6 @@ def mean(x):
 #
 # **Softmax**, $p_i = e^{x_i} / \sum_j e^{x_j}$. Adding the same number to all $x_i$ changes
 # nothing, so the gradient's mean, weighted by `p`, is taken out. `keep` is False where a token is only padding.
-
-# %% [markdown] lang="zh"
-# ## 四个小函数
-#
-# **线性层**，$y = xw + b$。`B T` 行都经过同一个 `w`，所以它的梯度要对所有行求和。
-#
-# **层归一化**，$y = \gamma \hat x + \beta$，其中 $\hat x = (x - \bar x) / \sigma$。给 `x` 整体加一个常数，或者整体拉伸，结果都不变：
-# 反向中减去的两个均值，正好把这两个方向从梯度里去掉。
-#
-# **GELU**，$y = x\,\Phi(x)$，$\Phi$ 是正态分布函数；$y' = \Phi(x) + x\,\varphi(x)$。
-#
-# **Softmax**，$p_i = e^{x_i} / \sum_j e^{x_j}$。给所有 $x_i$ 加同一个数，结果不变，所以梯度要减去它按 `p` 加权的均值。
-# `keep` 在填充的位置为 False。
 
 
 # %%
@@ -118,7 +93,7 @@ def softmax_backward(dprobs, probs):
     return probs * (dprobs - (dprobs * probs).sum(axis=-1, keepdims=True))
 
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Attention
 #
 # Each token asks (`q`), says what it can be asked for (`k`), and has something to give (`v`):
@@ -128,16 +103,6 @@ def softmax_backward(dprobs, probs):
 # Heads are columns: split `D` into `H` groups of `K`, let each attend alone, put them side by side again.
 # The scores `A` are a second result, because TinyBERT's student imitates them; so the backward takes a
 # gradient for them too.
-
-# %% [markdown] lang="zh"
-# ## 注意力
-#
-# 每个 token 都发出查询（`q`），亮出自己的键供别人匹配（`k`），并带着可以给出的内容（`v`）：
-#
-# $$A = q k^\top / \sqrt K, \qquad P = \operatorname{softmax}(A), \qquad \mathrm{ctx} = P v.$$
-#
-# 多头就是把列分开：`D` 列分成 `H` 组，每组 `K` 列，各算各的注意力，再并排拼回去。
-# 分数 `A` 也作为结果返回，因为 TinyBERT 的学生要模仿它；因此反向也要接收它的梯度。
 
 
 # %%
@@ -175,17 +140,11 @@ def attention_backward(dy, dscores, cache, p):
     return dx_q + dx_k + dx_v, g
 
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## A block
 #
 # Attention moves things between tokens, the feed-forward network works on each token by itself. Both *add*
 # to what comes in, and a layer norm follows. Backward, an addition sends its gradient both ways.
-
-# %% [markdown] lang="zh"
-# ## 一个块
-#
-# 注意力在 token 之间搬运信息，前馈网络逐个 token 加工。两者都是**加**到输入上，随后做层归一化。
-# 反向时，加法把梯度原样送往两边。
 
 
 # %%
@@ -222,7 +181,7 @@ def block_backward(dy, dscores, cache, p):
     return da + dx, g
 
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## The model
 #
 # A row for each word plus a row for each position, `L` blocks, and a classifier that looks at the first
@@ -231,14 +190,6 @@ def block_backward(dy, dscores, cache, p):
 #
 # A lookup copies rows; backward, every copy brings its gradient home. A word that occurs twice gets
 # both: `np.add.at` adds, `+=` would keep one of them.
-
-# %% [markdown] lang="zh"
-# ## 整个模型
-#
-# 每个词在表里有一行，每个位置也有一行，两行相加；然后是 `L` 个块；分类器只看第一个 token，即 `[CLS]`。
-# 返回损失可能要看的一切：`L + 1` 个隐藏状态、`L` 组分数、logits。梯度也是同样的形式，损失不看的地方就是 0。
-#
-# 查表是复制行；反向时，每一份副本都把梯度带回来。一个词出现两次，两份都要算：`np.add.at` 会累加，`+=` 只留下一份。
 
 
 # %%
@@ -303,7 +254,7 @@ def new_model(V, length, D, L, F, C, rng):
     }
 
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Two ways to learn
 #
 # **From labels**: cross-entropy, whose gradient is $p - y$.
@@ -317,19 +268,6 @@ def new_model(V, length, D, L, F, C, rng):
 #
 # The losses of layers add up. Means are over real tokens, or pairs of real tokens: padding counts nowhere. Each
 # function below returns a loss together with its gradient.
-
-# %% [markdown] lang="zh"
-# ## 两种学法
-#
-# **向标签学**：交叉熵，梯度就是 $p - y$。
-#
-# **向教师学**（TinyBERT）。学生 $M$ 层，教师 $N$ 层；学生第 $m$ 层学教师第 $mN/M$ 层。
-# 两边宽度不同，就用可学习的矩阵来换算：嵌入用 $W_e$，各层共用一个 $W_h$：
-#
-# $$\operatorname{MSE}(E^S W_e, E^T), \quad \operatorname{MSE}(H^S W_h, H^T), \quad
-#   \operatorname{MSE}(A^S, A^T), \quad \tau^2 \operatorname{KL}(p^T_\tau \,\|\, p^S_\tau).$$
-#
-# 各层的损失相加。平均只对真实的 token（或 token 对）取，填充一概不算。下面每个函数都同时返回损失和它的梯度。
 
 
 # %%
@@ -390,7 +328,7 @@ def imitate(teacher, ids, keep, weights, p, tau=1.0):
     return losses, {"student": student, "projections": projections}
 
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## The referee: finite differences
 #
 # Is every line of backward right? Move each parameter a little, up and down, and see how the loss moves:
@@ -399,15 +337,6 @@ def imitate(teacher, ids, keep, weights, p, tau=1.0):
 #
 # (The bias `b_k` adds the same to all scores of a query, and softmax does not see it: from labels its gradient is 0.
 # Hence the `1e-4`.)
-
-# %% [markdown] lang="zh"
-# ## 裁判：有限差分
-#
-# 反向的每一行都对吗？把每个参数往上、往下各挪一点，看损失怎么变：
-# $\partial L / \partial \theta \approx (L(\theta + h) - L(\theta - h)) / 2h$。先查标签损失，再把 TinyBERT 的四项损失合在一起查，
-# 有填充，也有重复的词。不妨改错反向里的一行，再运行一次。
-#
-# （偏置 `b_k` 给一个 query 的所有分数加上同一个数，softmax 看不见；只向标签学时，它的梯度是 0，`1e-4` 就是为它准备的。）
 
 
 # %%
@@ -465,17 +394,11 @@ def teacher_loss():
 print(f"from labels: worst error {check_gradients(labels_loss, student):.0e}")
 print(f"from a teacher: worst error {check_gradients(teacher_loss, both):.0e}")
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## A task
 #
 # Is "the plot was never that weak" praise? No word alone says so; attention has to bring "never" and "weak"
 # together. A third of the sentences is kept aside.
-
-# %% [markdown] lang="zh"
-# ## 一个任务
-#
-# “the plot was never that weak” 是褒是贬？单看任何一个词都看不出来，必须靠注意力把 “never” 和 “weak” 联系起来。
-# 留出三分之一的句子不参与训练。
 
 # %%
 things = "film plot cast music ending acting".split()
@@ -491,18 +414,12 @@ ids = np.array([[words.index(w) for w in s] + [0] * (longest - len(s)) for s in 
 keep, labels = ids > 0, np.array(labels)
 unseen, known = np.split(np.random.default_rng(0).permutation(len(ids)), [len(ids) // 3])
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Adam
 #
 # A running mean of the gradient, divided by the root of the running mean of its square: a step is about as long as
 # the rate, however large the gradient. Both means start at 0; the two divisions correct for that. The rate
 # rises at the start and then falls to 0.
-
-# %% [markdown] lang="zh"
-# ## Adam
-#
-# 梯度的滑动平均，除以梯度平方的滑动平均的平方根：不管梯度多大，步长都大约等于学习率。
-# 两个平均都从 0 起步，那两次除法正是为此作的修正。学习率先升后降，最后到 0。
 
 
 # %%
@@ -526,11 +443,8 @@ def train(objective, params, steps, rate, rng):
     return history
 
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## A teacher
-
-# %% [markdown] lang="zh"
-# ## 教师
 
 
 # %%
@@ -551,16 +465,11 @@ teacher = new_model(len(words), longest, D=32, L=4, F=64, C=2, rng=rng)
 teacher_losses = train(from_labels, teacher, 200, 3e-3, rng)
 assert right("teacher", teacher) > 0.95
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## A student
 #
 # Half the layers, half the width. As in TinyBERT it first imitates the way (embeddings, hidden states, scores),
 # then the answer. It reads no label.
-
-# %% [markdown] lang="zh"
-# ## 学生
-#
-# 层数减半，宽度减半。按 TinyBERT 的做法，先模仿过程（嵌入、隐藏状态、分数），再模仿答案。全程不读标签。
 
 
 # %%
@@ -579,16 +488,11 @@ weights = {"prediction": 1}
 answer_losses = train(from_teacher, both, 150, 5e-3, rng)
 assert right("student", student) > 0.9
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## What they learned
 #
 # The teacher's loss stays on a plateau until attention finds the pair; then it falls. The student gets there
 # along the way it is shown.
-
-# %% [markdown] lang="zh"
-# ## 它们学到了什么
-#
-# 教师的损失先停在一个平台上，等注意力找到那一对词，才迅速下降。学生则沿着教师指的路走。
 
 # %%
 colours = ["0.3", "#009E73", "#D55E00", "#0072B2", "#CC79A7"]
@@ -612,13 +516,9 @@ plt.ylim(3e-5, 90)
 plt.legend(loc="lower left")
 plt.show()
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # The last layer of both, on a sentence that neither has seen. Rows ask, columns are asked. In this teacher `[CLS]` looks at
 # the negation and at the opinion (with another seed an earlier layer may do it), and head by head the student does as it does.
-
-# %% [markdown] lang="zh"
-# 双方最后一层的注意力，句子双方都没见过。行是提问者，列是被问者。这位教师的 `[CLS]` 盯住了否定词和评价词
-# （换一个随机种子，可能由前面的层来做），学生则逐个头照着学。
 
 # %%
 i = next(i for i in unseen if "not" in sentences[i])
@@ -640,17 +540,11 @@ alike = np.corrcoef(last["teacher"].ravel(), last["student"].ravel())[0, 1]
 print(f"correlation of the scores: {alike:.2f}")
 assert alike > 0.7
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## The same in npformer
 #
 # Only now is the library imported. The same parameters, one batch, all losses at once at τ = 2: every hidden state, score,
 # logit, loss and gradient, and each parameter after one step of Adam, to twelve digits.
-
-# %% [markdown] lang="zh"
-# ## 与 npformer 对照
-#
-# 到这里才导入 npformer。同样的参数、同一个批次、全部损失一起算，τ = 2：每个隐藏状态、分数、logit、损失和梯度，
-# 以及 Adam 走一步之后的每个参数，都要有十二位数字相同。
 
 # %%
 import npformer as nf
@@ -712,7 +606,7 @@ m, v = ({name: np.zeros_like(a) for name, a in their_params.items()} for _ in ra
 adam(flat(student), flat(grads["student"]), m, v, 1, 1e-3)
 same(student, their_params)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Where to go on
 #
 # * [Lesson 4](04_attention.ipynb) and [5](05_multi_head.ipynb) take attention apart, [7](07_encoder.ipynb) the encoder, [10](10_distil_it.ipynb) distillation,
@@ -720,11 +614,3 @@ same(student, their_params)
 # * [Lesson 11](11_find_the_bug.ipynb) breaks backwards on purpose: which check notices?
 # * In the source every function of this page has its docstring, its derivation and its checks: `npformer/ops`, then
 #   `npformer/layers`, `npformer/models`, `npformer/distill`.
-
-# %% [markdown] lang="zh"
-# ## 接下来
-#
-# * [第 4 课](04_attention.ipynb)、[第 5 课](05_multi_head.ipynb)细讲注意力，[第 7 课](07_encoder.ipynb)讲编码器，[第 10 课](10_distil_it.ipynb)讲蒸馏，
-#   并与没有教师、从零训练的同一个学生比较。
-# * [第 11 课](11_find_the_bug.ipynb)故意改坏反向：哪种检查能发现？
-# * 本页的每个函数，在源码里都有文档、推导和检查：先读 `npformer/ops`，再读 `npformer/layers`、`npformer/models`、`npformer/distill`。

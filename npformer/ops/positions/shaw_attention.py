@@ -70,7 +70,7 @@ def shaw_attention_forward(
     k : ndarray of shape (B, H, S, K)
     v : ndarray of shape (B, H, S, K)
     rel_k : ndarray of shape (R, K)
-        One vector for each distance from -k to k, R = 2k + 1; all heads share it.
+        One vector for each distance from -far to far, R = 2 far + 1; all heads share it.
     rel_v : ndarray of shape (R, K)
     keep : boolean ndarray that broadcasts to (B, H, T, S), optional
         True = may attend. A query with nothing to attend to gets the context zero.
@@ -104,9 +104,9 @@ def shaw_attention_forward(
     scores, scores_cache = attention_scores_forward(q, k, bias, scale=scale)
     probs, softmax_cache = masked_softmax_forward(scores, keep)
     dropped, dropout_cache = dropout_forward(probs, p_drop, rng)
-    ctx, mix_cache = attention_mix_forward(dropped, v)
+    mixed, mix_cache = attention_mix_forward(dropped, v)
     moved, value_cache = shaw_value_forward(dropped, rel_v, offset=offset)
-    ctx += moved
+    ctx = mixed + moved
     cache = ShawAttentionCache(
         key_cache, scores_cache, softmax_cache, dropout_cache, mix_cache, value_cache
     )
@@ -138,15 +138,13 @@ def shaw_attention_backward(
     """
     if dctx is None:
         dctx = np.zeros_like(cache.key.scaled_q)
-    ddropped, drel_v = shaw_value_backward(dctx, cache.value)
-    ddropped_mix, dv = attention_mix_backward(dctx, cache.mix)
-    ddropped += ddropped_mix
-    dprobs = dropout_backward(ddropped, cache.dropout)
-    total = masked_softmax_backward(dprobs, cache.softmax)
+    dmoved, drel_v = shaw_value_backward(dctx, cache.value)  # shaw_value_forward(dropped, ...)
+    dmixed, dv = attention_mix_backward(dctx, cache.mix)  # attention_mix_forward(dropped, v)
+    dprobs = dropout_backward(dmoved + dmixed, cache.dropout)  # dropout_forward(probs, ...)
+    total = masked_softmax_backward(dprobs, cache.softmax)  # masked_softmax_forward(scores, keep)
     if dscores is not None:
         total += dscores
-    dq, dk, dbias = attention_scores_backward(total, cache.scores)
+    dq, dk, dbias = attention_scores_backward(total, cache.scores)  # attention_scores_forward(...)
     assert dbias is not None  # the scores had a bias
-    dq_key, drel_k = shaw_key_backward(dbias, cache.key)
-    dq += dq_key
-    return dq, dk, dv, drel_k, drel_v
+    dq_key, drel_k = shaw_key_backward(dbias, cache.key)  # shaw_key_forward(q, rel_k, ...)
+    return dq + dq_key, dk, dv, drel_k, drel_v
