@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from npformer.exercises.course import EXERCISES
-from npformer.exercises.museum import BUGS
+from npformer.exercises.exercise import Exercise
+from npformer.exercises.museum import BUGS, Bug
+from npformer.exercises.quiz.card import Card
 from npformer.exercises.quiz.deck import CARDS
 from npformer.exercises.translation import beside, mark
 
-THINGS = (*EXERCISES, *CARDS, *BUGS)  # all that is translated by id
+# All that is translated by id.
+THINGS: tuple[Exercise | Card | Bug, ...] = (*EXERCISES, *CARDS, *BUGS)
 
 
 def write(source: Path, name: str, english: Mapping[str, str]) -> None:

@@ -157,11 +157,16 @@ def test_a_wrong_function_stands_beside_what_it_says():
     assert median(apart) == 1
 
 
-@pytest.mark.parametrize(
-    "path",
-    sorted({thing.file for thing in THINGS}),
-    ids=lambda path: path.relative_to(ROOT).as_posix(),
+# Not verdict.py: it joins its sentences of pieces, which a catalogue of sentences does not hold.
+CHAPTERS = sorted(
+    path
+    for folder in {thing.file.parent for thing in THINGS}
+    for path in folder.glob("*.py")
+    if path.name != "verdict.py"
 )
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_file_is_short_and_says_it_in_one_language(path):
     text = path.read_text("utf-8")
     assert len(text.splitlines()) <= 300

@@ -97,8 +97,7 @@ ATTENTION_BACKWARD = Exercise(
 
         If your variables are called `probs`, `dropped`, `dprobs` (the gradient of probs, before
         dropout: it contains r) and `dscores` (that of the scaled scores), the check can tell which
-        one goes wrong first.
-        """,
+        one goes wrong first.""",
     reference=attention_backward,
     library=(
         ops.attention_mix_backward,

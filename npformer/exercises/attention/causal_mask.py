@@ -14,7 +14,7 @@ def causal_attention(q, k, v):
     q: (B, H, T, K), of the last T tokens; k, v: (B, H, S, K), of all S of them; T <= S.
     """
     t, s = q.shape[2], k.shape[2]
-    keep = layers.attention.causal_keep(None, s)[:, :, s - t :]
+    keep = layers.masks.causal_keep(None, t, s - t)
     ctx, _, cache = ops.attention_forward(q, k, v, keep)
     return ctx, cache.softmax.probs
 
@@ -50,10 +50,9 @@ CAUSAL_MASK = Exercise(
         \mathrm{ctx} = \mathrm{probs}\,v$$
 
         `q` is (B, H, T, K), `k` and `v` are (B, H, S, K). Hidden keys have weight exactly 0. Return
-        `ctx` (B, H, T, K) and `probs` (B, H, T, S), in this order.
-        """,
+        `ctx` (B, H, T, K) and `probs` (B, H, T, S), in this order.""",
     reference=causal_attention,
-    library=(layers.attention.causal_keep, ops.masked_softmax_forward, ops.attention_forward),
+    library=(layers.masks.causal_keep, ops.masked_softmax_forward, ops.attention_forward),
     outputs=("ctx", "probs"),
     cases=causal_attention_cases,
     hints=(

@@ -102,8 +102,7 @@ CROSS_ATTENTION = Exercise(
         `keep` is boolean (B, S), True = real source token; there is no causal mask here. In a
         source that is all padding the weights are zero, so ctx is too. Each `w` is (D, D), input
         first; each `b` is (D,); `num_heads` is H. Return `y` (B, T, D), without a residual
-        connection.
-        """,
+        connection.""",
     reference=cross_attention,
     library=(layers.MultiHeadAttention.forward,),
     outputs=("y",),

@@ -53,8 +53,7 @@ FULLY_MASKED_ROW = Exercise(
         nothing to attend to (left padding under a causal mask, a sequence that is all padding)
         would be 0/0: its row is **zeros**, not NaN and not uniform. All other rows sum to 1; hidden
         keys have weight exactly 0. Scores of size 10000, kept or hidden, must do no harm. Return
-        `probs` (B, H, T, S).
-        """,
+        `probs` (B, H, T, S).""",
     reference=masked_softmax,
     library=(ops.masked_softmax_forward,),
     outputs=("probs",),

@@ -18,9 +18,8 @@ def kv_cache_step(x, past_k, past_v, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o):
     params |= {"w_v": w_v, "b_v": b_v, "w_o": w_o, "b_o": b_o}
     config = layers.AttentionConfig(d_model=x.shape[-1], num_heads=past_k.shape[1])
     attention = layers.MultiHeadAttention(config, params)
-    past = layers.key_values.KeyValues(past_k, past_v)
-    y, now = layers.key_values.look_back(attention, x, past)
-    return y, now.k, now.v
+    output, _ = attention.forward(x, past=layers.KeyValues(past_k, past_v))
+    return output.y, *output.past
 
 
 def kv_cache_step_cases(rng):
@@ -97,10 +96,9 @@ KV_CACHE_STEP = Exercise(
         K}\Bigr)\,v\Bigr), \qquad y = \mathrm{ctx}\;w_o + b_o$$
 
         Each `w` is (D, D), input first; each `b` is (D,). Return `y` (B, 1, D), `k` and `v`
-        (B, H, t + 1, K) in this order; the arrays that were given stay as they are.
-        """,
+        (B, H, t + 1, K) in this order; the arrays that were given stay as they are.""",
     reference=kv_cache_step,
-    library=(layers.key_values.look_back, layers.key_values.project_keys),
+    library=(layers.MultiHeadAttention.forward, layers.MultiHeadAttention.key_values),
     outputs=("y", "k", "v"),
     cases=kv_cache_step_cases,
     hints=(

@@ -4,13 +4,7 @@ import numpy as np
 
 from npformer import layers
 from npformer.exercises.attention.draw import padding, projections
-from npformer.exercises.by_hand import (
-    masked_softmax,
-    merge,
-    softmax_backward,
-    split,
-    transpose,
-)
+from npformer.exercises.by_hand import masked_softmax, merge, softmax_backward, split, transpose
 from npformer.exercises.exercise import Case, Exercise
 
 
@@ -122,8 +116,7 @@ MULTI_HEAD_BACKWARD = Exercise(
         for rounding, and why?
 
         If the gradients of the attention weights and of the scaled scores are called `dprobs` and
-        `dscores`, the check can tell which one goes wrong first.
-        """,
+        `dscores`, the check can tell which one goes wrong first.""",
     reference=multi_head_backward,
     library=(layers.MultiHeadAttention.backward,),
     outputs=("dx", "dw_q", "db_q", "dw_k", "db_k", "dw_v", "db_v", "dw_o", "db_o"),

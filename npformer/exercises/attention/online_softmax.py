@@ -80,8 +80,7 @@ ONLINE_SOFTMAX = Exercise(
 
         `q` is (B, H, T, K), `k` and `v` are (B, H, S, K). Return `ctx` (B, H, T, K), equal to plain
         attention, and `lse` (B, H, T, 1), in this order. Scores of size $\pm 1000$ do no harm. (A
-        solution with whole rows would give the same numbers; the point is to do without.)
-        """,
+        solution with whole rows would give the same numbers; the point is to do without.)""",
     reference=online_attention,
     library=(ops.blockwise_attention_forward,),
     outputs=("ctx", "lse"),

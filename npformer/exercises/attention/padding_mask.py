@@ -57,8 +57,7 @@ PADDING_MASK = Exercise(
         `q` is (B, H, T, K), `k` and `v` are (B, H, S, K). A padded key has weight exactly 0,
         however large its score is (up to $10^6$ here), and the others sum to 1. Queries are not
         masked. Every sequence has at least one real token. Return `ctx` (B, H, T, K) and `probs`
-        (B, H, T, S), in this order.
-        """,
+        (B, H, T, S), in this order.""",
     reference=padding_mask,
     library=(ops.masked_softmax_forward, ops.attention_forward),
     outputs=("ctx", "probs"),

@@ -48,8 +48,7 @@ SCALED_DOT_PRODUCT = Exercise(
 
         `q` is (B, H, T, K), `k` and `v` are (B, H, S, K); every sequence and every head is on its
         own, and T need not be S. The weights of a query sum to 1 over the keys. Return `ctx`
-        (B, H, T, K) and `probs` (B, H, T, S), in this order. Huge scores must not overflow.
-        """,
+        (B, H, T, K) and `probs` (B, H, T, S), in this order. Huge scores must not overflow.""",
     reference=scaled_dot_product,
     library=(ops.attention_scores_forward, ops.attention_mix_forward, ops.attention_forward),
     outputs=("ctx", "probs"),

@@ -59,11 +59,7 @@ def scores_gradient_terms(dctx, dscores, q, k, v, keep):
 
 def scores_gradient_steps(dctx, dscores, q, k, v, keep):
     da, probs, _ = _through_the_softmax(dctx, q, k, v, keep)
-    return {
-        "probs": probs,
-        "dprobs": dctx @ transpose(v),
-        "total": da + dscores,
-    }
+    return {"probs": probs, "dprobs": dctx @ transpose(v), "total": da + dscores}
 
 
 SCORES_GRADIENT = Exercise(
@@ -82,8 +78,7 @@ SCORES_GRADIENT = Exercise(
         (B, H, T, K), the gradient with respect to ctx, and `dscores` (B, H, T, S), the gradient of
         that other loss alone with respect to the scores, at padded keys too; that of both losses
         together is `total`. Return `dq`, `dk`, `dv` of the sum of both losses, in this order. There
-        is no dropout.
-        """,
+        is no dropout.""",
     reference=scores_gradient,
     library=(ops.attention_backward, ops.attention_scores_backward),
     outputs=("dq", "dk", "dv"),

@@ -49,8 +49,7 @@ SPLIT_HEADS = Exercise(
 
         `x` is (B, T, D), `ctx` is (B, H, T, K) and `num_heads` is H. Return `heads` (B, H, T, K),
         which is x split, and `merged` (B, T, D), which is ctx merged, in this order. Merging is the
-        inverse of splitting; x and ctx are unrelated numbers.
-        """,
+        inverse of splitting; x and ctx are unrelated numbers.""",
     reference=split_and_merge,
     library=(layers.attention.split_heads, layers.attention.join_heads),
     outputs=("heads", "merged"),

@@ -41,8 +41,7 @@ BROADCAST_BIAS = Exercise(
 
         Given `dy`, of the shape of y, and `bias`, return `dbias`, **of the shape of bias**. It must
         work for every shape of one axis or more that broadcasts: with y of (B, T, D) the bias may
-        be (D,), (T, D), (T, 1), (B, 1, D), (B, T, D), ... (dx is dy, and is not asked for.)
-        """,
+        be (D,), (T, D), (T, 1), (B, 1, D), (B, T, D), ... (dx is dy, and is not asked for.)""",
     reference=broadcast_bias_backward,
     library=(ops.broadcast_add_backward,),
     outputs=("dbias",),

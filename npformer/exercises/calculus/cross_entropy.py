@@ -78,8 +78,7 @@ CROSS_ENTROPY = Exercise(
 
         Return `loss, dlogits`: the number L, and its gradient with respect to the logits, (..., C).
         Ignored rows get a zero gradient. If nothing is kept, the loss is 0.0 and the gradient zero.
-        Logits of size 1000 must give neither infinity nor NaN.
-        """,
+        Logits of size 1000 must give neither infinity nor NaN.""",
     reference=cross_entropy,
     library=(ops.cross_entropy_forward, ops.cross_entropy_backward),
     outputs=("loss", "dlogits"),
@@ -98,10 +97,7 @@ CROSS_ENTROPY = Exercise(
     difficulty=3,
     minutes=20,
     terms=cross_entropy_terms,
-    steps=lambda logits, labels: {
-        "log_probs": log_softmax(logits),
-        "n": kept_count(labels),
-    },
+    steps=lambda logits, labels: {"log_probs": log_softmax(logits), "n": kept_count(labels)},
     factors=lambda logits, labels: {
         "C": logits.shape[-1],
         "n": kept_count(labels),

@@ -41,8 +41,7 @@ DROPOUT_BACKWARD = Exercise(
 
         Given `dy` (...), the gradient of the loss with respect to y, the mask of the forward,
         `keep` (...), boolean, **True = kept**, and `p_drop`, the probability p of dropping, in
-        [0, 1), return `dx` (...).
-        """,
+        [0, 1), return `dx` (...).""",
     reference=dropout_backward,
     library=(ops.dropout_backward,),
     outputs=("dx",),

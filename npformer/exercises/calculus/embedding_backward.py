@@ -51,8 +51,7 @@ EMBEDDING_BACKWARD = Exercise(
         V - 1, `table` is (V, D), y is (..., D). Given `dy` (..., D), the gradient of the loss with
         respect to y, `ids`, and `table`, return `dtable`, (V, D).
 
-        An id may occur many times, and many ids not at all. id 0 is an id like any other.
-        """,
+        An id may occur many times, and many ids not at all. id 0 is an id like any other.""",
     reference=embedding_backward,
     library=(ops.embedding_backward,),
     outputs=("dtable",),

@@ -21,12 +21,7 @@ def gelu_backward_cases(rng):
         _, cache = ops.gelu_forward(x)
         return Case({"dy": rng.normal(size=shape), "x": x, "cdf": cache.cdf}, part)
 
-    return [
-        case(2, 3),
-        case(2, 3, 5, scale=2),
-        case(7),
-        case(3, 4, scale=50, part="saturated"),
-    ]
+    return [case(2, 3), case(2, 3, 5, scale=2), case(7), case(3, 4, scale=50, part="saturated")]
 
 
 def density(x):
@@ -44,8 +39,7 @@ GELU_BACKWARD = Exercise(
         $\Phi$ is the distribution function of the standard normal, and its derivative the density
         $\varphi(x) = e^{-x^2/2}/\sqrt{2\pi}$. Given `dy`, the gradient of the loss with respect to
         y, the input `x` and `cdf`, which is $\Phi(x)$ kept from the forward, all (...), return
-        `dx`.
-        """,
+        `dx`.""",
     reference=gelu_backward,
     library=(ops.gelu_backward,),
     outputs=("dx",),

@@ -75,8 +75,7 @@ LABEL_SMOOTHING = Exercise(
         `alpha` is a number in [0, 1).
 
         Return `loss, dlogits`: the number L in nats, and its gradient with respect to the logits,
-        (..., C). Logits of size 1000 must give neither infinity nor NaN.
-        """,
+        (..., C). Logits of size 1000 must give neither infinity nor NaN.""",
     reference=label_smoothing,
     library=(ops.cross_entropy_forward, ops.cross_entropy_backward),
     outputs=("loss", "dlogits"),

@@ -50,8 +50,7 @@ LAYER_NORM = Exercise(
 
         `x` is (..., D), with one or more axes in front; `gamma` and `beta` are (D,), `eps` is a
         number. Return y, (..., D). A mean a million times as large as the deviation must not spoil
-        the result.
-        """,
+        the result.""",
     reference=layer_norm,
     library=(ops.layernorm_forward,),
     outputs=("y",),

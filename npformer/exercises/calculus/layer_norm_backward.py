@@ -67,8 +67,7 @@ LAYER_NORM_BACKWARD = Exercise(
         and `rstd` (..., 1), which is r. Given these, `dy` (..., D), the gradient of the loss with
         respect to y, and `gamma` (D,), return `dx, dgamma, dbeta`, of shapes (..., D), (D,), (D,).
 
-        Mean and variance depend on x: gradient flows through both.
-        """,
+        Mean and variance depend on x: gradient flows through both.""",
     reference=layer_norm_backward,
     library=(ops.layernorm_backward,),
     outputs=("dx", "dgamma", "dbeta"),

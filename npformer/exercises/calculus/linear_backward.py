@@ -46,8 +46,7 @@ LINEAR_BACKWARD = Exercise(
         to y, is (..., O). There may be one or more axes in front: all of them count as rows. The
         bias is not handed over, since its gradient does not depend on it.
 
-        Return `dx, dw, db`, each of the shape of what it is the gradient of.
-        """,
+        Return `dx, dw, db`, each of the shape of what it is the gradient of.""",
     reference=linear_backward,
     library=(ops.linear_backward,),
     outputs=("dx", "dw", "db"),

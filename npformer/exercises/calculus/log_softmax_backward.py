@@ -37,8 +37,7 @@ LOG_SOFTMAX_BACKWARD = Exercise(
 
         Its output over the last axis is `log_probs`, and the gradient of the loss with respect to
         it is `dlog_probs`; both are (..., C). Return the gradient `dx` of the logits. A probability
-        may be so small that it is 0 in floating point; its logarithm is still finite.
-        """,
+        may be so small that it is 0 in floating point; its logarithm is still finite.""",
     reference=log_softmax_backward,
     library=(ops.log_softmax_backward,),
     outputs=("dx",),

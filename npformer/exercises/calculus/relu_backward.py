@@ -19,12 +19,7 @@ def relu_backward_cases(rng):
 
     kink = case(3, 5)
     kink["x"][:, ::2] = 0
-    return [
-        Case(case(2, 5)),
-        Case(case(2, 3, 7)),
-        Case(case(11)),
-        Case(kink, "x = 0"),
-    ]
+    return [Case(case(2, 5)), Case(case(2, 3, 7)), Case(case(11)), Case(kink, "x = 0")]
 
 
 RELU_BACKWARD = Exercise(
@@ -34,8 +29,7 @@ RELU_BACKWARD = Exercise(
         Forward is $y = \max(x, 0)$, entry by entry. Given `dy`, the gradient of the loss with
         respect to y, and the input `x`, both (...), return `dx`.
 
-        At x = 0 there is no derivative; take the subgradient 0, as PyTorch does.
-        """,
+        At x = 0 there is no derivative; take the subgradient 0, as PyTorch does.""",
     reference=relu_backward,
     library=(ops.relu_backward,),
     outputs=("dx",),

@@ -55,8 +55,7 @@ RESIDUAL_BACKWARD = Exercise(
         the gradient of the loss with respect to y, and `x`, `w`, `h` of the forward, return
         `dx, dw`, of shapes (..., D) and (D, D).
 
-        x is used twice.
-        """,
+        x is used twice.""",
     reference=residual_backward,
     library=(ops.tanh_backward, ops.linear_backward),
     outputs=("dx", "dw"),

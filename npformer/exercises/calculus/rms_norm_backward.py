@@ -57,8 +57,7 @@ RMS_NORM_BACKWARD = Exercise(
 
         It kept `xhat` (..., D) and `rrms` (..., 1), which is r. Given these, `dy` (..., D), the
         gradient of the loss with respect to y, and `gamma` (D,), return `dx, dgamma`, of shapes
-        (..., D) and (D,).
-        """,
+        (..., D) and (D,).""",
     reference=rms_norm_backward,
     library=(ops.rmsnorm_backward,),
     outputs=("dx", "dgamma"),

@@ -18,12 +18,7 @@ def sigmoid_backward_cases(rng):
         y, _ = ops.sigmoid_forward(scale * rng.normal(size=shape))
         return Case({"dy": rng.normal(size=shape), "y": y}, part)
 
-    return [
-        case(2, 3),
-        case(2, 3, 5, scale=3),
-        case(7),
-        case(3, 4, scale=100, part="saturated"),
-    ]
+    return [case(2, 3), case(2, 3, 5, scale=3), case(7), case(3, 4, scale=100, part="saturated")]
 
 
 SIGMOID_BACKWARD = Exercise(
@@ -31,8 +26,8 @@ SIGMOID_BACKWARD = Exercise(
     title="Sigmoid backward",
     statement=r"""
         Forward is $y = \sigma(x) = 1/(1 + e^{-x})$, entry by entry. Given `dy`, the gradient of the
-        loss with respect to y, and the **output** `y`, both (...), return `dx`. You do not need x.
-        """,
+        loss with respect to y, and the **output** `y`, both (...), return `dx`. You do not need
+        x.""",
     reference=sigmoid_backward,
     library=(ops.sigmoid_backward,),
     outputs=("dx",),

@@ -34,8 +34,7 @@ SOFTMAX = Exercise(
         $$p_j = \frac{e^{x_j}}{\sum_l e^{x_l}}$$
 
         `x` has shape (..., C), with one or more axes in front; so has the result. Logits of size
-        1000 must neither overflow nor give NaN.
-        """,
+        1000 must neither overflow nor give NaN.""",
     reference=softmax,
     library=(ops.softmax_forward,),
     outputs=("probs",),

@@ -36,8 +36,7 @@ SOFTMAX_BACKWARD = Exercise(
 
         $$\frac{\partial p_j}{\partial x_l} = p_j(\delta_{jl} - p_l).$$
 
-        You need not build it, and should not: C may be 30,000. (This is not checked.)
-        """,
+        You need not build it, and should not: C may be 30,000. (This is not checked.)""",
     reference=softmax_backward,
     library=(ops.softmax_backward,),
     outputs=("dx",),

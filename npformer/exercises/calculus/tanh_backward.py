@@ -18,12 +18,7 @@ def tanh_backward_cases(rng):
         y = np.tanh(scale * rng.normal(size=shape))
         return Case({"dy": rng.normal(size=shape), "y": y}, part)
 
-    return [
-        case(2, 3),
-        case(2, 3, 5, scale=2),
-        case(7),
-        case(3, 4, scale=100, part="saturated"),
-    ]
+    return [case(2, 3), case(2, 3, 5, scale=2), case(7), case(3, 4, scale=100, part="saturated")]
 
 
 TANH_BACKWARD = Exercise(
@@ -32,8 +27,7 @@ TANH_BACKWARD = Exercise(
     statement=r"""
         Forward is $y = \tanh x$, entry by entry; BERT's pooler ends with it. Given `dy`, the
         gradient of the loss with respect to y, and the **output** `y`, both (...), return `dx`. You
-        do not need x.
-        """,
+        do not need x.""",
     reference=tanh_backward,
     library=(ops.tanh_backward,),
     outputs=("dx",),

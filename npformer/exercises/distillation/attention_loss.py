@@ -84,8 +84,7 @@ ATTENTION_LOSS = Exercise(
         \sum_{b,t,s} k_{bt} k_{bs}.$$
 
         Return `loss` and its gradient `dstudent_scores`, (B, H, T, T); the teacher is a constant.
-        If nothing is kept, the loss is 0 and so is the gradient.
-        """,
+        If nothing is kept, the loss is 0 and so is the gradient.""",
     reference=attention_loss,
     library=(distill.AttentionScoresTerm.forward, distill.AttentionScoresTerm.backward),
     outputs=("loss", "dstudent_scores"),

@@ -76,8 +76,7 @@ COSINE_LOSS = Exercise(
         $$L = \frac1n \sum_{b,t} k_{bt} (1 - \cos_{bt}), \qquad n = \sum_{b,t} k_{bt}.$$
 
         Return `loss` and its gradient `dstudent_hidden`, (B, T, D); the teacher is a constant. No
-        vector is zero. If nothing is kept, the loss is 0 and so is the gradient.
-        """,
+        vector is zero. If nothing is kept, the loss is 0 and so is the gradient.""",
     reference=cosine_loss,
     library=(ops.cosine_forward, ops.cosine_backward),
     outputs=("loss", "dstudent_hidden"),

@@ -95,8 +95,7 @@ HIDDEN_LOSS = Exercise(
 
         With `error` = $k\,(h^S W_h - h^T)$, return `loss` and its gradients `dstudent_hidden` and
         `dw_h`, each of the shape of its argument; the teacher is a constant. If nothing is kept,
-        all three are 0.
-        """,
+        all three are 0.""",
     reference=hidden_loss,
     library=(distill.HiddenTerm.forward, distill.HiddenTerm.backward),
     outputs=("loss", "dstudent_hidden", "dw_h"),

@@ -85,8 +85,7 @@ KL_BACKWARD = Exercise(
         The weight of this loss in the total is the number `dloss`. Return `dstudent_logits`,
         (B, T, C), the gradient of `dloss` times L; the teacher is a constant. Padded tokens get
         zero. If nothing is kept, all is zero. Logits are finite and of moderate size, at padding
-        too.
-        """,
+        too.""",
     reference=kl_backward,
     library=(ops.kl_forward, ops.kl_backward, ops.soft_cross_entropy_backward),
     outputs=("dstudent_logits",),

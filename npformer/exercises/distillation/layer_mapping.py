@@ -76,8 +76,7 @@ LAYER_MAPPING = Exercise(
         - `"bottom"`: the first M layers, $g(m) = m$, only if $M \le N$.
 
         Where a strategy has no mapping, return an empty integer array, of shape (0,), and do not
-        round. (In the library that is an error.)
-        """,
+        round. (In the library that is an error.)""",
     reference=layer_mapping,
     library=(distill.layer_mapping,),
     outputs=("g",),

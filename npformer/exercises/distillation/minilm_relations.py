@@ -83,8 +83,7 @@ MINILM_LOSS = Exercise(
         with s over the kept tokens too. Return `attention_loss` (L of the scores), `value_loss`
         (L of the relations), `dstudent_scores` and `dstudent_v`, the gradients of their sum; the
         teacher is a constant. Padding gets zero; if nothing is kept, all is 0. Scores of size 1000
-        must give neither infinity nor NaN; what is given is finite, at padding too.
-        """,
+        must give neither infinity nor NaN; what is given is finite, at padding too.""",
     reference=minilm_loss,
     library=(
         ops.attention_kl_forward,

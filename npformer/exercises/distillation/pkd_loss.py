@@ -106,8 +106,7 @@ PKD_LOSS = Exercise(
         t_{pb} = h^T_{g_p,b,0}.$$
 
         Return `loss` and its gradient `dstudent_hidden`, (M + 1, B, T, D), zero wherever the loss
-        does not look; the teacher is a constant. No vector is zero.
-        """,
+        does not look; the teacher is a constant. No vector is zero.""",
     reference=pkd_loss,
     library=(ops.patient_forward, ops.patient_backward),
     outputs=("loss", "dstudent_hidden"),

@@ -68,8 +68,7 @@ SOFT_TARGETS = Exercise(
 
         and its gradient `dstudent_logits`; the teacher is a constant. All arrays are (B, C). The
         sum runs over the classes, the mean over the B rows. Logits of size 2000 must give neither
-        infinity nor NaN.
-        """,
+        infinity nor NaN.""",
     reference=soft_targets,
     library=(ops.soft_cross_entropy_forward, ops.soft_cross_entropy_backward),
     outputs=("loss", "dstudent_logits"),

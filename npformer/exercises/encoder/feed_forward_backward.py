@@ -102,8 +102,7 @@ FEED_FORWARD_BACKWARD = Exercise(
         Given `dy` (..., D), the gradient of the loss with respect to y, and `x` (..., D), `w_1`
         (D, F), `b_1` (F,), `w_2` (F, D), return `dx, dw_1, db_1, dw_2, db_2`, each of the shape of
         what it belongs to. x has one or more axes in front; weights and biases get the sum over all
-        of them. b_2 is not needed for any of these.
-        """,
+        of them. b_2 is not needed for any of these.""",
     reference=feed_forward_backward,
     library=(layers.FeedForward.backward,),
     outputs=("dx", "dw_1", "db_1", "dw_2", "db_2"),

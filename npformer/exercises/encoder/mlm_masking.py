@@ -104,8 +104,7 @@ MLM_MASKING = Exercise(
         2. `rng.random(ids.shape)`: [MASK] below 0.8, unchanged from 0.8 to below 0.9, random from
           0.9;
         3. `rng.integers(n, size=ids.shape)`, with n ordinary ids: the index of the random id among
-          the ordinary ids in increasing order.
-        """,
+          the ordinary ids in increasing order.""",
     reference=mlm_masking,
     library=(mask_tokens,),
     outputs=("masked_ids", "labels"),

@@ -77,8 +77,7 @@ POOLER_BACKWARD = Exercise(
 
         where $h_{[\mathrm{CLS}]}$ is `hidden[:, 0]`, of shape (B, D). Given `dpooled` (B, D), the
         gradient of the loss with respect to pooled, and `hidden` (B, T, D), `w` (D, D), `b` (D,),
-        return `dhidden, dw, db`. dhidden is the gradient of **all** states, (B, T, D).
-        """,
+        return `dhidden, dw, db`. dhidden is the gradient of **all** states, (B, T, D).""",
     reference=pooler_backward,
     library=(models.SequenceClassifier.backward, ops.tanh_backward),
     outputs=("dhidden", "dw", "db"),

@@ -91,8 +91,7 @@ POST_LN_BACKWARD = Exercise(
         with the mean $\mu$ and the biased variance $\sigma^2$ of each u over the last axis. Given
         `dy` (B, T, D), the gradient of the loss with respect to y, and `x` (B, T, D), `w` (D, D),
         `b` (D,), `gamma` (D,) and the number `eps`, return `dx, dw, db, dgamma, dbeta`, each of the
-        shape of what it belongs to; beta is (D,), its value is not needed. x is used twice.
-        """,
+        shape of what it belongs to; beta is (D,), its value is not needed. x is used twice.""",
     reference=post_ln_backward,
     library=(layers.EncoderBlock.backward, ops.layernorm_backward, ops.linear_backward),
     outputs=("dx", "dw", "db", "dgamma", "dbeta"),

@@ -73,8 +73,7 @@ PRE_LN_BACKWARD = Exercise(
         with the mean $\mu$ and the biased variance $\sigma^2$ of each x over the last axis. Given
         `dy` (B, T, D), the gradient of the loss with respect to y, and `x` (B, T, D), `w` (D, D),
         `gamma` (D,), `beta` (D,) and the number `eps`, return `dx, dw, db, dgamma, dbeta`, each of
-        the shape of what it belongs to; b is (D,), its value is not needed.
-        """,
+        the shape of what it belongs to; b is (D,), its value is not needed.""",
     reference=pre_ln_backward,
     library=(layers.EncoderBlock.backward, ops.layernorm_backward, ops.linear_backward),
     outputs=("dx", "dw", "db", "dgamma", "dbeta"),
@@ -94,11 +93,7 @@ PRE_LN_BACKWARD = Exercise(
     minutes=20,
     terms=pre_ln_terms,
     steps=pre_ln_steps,
-    factors=lambda dy, x, w, gamma, beta, eps: {
-        "B": x.shape[0],
-        "T": x.shape[1],
-        "D": x.shape[2],
-    },
+    factors=lambda dy, x, w, gamma, beta, eps: {"B": x.shape[0], "T": x.shape[1], "D": x.shape[2]},
     docs="derivations/linear.md",
 )
 

@@ -75,8 +75,7 @@ TIED_HEAD_BACKWARD = Exercise(
         - `dtable` (V, D): of the table, from **both** its uses;
         - `db` (V,): of the bias.
 
-        Ids may occur more than once.
-        """,
+        Ids may occur more than once.""",
     reference=tied_head_backward,
     library=(
         models.MaskedLM.backward,

@@ -99,8 +99,7 @@ WORDPIECE = Exercise(
 
         `words` is a list of str that have been split at white space and punctuation already: none
         is empty, none has a `#`. `vocab` is a dict from piece to id, `[UNK]` among them. Return one
-        list of str with the pieces of all words, in order; no words, no pieces.
-        """,
+        list of str with the pieces of all words, in order; no words, no pieces.""",
     reference=wordpiece,
     library=(split_word,),
     outputs=("pieces",),

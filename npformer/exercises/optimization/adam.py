@@ -95,8 +95,8 @@ ADAM = Exercise(
 
         Do one step. `param`, `grad`, `m` and `v` are $\theta_{t-1}$, $g_t$, $m_{t-1}$ and
         $v_{t-1}$, arrays of one shape; `step` is t, 1 at the first step; `lr` is $\eta$. Return
-        $\theta_t, m_t, v_t$ as `param, m, v`, new arrays: the means as they are, **not** corrected.
-        """,
+        $\theta_t, m_t, v_t$ as `param, m, v`, new arrays: the means as they are, **not**
+        corrected.""",
     reference=adam,
     library=(optim.Adam.update,),
     outputs=("param", "m", "v"),

@@ -61,8 +61,7 @@ ADAMW = Exercise(
         $v_{t-1}$, arrays of one shape; `step` is t, 1 at the first step; `lr` is $\eta$ and
         `weight_decay` is $\lambda$. Decay is for arrays of **more than one axis**: biases and a
         norm's gamma and beta, arrays of one axis, do not decay. Return $\theta_t, m_t, v_t$ as
-        `param, m, v`, new arrays, the means not corrected.
-        """,
+        `param, m, v`, new arrays, the means not corrected.""",
     reference=adamw,
     library=(optim.AdamW.update, optim.decays),
     outputs=("param", "m", "v"),

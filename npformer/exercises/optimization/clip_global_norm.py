@@ -57,8 +57,7 @@ CLIP_GLOBAL_NORM = Exercise(
 
         `grads` is a dict from name to array, not empty; `max_norm` is c > 0. Return
         `clipped, norm`: a new dict of new arrays with the same names, and $\lVert g \rVert$
-        **before** clipping, a float. The $10^{-6}$ is PyTorch's and is graded.
-        """,
+        **before** clipping, a float. The $10^{-6}$ is PyTorch's and is graded.""",
     reference=clip_global_norm,
     library=(optim.clip_by_global_norm, optim.global_norm),
     outputs=("clipped", "norm"),

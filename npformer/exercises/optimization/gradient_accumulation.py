@@ -112,8 +112,7 @@ GRADIENT_ACCUMULATION = Exercise(
         n counts the labels other than -100 in all micro-batches; there is at least one. Given the
         lists `xs` and `labels`, `w` (D, C) and `b` (C,), return `loss, dw, db`: a float and the
         gradients of L. The micro-batches have different sizes, each at least one row, and one may
-        have no label at all.
-        """,
+        have no label at all.""",
     reference=gradient_accumulation,
     library=(ops.cross_entropy_forward, ops.cross_entropy_backward, ops.linear_backward),
     outputs=("loss", "dw", "db"),

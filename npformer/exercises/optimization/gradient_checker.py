@@ -126,8 +126,7 @@ GRADIENT_CHECKER = Exercise(
         If a is missing from the dict, has another shape than its argument, or has an entry that is
         not finite, its error is `np.inf`. Return a dict from the name of every float64 array of
         `args` to a pair `(error, right)`: a float, and a bool that is True if the error is at most
-        1e-6. Leave `args` as they are: move copies.
-        """,
+        1e-6. Leave `args` as they are: move copies.""",
     reference=gradient_checker,
     library=(gradcheck.numeric_gradient, gradcheck.check_pair),
     outputs=("report",),

@@ -1,6 +1,6 @@
 """Forwards and backwards, right and wrong, for a gradient checker to judge.
 
-Plain NumPy, that calls nothing of the library.
+Plain NumPy that calls nothing of the library.
 """
 
 import numpy as np

@@ -47,8 +47,8 @@ SGD_MOMENTUM = Exercise(
 
         Do one step. `param`, `grad` and `velocity` are $\theta_{t-1}$, $g_t$ and $b_{t-1}$, arrays
         of one shape; the numbers `lr` and `momentum` are $\eta$ and $\mu$. Return the new parameter
-        and the new velocity, `param, velocity`, as new arrays: what you were given stays as it is.
-        """,
+        and the new velocity, `param, velocity`, as new arrays: what you were given stays as it
+        is.""",
     reference=sgd_momentum,
     library=(optim.Sgd.update,),
     outputs=("param", "velocity"),

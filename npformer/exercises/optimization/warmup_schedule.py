@@ -53,8 +53,7 @@ WARMUP_SCHEDULE = Exercise(
 
         `step` is t, the number of updates done before, so 0 at the first; `warmup` is W, from 0 to
         T; `total` is T, at least 1. All are integers. The three lines are tried from the top: W = 0
-        begins at 1, and with W = T there is no decay, only the 0 from T on.
-        """,
+        begins at 1, and with W = T there is no decay, only the 0 from T on.""",
     reference=warmup_schedule,
     library=(optim.linear_schedule,),
     outputs=("factor",),

@@ -60,8 +60,7 @@ ALIBI = Exercise(
         heads, then the 1st, 3rd, 5th, ... slope of 2P heads until there are H. For keys after the
         query return the formula's positive number; the causal mask will hide it. `num_heads` is H,
         `query_len` T, `key_len` S. Return `slopes` (H,) and `bias` (1, H, T, S), in this order,
-        both float64.
-        """,
+        both float64.""",
     reference=alibi,
     library=(ops.alibi_slopes, ops.alibi_bias),
     outputs=("slopes", "bias"),

@@ -46,8 +46,7 @@ LEARNED_POSITIONS_BACKWARD = Exercise(
         $$y_{btd} = x_{btd} + \mathrm{table}_{td}, \qquad t = 0, \ldots, T-1$$
 
         `table` is (max_len, D), with max_len at least T; x and y are (B, T, D). Given `dy`
-        (B, T, D), return `dx` (B, T, D) and `dtable` (max_len, D), in this order.
-        """,
+        (B, T, D), return `dx` (B, T, D) and `dtable` (max_len, D), in this order.""",
     reference=learned_positions_backward,
     library=(layers.positions.positions_backward,),
     outputs=("dx", "dtable"),

@@ -56,8 +56,7 @@ RELATIVE_BIAS_BACKWARD = Exercise(
         $$\mathrm{scores}_{bhts} = \ldots + \mathrm{table}_{\mathrm{bucket}_{ts},\,h}$$
 
         `table` is (R, H); R is `num_buckets`. Given `dscores` (B, H, T, S), return `dtable` (R, H).
-        Rows that nobody reads have the gradient zero.
-        """,
+        Rows that nobody reads have the gradient zero.""",
     reference=relative_bias_backward,
     library=(ops.t5_bias_backward, ops.embedding_backward),
     outputs=("dtable",),

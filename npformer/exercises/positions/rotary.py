@@ -63,8 +63,7 @@ ROTARY = Exercise(
         x_{ti}\sin\theta_{ti} + x_{t,\,i+K/2}\cos\theta_{ti}$$
 
         `x` is (B, H, T, K), K even; `positions` are integers of shape (T,), the same for all
-        sequences and heads, not always 0 to T - 1. Return `y` (B, H, T, K).
-        """,
+        sequences and heads, not always 0 to T - 1. Return `y` (B, H, T, K).""",
     reference=rotary,
     library=(ops.rotary_forward,),
     outputs=("y",),

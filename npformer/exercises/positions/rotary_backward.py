@@ -36,8 +36,7 @@ ROTARY_BACKWARD = Exercise(
         $$y_a = x_a\cos\theta - x_b\sin\theta, \qquad y_b = x_a\sin\theta + x_b\cos\theta$$
 
         Given `dy` (B, H, T, K), K even, and the integer `positions` (T,), return `dx` (B, H, T, K).
-        x itself is not needed: why?
-        """,
+        x itself is not needed: why?""",
     reference=rotary_backward,
     library=(ops.rotary_backward,),
     outputs=("dx",),

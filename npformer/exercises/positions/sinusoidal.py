@@ -46,8 +46,7 @@ SINUSOIDAL = Exercise(
 
         with $t = 0, \ldots, T-1$. `length` is T, `d_model` is D. Sine and cosine of one frequency
         stand side by side. If D is odd, the last column is a sine without its cosine. Return the
-        table (T, D), float64.
-        """,
+        table (T, D), float64.""",
     reference=sinusoidal,
     library=(ops.sinusoidal_table,),
     outputs=("table",),

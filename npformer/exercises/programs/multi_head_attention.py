@@ -96,8 +96,7 @@ MULTI_HEAD_ATTENTION = Exercise(
         6. return y = ctx $w_o + b_o$, (B, T, D).
 
         It is called with small sizes and with those of BERT: D = 768, H = 12. No dropout, no
-        residual.
-        """,
+        residual.""",
     reference=multi_head_attention,
     library=(layers.MultiHeadAttention.forward,),
     outputs=("y",),

@@ -122,8 +122,7 @@ TINYBERT_STEP = Exercise(
         `dstudent_hidden`, `dstudent_scores`, `dstudent_logits`, of the shapes of the student's
         outputs; then `new_w_e` and `new_w_h`, the projections after one step of gradient descent,
         w - rate dw. The teacher is a constant. At least one token is kept. What is given is finite
-        and of moderate size, at padding too.
-        """,
+        and of moderate size, at padding too.""",
     reference=tinybert_step,
     library=(
         distill.HiddenTerm.forward,

@@ -61,9 +61,7 @@ def heads_are_free():
 
 
 @card(
-    "softmax-not-sigmoid",
-    exercises=("softmax", "softmax-backward"),
-    docs="derivations/softmax.md",
+    "softmax-not-sigmoid", exercises=("softmax", "softmax-backward"), docs="derivations/softmax.md"
 )
 def softmax_competes():
     """Why softmax over the keys and not a sigmoid for each?

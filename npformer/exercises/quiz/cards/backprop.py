@@ -158,9 +158,7 @@ def prediction_minus_truth():
 
 
 @card(
-    "label-smoothing",
-    exercises=("label-smoothing", "soft-targets"),
-    docs="derivations/softmax.md",
+    "label-smoothing", exercises=("label-smoothing", "soft-targets"), docs="derivations/softmax.md"
 )
 def smoothing_mixes_targets():
     """What does label smoothing change in loss and gradient?

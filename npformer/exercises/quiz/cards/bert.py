@@ -41,9 +41,7 @@ def fifteen_and_eighty():
 
 
 @card(
-    "why-a-mask-token",
-    exercises=("mlm-masking", "padding-mask"),
-    docs="derivations/attention.md",
+    "why-a-mask-token", exercises=("mlm-masking", "padding-mask"), docs="derivations/attention.md"
 )
 def hiding_a_key_hides_nothing():
     """Why does BERT replace words by [MASK] instead of masking them in the attention scores?

@@ -84,10 +84,10 @@ def cached_steps_give_the_same():
     )  # fmt: skip
     model = models.CausalLM.init(config, rng, np.float64)
     ids = rng.integers(0, 11, size=(2, 7))
-    whole = model.forward(ids)[0]  # (B, T, V)
-    state = models.start_decoding(model, ids)
+    whole = model.forward(ids)[0].logits  # (B, T, V)
+    state = model.start(ids)
     for t in range(7):  # each step gets one token, not the text
-        logits, state = models.decode_step(model, ids[:, t : t + 1], state)
+        logits, state = model.step(ids[:, t : t + 1], state)
         assert np.allclose(logits, whole[:, t])
     held = [a for layer in state.layers for a in layer if isinstance(a, np.ndarray)]
     assert sum(a.size for a in held) == 2 * 2 * 2 * 7 * 12  # 2 B L T D

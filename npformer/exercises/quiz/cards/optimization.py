@@ -185,9 +185,7 @@ def one_factor_for_all():
 
 
 @card(
-    "gradient-accumulation",
-    exercises=("gradient-accumulation",),
-    docs="derivations/optimizers.md",
+    "gradient-accumulation", exercises=("gradient-accumulation",), docs="derivations/optimizers.md"
 )
 def parts_divide_by_the_whole():
     """Gradient accumulation: when does it equal the large batch?

@@ -72,9 +72,7 @@ def a_shift_is_a_rotation():
 
 
 @card(
-    "learned-positions",
-    exercises=("learned-positions-backward",),
-    docs="derivations/positions.md",
+    "learned-positions", exercises=("learned-positions-backward",), docs="derivations/positions.md"
 )
 def untrained_rows_stay():
     """Why does BERT stop at 512 tokens?

@@ -76,9 +76,7 @@ def each_term_reads_its_own():
 
 
 @card(
-    "scores-before-softmax",
-    exercises=("attention-loss", "scores-gradient"),
-    docs="deviations.md",
+    "scores-before-softmax", exercises=("attention-loss", "scores-gradient"), docs="deviations.md"
 )
 def probabilities_forget():
     """Why does TinyBERT match attention scores before the softmax?
