@@ -19,12 +19,11 @@ from npformer.layers.config import check_sizes
 from npformer.models.config import ClassifierConfig, EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier, TokenClassifier
-from npformer.models.huggingface.bert import BERT
-from npformer.models.huggingface.config import check_sayable
-from npformer.models.huggingface.families import written_family
+from npformer.models.huggingface.config import write_config
 from npformer.models.huggingface.family import Model
-from npformer.models.huggingface.names import array_names, shape_of
+from npformer.models.huggingface.registry import written_family
 from npformer.models.masked_lm import MaskedLM
+from npformer.models.shapes import parameter_shapes
 
 # The parts of a model, and the names of their arrays.
 PARTS = {
@@ -90,7 +89,7 @@ class Workload:
             )
         if self.pooler and self.kind is not Encoder:
             raise InputError(f"pooler: got True, expected False for {article(self.kind.__name__)}")
-        check_sayable(self.kind, self.config, written_family(self.config))
+        write_config(self.config, self.kind, written_family(self.config))
 
     @property
     def tokens(self) -> int:
@@ -110,14 +109,14 @@ class Workload:
 
 def count_parameters(work: Workload) -> dict[str, int]:
     """Return the numbers in the arrays of each part; the names are those of `PARTS`, in order."""
-    rows = array_names(work.kind, work.config)
+    shapes, d = parameter_shapes(work.kind, work.config), work.config.d_model
     if work.pooler:
-        rows += [r for r in BERT.heads[SequenceClassifier] if r.ours.startswith("pooler.")]
+        shapes |= {"pooler.w": (d, d), "pooler.b": (d,)}
     counts = dict.fromkeys(PARTS, 0)
-    for row in rows:
-        name = row.ours.removeprefix("encoder.")
+    for full, shape in shapes.items():
+        name = full.removeprefix("encoder.")
         [part] = [part for part, pattern in PARTS.items() if re.match(pattern, name)]
-        counts[part] += math.prod(shape_of(row, work.config))
+        counts[part] += math.prod(shape)
     return counts
 
 

@@ -14,7 +14,7 @@ from npformer.models import (
     SequenceClassifier,
     TokenClassifier,
 )
-from npformer.models.huggingface.names import parameter_shapes
+from npformer.models.shapes import parameter_shapes
 
 FILE = Path(__file__).parents[1] / "parity" / "frozen" / "bert.json"
 KINDS: dict[str, Any] = {

@@ -9,7 +9,7 @@ from models.small import MODELS, SIZES, make
 
 from npformer.checks import InputError
 from npformer.models import ClassifierConfig, Encoder, EncoderConfig, SequenceClassifier, preset
-from npformer.models.huggingface.names import parameter_shapes
+from npformer.models.shapes import parameter_shapes
 
 
 @pytest.mark.parametrize(
