@@ -57,8 +57,11 @@ def read_pooler(directory: str | os.PathLike[str], *, dtype: DTypeLike = np.floa
     for row, array in zip(rows, found, strict=True):
         shape = (width, width) if row.transposed else (width,)
         if array is None or array.shape != shape:
-            have = "nothing" if array is None else array.shape
-            raise InputError(f"{folder}: got {have} for {row.theirs}, expected shape {shape}")
+            wrong = array and f"mis-shaped {array.name} {array.shape} instead of {shape}"
+            raise InputError(
+                f"{folder}: got arrays that do not fit {CONFIG_FILE}: "
+                f"{wrong or f'missing {row.theirs}'}"
+            )
         pooler[row.ours] = converted(read_array(array).T, row.theirs, folder, dtype)
     return pooler
 
