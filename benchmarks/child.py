@@ -44,6 +44,7 @@ class Child:
         self.others: list[float] = []  # cores that others kept busy, round by round
         self.memory = 0  # bytes, the peak above imports
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed by `close`
+        root = contender.checkout or ROOT
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "benchmarks.worker"),
@@ -53,7 +54,8 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env=child_environment(os.environ, contender.kernel, case.threads),
+            cwd=root,  # "-m" looks there before it looks along the path
+            env=child_environment(os.environ, contender.kernel, case.threads, root),
         )
         ready = self._listen()
         self._one_pass = float(ready["seconds"])
@@ -105,9 +107,9 @@ class Child:
 
 
 def child_environment(
-    parent: Mapping[str, str], kernel: str | None, threads: int
+    parent: Mapping[str, str], kernel: str | None, threads: int, root: Path = ROOT
 ) -> dict[str, str]:
-    """Return the environment of a contender.
+    """Return the environment of a contender whose code is in ``root``.
 
     Whatever the parent's OpenBLAS was told is dropped: "native" is what NumPy does on a fresh
     installation. Thread pools of all libraries get ``threads``.
@@ -117,6 +119,6 @@ def child_environment(
     if core is not None:
         environment["OPENBLAS_CORETYPE"] = core
     environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = str(threads)
-    path = [str(ROOT), *filter(None, [parent.get("PYTHONPATH")])]
+    path = [str(root), *filter(None, [parent.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(path)
     return environment

@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks``; ``scaling``, ``ablation`` and ``profile``.
+"""The command line: ``python -m benchmarks``; ``against``, ``scaling``, ``ablation``, ``profile``.
 
 Bad input is one sentence on stderr and exit code 2; contenders that failed or disagreed are exit
 code 1, after everything else has been measured; Ctrl-C is 130.
@@ -7,12 +7,13 @@ code 1, after everything else has been measured; Ctrl-C is 130.
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import compare, profiling
+from benchmarks import against, compare, profiling
 from benchmarks.ablation import command as ablation
 from benchmarks.scaling import command as scaling
 from npformer.checks import InputError
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "against": against.main,
     "scaling": scaling.main,
     "ablation": ablation.main,
     "profile": profiling.main,

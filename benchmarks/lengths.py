@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from npformer.data.batches import bucketed_order
-from npformer.data.glue import read_lines
+from npformer.data.files import read_lines
 from npformer.types import IntArray
 
 SPECIAL_TOKENS = 2  # [CLS] and [SEP]

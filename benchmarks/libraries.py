@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 OURS = "npformer"
 
@@ -45,17 +46,20 @@ KERNELS = {"native": None, "haswell": "Haswell"}  # what OPENBLAS_CORETYPE is se
 class Contender:
     """A library, with the kernels of its matrix products where they can be chosen.
 
-    ``without`` names the technique of `benchmarks.ablation` that npformer does without.
+    ``without`` names the technique of `benchmarks.ablation` that npformer does without;
+    ``checkout`` is the folder of another commit of it, from `benchmarks.against`.
     """
 
     library: str
     kernel: str | None = None
     without: str | None = None
+    checkout: Path | None = None
 
     @property
     def label(self) -> str:
         """What tables call it."""
-        label = self.library if self.kernel is None else f"{self.library} {self.kernel}"
+        name = self.library if self.checkout is None else self.checkout.name
+        label = name if self.kernel is None else f"{name} {self.kernel}"
         return label if self.without is None else f"{label} without {self.without}"
 
 

@@ -27,13 +27,8 @@ STYLES = ("-", "--", "-.", ":")
 
 # Matplotlib's own font has no Chinese; the first of these that is installed is asked for it.
 CHINESE_FONTS = (
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "WenQuanYi Zen Hei",
-    "WenQuanYi Micro Hei",
-    "Microsoft YaHei",
-    "PingFang SC",
-    "SimHei",
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei"),
+    *("Microsoft YaHei", "PingFang SC", "SimHei"),
 )
 
 
@@ -210,8 +205,7 @@ def plot_attention_pair(
     if len(axes) != 2:
         raise InputError(f"axes: got {len(axes)}, expected two")
     left, right = axes
-    low = min(teacher.min(), student.min())
-    high = max(teacher.max(), student.max())
+    low, high = min(teacher.min(), student.min()), max(teacher.max(), student.max())
     for ax, attention, title in ((left, teacher, "Teacher"), (right, student, "Student")):
         image = _heat_map(ax, attention, tokens, tokens, low, high)
         ax.set_title(title)
@@ -284,22 +278,13 @@ def _legend(ax: Axes) -> None:
     """
     lines, names = ax.get_legend_handles_labels()
     once = dict(zip(names, lines, strict=True))
-    ax.legend(
-        list(once.values()),
-        list(once.keys()),
-        fontsize=8,
-        loc="upper left",
-        bbox_to_anchor=(1.0, 1.0),
-    )
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+    ax.legend(list(once.values()), list(once), fontsize=8, **place)
 
 
 def _terms(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = dict.fromkeys(name for record in records for name in record)
-    return [
-        name
-        for name in names
-        if name not in ("step", "phase") and any(_is_number(r.get(name)) for r in records)
-    ]
+    named = [name for record in records for name, v in record.items() if _is_number(v)]
+    return [name for name in dict.fromkeys(named) if name not in ("step", "phase")]
 
 
 def _is_number(value: object) -> bool:

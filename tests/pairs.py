@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from npformer.cli.cases import PairCase, pair_cases
 from npformer.gradcheck.tree import is_float
+from npformer.selfcheck import PairCase, pair_cases
 
 PAIRS = pair_cases()
 

@@ -84,6 +84,7 @@ BAD = {
     "--json /no/such/file": "argument --json: got '/no/such/file', expected a file in a folder",
     "--frob": "unrecognized arguments: --frob",
     "--mode distill --sizes micro": "got no case to measure",
+    "against no-such-commit": "REV: got no-such-commit, expected a commit of this repository",
     "scaling --sweeps heads": "argument --sweeps: got 'heads', expected some of length,",
     "scaling --rounds -1": "argument --rounds: got '-1', expected a whole number of at least 1",
 }
@@ -370,6 +371,18 @@ def test_a_micro_run():
     assert measured.values[0]["loss"][0] == pytest.approx(math.log(2), abs=0.3)
     assert measured.values[1] != measured.values[0]  # it learns
     assert "version" in measured.about
+
+
+def test_another_checkout_runs_its_own_code(tmp_path):
+    folder = tmp_path / "abc123"
+    (folder / "benchmarks").mkdir(parents=True)
+    (folder / "benchmarks" / "__init__.py").touch()
+    ready = '{"seconds": 1, "values": [], "about": {"version": "of long ago"}}'
+    (folder / "benchmarks" / "worker.py").write_text(f"print({ready!r})")
+    contender = Contender("npformer", "native", checkout=folder)
+    assert contender.label == "abc123 native"
+    with Child(contender, tiny_case()) as child:
+        assert child.about == {"version": "of long ago"}
 
 
 def test_contenders_that_disagree_are_not_timed(monkeypatch):

@@ -6,9 +6,8 @@ import pytest
 from mutants import MODEL_MUTANTS, MUTANTS
 from pairs import PAIRS
 
-from npformer.cli.distill_cases import distill_cases
-from npformer.cli.model_cases import model_cases
 from npformer.gradcheck import GradientError
+from npformer.selfcheck import distill_cases, model_cases
 
 CASES = {case.name: case for case in PAIRS}
 MODELS = {case.name: case for case in (*model_cases(), *distill_cases())}

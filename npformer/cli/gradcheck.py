@@ -25,10 +25,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from npformer.cli.cases import ModelCase, PairCase, pair_cases
-    from npformer.cli.distill_cases import distill_cases
-    from npformer.cli.model_cases import model_cases
     from npformer.gradcheck import GradientError, GradientReport
+    from npformer.selfcheck import ModelCase, PairCase, distill_cases, model_cases, pair_cases
 
     cases: list[PairCase | ModelCase] = [*pair_cases(), *model_cases(), *distill_cases()]
     known = {case.name.partition("/")[0] for case in cases} | {case.name for case in cases}

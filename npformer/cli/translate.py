@@ -10,8 +10,9 @@ from typing import Any
 
 from npformer.checks import InputError
 from npformer.data.vocabulary import KINDS
-from npformer.layers.attention_config import ATTENTIONS, RELATIVE
+from npformer.layers.attention_config import ATTENTIONS
 from npformer.layers.positions import POSITIONS
+from npformer.layers.relative import SCHEMES
 from npformer.translate.settings import SCHEDULES
 
 # Options that are settings of the run, by the name of the setting.
@@ -23,7 +24,7 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "max_len": (int, "T", "tokens a text at most"),
     "attention": (str, "NAME", f"{', '.join(ATTENTIONS)}; average: all source tokens alike"),
     "positions": (str, "NAME", ", ".join(POSITIONS)),
-    "relative": (str, "NAME", f"of self-attention: {', '.join(RELATIVE)}"),
+    "relative": (str, "NAME", f"of self-attention: {', '.join(SCHEMES)}"),
     "seed": (int, "S", "of everything random"),
     "pairs": (int, "N", "embedded pairs to generate"),
     "epochs": (float, "E", "passes over the pairs"),

@@ -5,10 +5,8 @@ Its first line names the columns. There is no quoting: a ``"`` is an ordinary ch
 why the ``csv`` module is not used.
 """
 
-import gzip
 import math
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -16,6 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from npformer.checks import InputError
+from npformer.data.files import find_table, read_lines
 from npformer.types import FloatArray, IntArray
 
 # Where GLUE looks at another measure than accuracy, by the name of the task.
@@ -190,46 +189,6 @@ def read_texts(path: str | Path) -> list[str]:
     if kind == ".tsv":
         return [text for row in _read_table(path).rows for text in row.texts]
     raise InputError(f"{path}: got a name in {kind!r}, expected .txt or .tsv, or these with .gz")
-
-
-def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a UTF-8 file, plain or ``.gz``, each with its number from 1.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, a folder, empty, not UTF-8, or a damaged ``.gz``.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: got a folder, expected a file")
-    try:
-        data = path.read_bytes()
-        if path.suffix == ".gz":
-            data = gzip.decompress(data)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    if not data.strip():
-        raise InputError(f"{path}: got an empty file, expected text")
-    data = data.removeprefix(b"\xef\xbb\xbf")  # the byte-order mark that some editors write
-    for number, line in enumerate(data.removesuffix(b"\n").split(b"\n"), start=1):
-        try:
-            yield number, line.removesuffix(b"\r").decode("utf-8")
-        except UnicodeDecodeError as error:
-            byte = f"0x{line[error.start]:02x}"
-            raise InputError(f"{path}, line {number}: got byte {byte}, expected UTF-8") from error
-
-
-def find_table(folder: Path, name: str) -> Path:
-    """Return the path of a table, plain or packed."""
-    plain, packed = folder / name, folder / f"{name}.gz"
-    if plain.exists() and packed.exists():
-        raise InputError(f"{folder}: got both {name} and {name}.gz, expected one of them")
-    if not plain.exists() and not packed.exists():
-        raise InputError(f"{folder}: {name} is missing (or {name}.gz)")
-    return plain if plain.exists() else packed
 
 
 def _read_table(path: Path, like: _Table | None = None) -> _Table:

@@ -9,7 +9,7 @@ import numpy as np
 
 from npformer.checks import InputError
 from npformer.data.batches import Counts, index_stream, pad, shard_rows
-from npformer.data.glue import find_table, read_lines
+from npformer.data.files import find_table, read_lines
 from npformer.types import BoolArray, IntArray
 
 

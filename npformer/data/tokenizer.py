@@ -272,18 +272,14 @@ def _fit(n_x: int, n_y: int, room: int) -> tuple[int, int]:
 
 
 def _pieces(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)
-    return [encoding.ids for encoding in encodings]
+    return [e.ids for e in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
 
 
 def _inner_characters(tokenizer: Tokenizer, texts: Iterable[str]) -> list[str]:
     """Return the characters that stand inside words, sorted."""
     normalizer, splitter = tokenizer.normalizer, tokenizer.pre_tokenizer
-    found: set[str] = set()
-    for text in texts:
-        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)):
-            found.update(word[1:])
-    return sorted(found)
+    normal = (normalizer.normalize_str(text) for text in texts)
+    return sorted({c for t in normal for word, _ in splitter.pre_tokenize_str(t) for c in word[1:]})
 
 
 def _wordpiece(vocab: dict[str, int], lowercase: bool) -> Tokenizer:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from npformer.checks import InputError, article
 from npformer.layers.config import check_sizes
+from npformer.layers.shapes import Axis, sizes
 from npformer.models.config import ClassifierConfig, EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier, TokenClassifier
@@ -23,7 +24,6 @@ from npformer.models.huggingface.config import write_config
 from npformer.models.huggingface.family import Model
 from npformer.models.huggingface.registry import written_family
 from npformer.models.masked_lm import MaskedLM
-from npformer.models.shapes import parameter_shapes
 
 # The parts of a model, and the names of their arrays.
 PARTS = {
@@ -109,14 +109,14 @@ class Workload:
 
 def count_parameters(work: Workload) -> dict[str, int]:
     """Return the numbers in the arrays of each part; the names are those of `PARTS`, in order."""
-    shapes, d = parameter_shapes(work.kind, work.config), work.config.d_model
+    shapes, d = dict(work.kind.shapes(work.config)), work.config.d_model
     if work.pooler:
-        shapes |= {"pooler.w": (d, d), "pooler.b": (d,)}
+        shapes |= {"pooler.w": (Axis("D", d),) * 2, "pooler.b": (Axis("D", d),)}
     counts = dict.fromkeys(PARTS, 0)
     for full, shape in shapes.items():
         name = full.removeprefix("encoder.")
         [part] = [part for part, pattern in PARTS.items() if re.match(pattern, name)]
-        counts[part] += math.prod(shape)
+        counts[part] += math.prod(sizes(shape))
     return counts
 
 

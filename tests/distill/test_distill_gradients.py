@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from npformer.cli.distill_cases import BATCH, COUNTS, SMALLER, Distillation, distill_cases
 from npformer.distill.recipes import RECIPES
 from npformer.gradcheck import check_model
+from npformer.selfcheck.terms import BATCH, COUNTS, SMALLER, Distillation, distill_cases
 
 CASES = distill_cases()
 

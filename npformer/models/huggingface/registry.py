@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from npformer.models.causal_lm import CausalLMConfig
+from npformer.models.config import CausalLMConfig, Seq2SeqConfig
 from npformer.models.huggingface.albert import ALBERT
 from npformer.models.huggingface.bert import BERT
 from npformer.models.huggingface.distilbert import DISTILBERT
@@ -11,7 +11,6 @@ from npformer.models.huggingface.gpt2 import GPT2
 from npformer.models.huggingface.marian import MARIAN
 from npformer.models.huggingface.roberta import ROBERTA
 from npformer.models.huggingface.t5 import T5
-from npformer.models.seq2seq import Seq2SeqConfig
 
 FAMILIES = {
     family.model_type: family for family in (BERT, DISTILBERT, ROBERTA, ALBERT, GPT2, MARIAN, T5)

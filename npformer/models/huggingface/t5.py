@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from npformer.checks import InputError, shown
+from npformer.models.config import Seq2SeqConfig
 from npformer.models.huggingface.bert import NEUTRAL
 from npformer.models.huggingface.family import (
     ACTIVATION_NAMES,
@@ -13,7 +14,7 @@ from npformer.models.huggingface.family import (
     Row,
     rows,
 )
-from npformer.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from npformer.models.seq2seq import Seq2Seq
 
 FIXED = {"is_encoder_decoder": True, "is_decoder": False, "tie_word_embeddings": True}
 HEAD_SIZE = "the heads of this library share d_model"

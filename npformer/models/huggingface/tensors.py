@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npformer.checks import InputError, article, some
+from npformer.layers.shapes import sizes
 from npformer.models.heads import SequenceClassifier, TokenClassifier
 from npformer.models.huggingface.arrays import StoredArray, read_array
 from npformer.models.huggingface.family import Family, Model, Row
 from npformer.models.huggingface.registry import written_family
 from npformer.models.huggingface.weights import CONFIG_FILE
-from npformer.models.shapes import parameter_shapes
 from npformer.types import FloatArray, Params
 
 # What TinyBERT's distillation learned beside the student: only training needs it.
@@ -24,7 +24,7 @@ PROJECTION = re.compile(r"fit_dense(?:s\.(\d+))?\.(weight|bias)")
 Shape = tuple[int, ...]
 
 
-def array_rows(kind: type[Model], config: Any, family: Family | None = None) -> list[Row]:
+def array_rows(kind: Any, config: Any, family: Family | None = None) -> list[Row]:
     """Return a row for every parameter of a model, its layer's number in both names.
 
     Raises
@@ -34,7 +34,7 @@ def array_rows(kind: type[Model], config: Any, family: Family | None = None) -> 
     """
     family = family or written_family(config)
     table, found = family.table(kind, config), []
-    for name in parameter_shapes(kind, config):
+    for name in kind.shapes(config):
         number = re.search(r"(?<=layers\.)\d+", name)
         i = number[0] if number else ""
         row = table.get(name.replace(f"layers.{i}.", "layers.{i}.", 1) if number else name)
@@ -61,7 +61,7 @@ def read_arrays(
 
     ``unread`` rows of the position table stand before the first token's.
     """
-    shapes = parameter_shapes(kind, config)
+    shapes = _shapes(kind, config)
     plain = by_plain_name(folder, stored, family)
     groups = _by_array(array_rows(kind, config, family))
     _check_names(folder, family, kind, plain, groups, shapes, unread)
@@ -85,7 +85,7 @@ def lay_out(params: Params, kind: type[Model], config: Any, family: Family) -> P
     if len(dtypes) != 1 or not dtypes <= {np.dtype(np.float32), np.dtype(np.float64)}:
         names = ", ".join(sorted(str(d) for d in dtypes))
         raise InputError(f"params: got {names}, expected all float32 or all float64")
-    expected = parameter_shapes(kind, config)
+    expected = _shapes(kind, config)
     for name in sorted(expected.keys() | params.keys()):
         have = params[name].shape if name in params else None
         if have != expected.get(name):
@@ -129,6 +129,10 @@ def converted(a: FloatArray, theirs: str, folder: Path, dtype: DTypeLike) -> Flo
         what = "NaN" if np.isnan(a).any() else f"infinity (in {whole.dtype})"
         raise InputError(f"{folder}: got {what} in {theirs}, expected finite weights")
     return whole
+
+
+def _shapes(kind: Any, config: Any) -> dict[str, Shape]:
+    return {name: sizes(axes) for name, axes in kind.shapes(config).items()}
 
 
 def _by_array(rows: list[Row]) -> dict[str, list[Row]]:

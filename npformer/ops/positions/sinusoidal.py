@@ -76,15 +76,17 @@ class SinusoidalCache(NamedTuple):
 
 
 def sinusoidal_forward(
-    x: FloatArray, *, base: float = 10000.0, interleaved: bool = True
+    x: FloatArray, *, first: int = 0, base: float = 10000.0, interleaved: bool = True
 ) -> tuple[FloatArray, SinusoidalCache]:
     r"""Add sinusoidal positions.
 
-    .. math:: y_{btd} = x_{btd} + P_{td}
+    .. math:: y_{btd} = x_{btd} + P_{f + t,\,d}
 
     Parameters
     ----------
     x : ndarray of shape (..., T, D)
+    first : int
+        f, the position of the first of the T vectors.
     base : float
     interleaved : bool
         As in `sinusoidal_table`.
@@ -107,8 +109,11 @@ def sinusoidal_forward(
     check_float("x", x)
     if x.ndim < 2:
         raise InputError(f"x: got shape {x.shape}, expected (..., T, D)")
-    table = sinusoidal_table(*x.shape[-2:], base=base, interleaved=interleaved, dtype=x.dtype)
-    return x + table, SinusoidalCache()
+    length, d_model = x.shape[-2:]
+    table = sinusoidal_table(
+        first + length, d_model, base=base, interleaved=interleaved, dtype=x.dtype
+    )
+    return x + table[first:], SinusoidalCache()
 
 
 def sinusoidal_backward(dy: FloatArray, cache: SinusoidalCache) -> FloatArray:

@@ -1,4 +1,4 @@
-"""The distillation terms and whole losses that ``npformer gradcheck`` checks.
+"""Every distillation term, and the losses of the phases.
 
 Padding, repeated ids and dropout are on, and student and teacher differ in every size that may
 differ.
@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from npformer.cli.cases import ModelCase
 from npformer.data.batches import Batch, Counts
 from npformer.distill.build import build_terms, init_projections
 from npformer.distill.objective import (
@@ -31,6 +30,7 @@ from npformer.distill.terms import (
 from npformer.models.config import ClassifierConfig
 from npformer.models.heads import SequenceClassifier
 from npformer.models.output import ModelOutput
+from npformer.selfcheck.case import ModelCase
 from npformer.types import Params, part
 
 COMMON: dict[str, Any] = {
