@@ -98,7 +98,8 @@ def _a_layer(work: Workload, *, dropout: bool) -> dict[str, dict[str, int]]:
 def _ask(work: Workload, depth: int, *, recompute: bool, dropout: bool) -> Counter[str]:
     """Return what a model of so many layers keeps, part by part: run it on no sequence at all."""
     taken = {axis.size for axes in work.shapes.values() for axis in axes}
-    target, source = (_stand_in(n, taken) for n in (work.seq_len, work.source))
+    target = _stand_in(work.seq_len, taken)
+    source = target if work.source == work.seq_len else _stand_in(work.source, taken | {target})
     depths = {name: depth for name in DEPTHS if hasattr(work.config, name)}
     config = replace(work.config, max_len=max(target, source), **depths)
     nothing = np.float32(0)

@@ -4,9 +4,15 @@ Only those ALBERTs whose layers have weights of their own. The released ones sha
 weights among all layers, which our encoder cannot: here training would move them apart.
 """
 
-from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier, TokenClassifier
-from npformer.models.huggingface.bert import CLASSIFIERS, EMBEDDINGS, FIELDS, FIXED, NEUTRAL
+from npformer.models.huggingface.bert import (
+    CLASSIFIERS,
+    EMBEDDINGS,
+    FIELDS,
+    FIXED,
+    NEUTRAL,
+    architectures,
+)
 from npformer.models.huggingface.family import Family, Field, Row, rows
 from npformer.models.masked_lm import MaskedLM
 
@@ -19,13 +25,7 @@ OWN_WEIGHTS = "layers that share their weights cannot be read: training would mo
 ALBERT = Family(
     model_type="albert",
     prefix="albert.",
-    architectures={
-        "AlbertModel": Encoder,
-        "AlbertForSequenceClassification": SequenceClassifier,
-        "AlbertForTokenClassification": TokenClassifier,
-        "AlbertForMaskedLM": MaskedLM,
-        "AlbertForPreTraining": MaskedLM,
-    },
+    architectures=architectures("Albert") | {"AlbertForPreTraining": MaskedLM},
     fields=(
         *(field._replace(default=DEFAULTS.get(field.theirs, field.default)) for field in FIELDS),
         Field("embedding_size", "embedding_size", int),

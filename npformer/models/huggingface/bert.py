@@ -2,7 +2,7 @@
 
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier, TokenClassifier
-from npformer.models.huggingface.family import Family, Field, Row, rows
+from npformer.models.huggingface.family import Family, Field, Model, Row, rows
 from npformer.models.masked_lm import MaskedLM
 
 FIELDS = (
@@ -32,48 +32,32 @@ FIXED = {
     "pruned_heads": {},
 }
 NEUTRAL = frozenset(
-    {
-        "_attn_implementation_autoset",
-        "_commit_hash",
-        "_name_or_path",
-        "attn_implementation",
-        "bos_token_id",
-        "chunk_size_feed_forward",
-        "cls_token_id",
-        "dtype",
-        "eos_token_id",
-        "finetuning_task",
-        "gradient_checkpointing",
-        "mask_token_id",
-        "output_attentions",
-        "output_hidden_states",
-        "output_past",
-        "pad_token_id",
-        "return_dict",
-        "sep_token_id",
-        "tokenizer_class",
-        "torch_dtype",
-        "torchscript",
-        "transformers_version",
-        "use_cache",
-    }
+    """
+    _attn_implementation_autoset _commit_hash _name_or_path attn_implementation
+    bos_token_id chunk_size_feed_forward cls_token_id dtype eos_token_id finetuning_task
+    gradient_checkpointing mask_token_id output_attentions output_hidden_states
+    output_past pad_token_id return_dict sep_token_id tokenizer_class torch_dtype
+    torchscript transformers_version use_cache
+    """.split()
 )
 # transformers does not read these either; bert-base-chinese has the first six, TinyBERT the rest.
 IGNORED = frozenset(
-    {
-        "directionality",
-        "pooler_fc_size",
-        "pooler_num_attention_heads",
-        "pooler_num_fc_layers",
-        "pooler_size_per_head",
-        "pooler_type",
-        "cell",
-        "emb_size",
-        "pre_trained",
-        "structure",
-        "training",
-    }
+    """
+    directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers
+    pooler_size_per_head pooler_type cell emb_size pre_trained structure training
+    """.split()
 )
+
+
+def architectures(name: str) -> dict[str, type[Model]]:
+    """Return what transformers calls the models of a family like BERT."""
+    return {
+        f"{name}Model": Encoder,
+        f"{name}ForSequenceClassification": SequenceClassifier,
+        f"{name}ForTokenClassification": TokenClassifier,
+        f"{name}ForMaskedLM": MaskedLM,
+    }
+
 
 EMBEDDINGS = rows(
     "embeddings.",
@@ -102,13 +86,7 @@ LAYERS = rows(
 BERT = Family(
     model_type="bert",
     prefix="bert.",
-    architectures={
-        "BertModel": Encoder,
-        "BertForSequenceClassification": SequenceClassifier,
-        "BertForTokenClassification": TokenClassifier,
-        "BertForMaskedLM": MaskedLM,
-        "BertForPreTraining": MaskedLM,
-    },
+    architectures=architectures("Bert") | {"BertForPreTraining": MaskedLM},
     fields=(*FIELDS, CLASSIFIER_DROPOUT),
     fixed=FIXED,
     neutral=NEUTRAL | IGNORED,

@@ -1,20 +1,14 @@
 """DistilBERT's names: a BERT without segments and pooler, its classifier behind a relu."""
 
-from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier, TokenClassifier
-from npformer.models.huggingface.bert import EMBEDDINGS, FIXED, NEUTRAL
+from npformer.models.huggingface.bert import EMBEDDINGS, FIXED, NEUTRAL, architectures
 from npformer.models.huggingface.family import Family, Field, Row, rows
 from npformer.models.masked_lm import MaskedLM
 
 DISTILBERT = Family(
     model_type="distilbert",
     prefix="distilbert.",
-    architectures={
-        "DistilBertModel": Encoder,
-        "DistilBertForSequenceClassification": SequenceClassifier,
-        "DistilBertForTokenClassification": TokenClassifier,
-        "DistilBertForMaskedLM": MaskedLM,
-    },
+    architectures=architectures("DistilBert"),
     fields=(
         Field("vocab_size", "vocab_size", int),
         Field("d_model", "dim", int),

@@ -29,17 +29,12 @@ GPT2 = Family(
     ),
     read=lambda fields: {"d_ff": fields["n_inner"] or 4 * fields["n_embd"]},
     fixed=FIXED,
-    neutral=NEUTRAL
-    | {
-        "n_ctx",
-        "reorder_and_upcast_attn",
-        "summary_activation",
-        "summary_first_dropout",
-        "summary_proj_to_labels",
-        "summary_type",
-        "summary_use_proj",
-        "task_specific_params",
-    },
+    neutral=NEUTRAL.union(
+        """
+        n_ctx reorder_and_upcast_attn summary_activation summary_first_dropout
+        summary_proj_to_labels summary_type summary_use_proj task_specific_params
+        """.split()
+    ),
     constants={"positions": "learned", "scale_embeddings": False, "norm_first": True},
     written=FIXED,
     rows=(

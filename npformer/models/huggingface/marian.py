@@ -42,20 +42,13 @@ MARIAN = Family(
     ),
     read=lambda fields: {"target_vocab_size": fields["vocab_size"]},
     fixed=FIXED,
-    neutral=NEUTRAL
-    | {
-        "bad_words_ids",
-        "classif_dropout",
-        "classifier_dropout",
-        "decoder_start_token_id",
-        "extra_pos_embeddings",
-        "forced_eos_token_id",
-        "id2label",
-        "label2id",
-        "max_length",
-        "num_beams",
-        "num_hidden_layers",
-    },
+    neutral=NEUTRAL.union(
+        """
+        bad_words_ids classif_dropout classifier_dropout decoder_start_token_id
+        extra_pos_embeddings forced_eos_token_id id2label label2id max_length num_beams
+        num_hidden_layers
+        """.split()
+    ),
     constants={
         "positions": "sinusoidal",
         "sinusoidal_layout": "half-split",

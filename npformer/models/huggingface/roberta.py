@@ -3,7 +3,6 @@
 Its classifier's dense layer and tanh are BERT's pooler; its masked-LM head knows GELU alone.
 """
 
-from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier, TokenClassifier
 from npformer.models.huggingface.bert import (
     CLASSIFIER_DROPOUT,
@@ -12,6 +11,7 @@ from npformer.models.huggingface.bert import (
     FIXED,
     LAYERS,
     NEUTRAL,
+    architectures,
 )
 from npformer.models.huggingface.family import Family, Field, Row, rows
 from npformer.models.masked_lm import MaskedLM
@@ -19,12 +19,7 @@ from npformer.models.masked_lm import MaskedLM
 ROBERTA = Family(
     model_type="roberta",
     prefix="roberta.",
-    architectures={
-        "RobertaModel": Encoder,
-        "RobertaForSequenceClassification": SequenceClassifier,
-        "RobertaForTokenClassification": TokenClassifier,
-        "RobertaForMaskedLM": MaskedLM,
-    },
+    architectures=architectures("Roberta"),
     fields=(*FIELDS, CLASSIFIER_DROPOUT),
     fixed=FIXED,
     fixed_for={MaskedLM: {"hidden_act": "gelu"}},

@@ -94,15 +94,12 @@ T5 = Family(
     read=_read,
     write=_write,
     fixed=FIXED,
-    neutral=(NEUTRAL - {"is_decoder"})
-    | {
-        "classifier_dropout",
-        "decoder_start_token_id",
-        "dense_act_fn",
-        "initializer_factor",
-        "is_gated_act",
-        "task_specific_params",
-    },
+    neutral=(NEUTRAL - {"is_decoder"}).union(
+        """
+        classifier_dropout decoder_start_token_id dense_act_fn initializer_factor
+        is_gated_act task_specific_params
+        """.split()
+    ),
     constants={
         "relative": "t5",
         "positions": "none",
