@@ -164,12 +164,9 @@ def test_parameters_are_those_of_the_arrays(kind, embedding_size):
 def formulas_only(monkeypatch):
     """Make the sums that are computed as products with a vector sums again."""
 
-    def mean(x, gamma=1.0):
-        return (x * gamma).mean(axis=-1, keepdims=True)
-
-    monkeypatch.setattr(layernorm, "_mean", mean)
+    monkeypatch.setattr(layernorm, "mean", lambda x: x.mean(axis=-1, keepdims=True))
     for module in (layernorm, linear):
-        monkeypatch.setattr(module, "sum_rows", lambda x: x.sum(axis=0))
+        monkeypatch.setattr(module, "sum_rows", lambda x: x.reshape(-1, x.shape[-1]).sum(axis=0))
 
 
 def products(step, model):

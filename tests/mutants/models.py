@@ -398,6 +398,8 @@ def tied_table_as_input_alone(right):
 
     def backward(self, doutput, cache):
         _, g = right(self, doutput, cache)
+        if doutput.logits is None:
+            return None, g
         _, dtable, _ = linear_backward(doutput.logits, cache.output)
         return None, g | {"embeddings.token": g["embeddings.token"] - dtable.T}
 

@@ -84,9 +84,8 @@ def test_scores_of_a_masked_lm_count_every_hidden_token_once():
     for batch in batches:
         logits = model.forward(*batch[:3])[0].logits
         probs = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)  # (B, T, V)
-        for row, label in zip(
-            probs.reshape(-1, probs.shape[-1]), batch.labels.reshape(-1), strict=True
-        ):
+        rows = probs.reshape(-1, probs.shape[-1])
+        for row, label in zip(rows, batch.labels.reshape(-1), strict=True):
             if label != IGNORE:
                 right.append(row.argmax() == label)
                 losses.append(-np.log(row[label]))
