@@ -57,12 +57,13 @@ def count_memory(work: Workload) -> Memory:
     """Return what a model needs."""
     parameters = FLOAT * sum(count_parameters(work).values())
     left = sum(count_kept(work, recompute=True).values())
+    again = max(sum(layer.values()) for layer in _a_layer(work).values())
     return Memory(
         parameters=parameters,
         gradients=parameters,
         optimizer=2 * parameters,
         kept=sum(count_kept(work).values()),
-        recomputed=left + max(of_layers(layer) for layer in _a_layer(work, dropout=True).values()),
+        recomputed=left + again,
         prediction=_prediction(work),
         key_values=_key_values(work),
     )
@@ -85,12 +86,11 @@ def count_kept(work: Workload, *, recompute: bool = False, dropout: bool = True)
     return kept
 
 
-def _a_layer(work: Workload, *, dropout: bool) -> dict[str, dict[str, int]]:
+def _a_layer(work: Workload, *, dropout: bool = True) -> dict[str, dict[str, int]]:
     """Return what each part of one layer keeps, for each stack."""
     one, two = (_ask(work, depth, recompute=False, dropout=dropout) for depth in (1, 2))
-    more = {part: two[part] - one[part] for part in PARTS}
     return {
-        stack: {part: n for part, n in more.items() if part.startswith(stack)}
+        stack: {part: two[part] - one[part] for part in PARTS if part.startswith(stack)}
         for stack in work.stacks
     }
 
@@ -197,13 +197,16 @@ def _prediction(work: Workload) -> int:
         wide = FLOAT * work.batch_size * length * work.config.d_model  # an array (B, T, D)
         inner = FLOAT * work.batch_size * length * work.config.d_ff  # an array (B, T, F)
         a_layer = sum(layers[stack].values())
+        # Beside the sum, the centred sum and its square: what cross-attention gave and, in
+        # pre-LN, the two sums on the residual path, of which a norm keeps none.
+        more = 0 if stack != "decoder" else 3 if work.config.norm_first else 1
         last_layer = max(
             # The end of attention: q, c q, k, v, the context; scores, probabilities.
             5 * wide + 2 * layers[stack][f"{stack}: scores and mix"],
             # The end of feed-forward: a relu does not keep its input.
             a_layer + (inner if work.config.activation == "relu" else 0),
-            # The last norm: also the sum, the centred sum, its square.
-            a_layer + 3 * wide,
+            # The last norm.
+            a_layer + (3 + more) * wide,
         )
         peak = max(peak, held + (depth - 1) * wide + last_layer)
         held += depth * wide

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_type_hints
 
 from npformer.checks import InputError, article, shown
-from npformer.models.config import ClassifierConfig, EncoderConfig
+from npformer.models.config import ClassifierConfig
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
 from npformer.models.huggingface.classes import LABEL_FIELDS, read_classes, write_classes
@@ -18,7 +18,7 @@ from npformer.models.huggingface.family import (
     Field,
     Model,
 )
-from npformer.models.huggingface.registry import FAMILIES, written_family
+from npformer.models.huggingface.registry import FAMILIES
 
 # More would be a slip or an attack: finding the edges of T5's buckets would take hours.
 MOST_LAYERS, MOST = 10_000, 2**31 - 1
@@ -117,15 +117,6 @@ def unread_positions(fields: Mapping[str, Any], family: Family) -> int:
     if first < 1:
         raise InputError(f"{family.padding.theirs}: got {first - 1}, expected at least 0")
     return first
-
-
-def classifier_config(config: EncoderConfig, num_classes: int, problem: str) -> ClassifierConfig:
-    """Return the configuration of a sequence classifier on an encoder, as its family has it."""
-    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    known = {field.name for field in dataclasses.fields(ClassifierConfig)}
-    constants = written_family(config).constants
-    values |= {name: value for name, value in constants.items() if name in known}
-    return ClassifierConfig.from_dict(values | {"num_classes": num_classes, "problem": problem})
 
 
 def read_value(fields: Mapping[str, Any], field: Field) -> Any:
