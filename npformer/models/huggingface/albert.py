@@ -4,7 +4,6 @@ Only those ALBERTs whose layers have weights of their own. The released ones sha
 weights among all layers, which our encoder cannot: here training would move them apart.
 """
 
-from npformer.models.heads import SequenceClassifier, TokenClassifier
 from npformer.models.huggingface.bert import (
     CLASSIFIERS,
     EMBEDDINGS,
@@ -53,9 +52,8 @@ ALBERT = Family(
         ),
     ),
     heads={
-        TokenClassifier: rows("", "", {"classifier.w": "classifier"}),
-        SequenceClassifier: rows(
-            "", "", {"pooler.w": "albert.pooler", "classifier.w": "classifier"}
+        **dict.fromkeys(
+            CLASSIFIERS, rows("", "", {"pooler.w": "albert.pooler", "classifier.w": "classifier"})
         ),
         MaskedLM: (
             *rows("head.", "predictions.", {"w": "dense", "gamma": "LayerNorm"}),

@@ -92,9 +92,9 @@ BERT = Family(
     neutral=NEUTRAL | IGNORED,
     rows=EMBEDDINGS + LAYERS,
     heads={
-        TokenClassifier: rows("", "", {"classifier.w": "classifier"}),
-        SequenceClassifier: rows(
-            "", "", {"pooler.w": "bert.pooler.dense", "classifier.w": "classifier"}
+        **dict.fromkeys(
+            CLASSIFIERS,
+            rows("", "", {"pooler.w": "bert.pooler.dense", "classifier.w": "classifier"}),
         ),
         MaskedLM: (
             *rows(

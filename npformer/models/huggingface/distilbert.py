@@ -1,7 +1,7 @@
 """DistilBERT's names: a BERT without segments and pooler, its classifier behind a relu."""
 
-from npformer.models.heads import SequenceClassifier, TokenClassifier
-from npformer.models.huggingface.bert import EMBEDDINGS, FIXED, NEUTRAL, architectures
+from npformer.models.heads import SequenceClassifier
+from npformer.models.huggingface.bert import CLASSIFIERS, EMBEDDINGS, FIXED, NEUTRAL, architectures
 from npformer.models.huggingface.family import Family, Field, Row, rows
 from npformer.models.masked_lm import MaskedLM
 
@@ -40,9 +40,8 @@ DISTILBERT = Family(
         },
     ),
     heads={
-        TokenClassifier: rows("", "", {"classifier.w": "classifier"}),
-        SequenceClassifier: rows(
-            "", "", {"pooler.w": "pre_classifier", "classifier.w": "classifier"}
+        **dict.fromkeys(
+            CLASSIFIERS, rows("", "", {"pooler.w": "pre_classifier", "classifier.w": "classifier"})
         ),
         MaskedLM: (
             *rows("head.", "vocab_", {"w": "transform", "gamma": "layer_norm"}),
