@@ -17,7 +17,6 @@ from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
 from npformer.models.huggingface import from_pretrained, load_labels, read_pooler
 from npformer.models.huggingface.family import Model
-from npformer.models.huggingface.generator import Generating
 from npformer.models.masked_lm import MaskedLM
 from npformer.train.objective import MaskedLMObjective, SupervisedObjective
 from npformer.train.phase import run_phase
@@ -110,7 +109,7 @@ def _given_augmenter(job: Job) -> MaskedLM | None:
     return model
 
 
-def _read_like_the_teacher(job: Job, option: str, name: str) -> Model | Generating:
+def _read_like_the_teacher(job: Job, option: str, name: str) -> Model:
     """Read a model that gets the teacher's ids, once it is sure that its own would be the same."""
     folder = find_given(option, name)
     theirs, texts = load_tokenizer(folder), job.task.dev.first[:100]

@@ -9,15 +9,10 @@ import numpy as np
 from npformer.checks import InputError, article, some
 from npformer.data.glue import Task
 from npformer.data.tokenizer import is_byte_level
-from npformer.models.config import EncoderConfig
+from npformer.models.config import ClassifierConfig, EncoderConfig
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
-from npformer.models.huggingface import (
-    classifier_config,
-    from_pretrained,
-    load_labels,
-    read_pooler,
-)
+from npformer.models.huggingface import from_pretrained, load_labels, read_pooler
 from npformer.models.masked_lm import MaskedLM
 
 if TYPE_CHECKING:
@@ -58,7 +53,7 @@ def start_classifier(
         model, origin = found, "all weights read"
     elif isinstance(found, Encoder | MaskedLM):
         encoder = found if isinstance(found, Encoder) else found.encoder
-        config = classifier_config(encoder.config, _classes(task), task.kind)
+        config = ClassifierConfig.on(encoder.config, num_classes=_classes(task), problem=task.kind)
         pooler = read_pooler(folder)
         drawn = SequenceClassifier.on(config, encoder.params, rng)
         model = SequenceClassifier(config, drawn.params | pooler)
