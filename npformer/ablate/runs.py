@@ -29,10 +29,9 @@ from npformer.distill.teacher import (
 )
 from npformer.models.heads import SequenceClassifier
 from npformer.models.masked_lm import MaskedLM
-from npformer.train.checkpoint import remove_stale
 from npformer.train.evaluate import predict_logits, score
 from npformer.train.parallel import one_blas_thread
-from npformer.train.run import Run, write_json
+from npformer.train.run import open_run, write_json
 
 RESULTS = "results.json"
 
@@ -77,13 +76,10 @@ def execute(spec: Spec) -> dict[str, Any]:
         return _read(path)
     started = time.perf_counter()
     settings = spec.settings if spec.row is None else _settings(spec, spec.row)
-    run = _open(spec.folder, settings)
-    try:
-        with one_blas_thread():
-            job = prepare(run, settings, lambda line: None)
-            results = _teacher(job, spec.rows) if spec.row is None else _student(job, spec)
-    finally:
-        run.log.close()
+    there = (spec.folder / "run.json").exists()
+    with open_run(spec.folder, None if there else settings.to_dict()) as run, one_blas_thread():
+        job = prepare(run, settings, lambda line: None)
+        results = _teacher(job, spec.rows) if spec.row is None else _student(job, spec)
     write_json(path, results | {"seconds": time.perf_counter() - started})
     return _read(path)
 
@@ -202,14 +198,6 @@ def _augments(job: Job, given: Given) -> bool:
 def _dev(job: Job, model: SequenceClassifier) -> dict[str, float]:
     logits = predict_logits(model, job.dev, job.special.pad, threads=1)
     return score(logits, job.dev.labels, job.task.kind)
-
-
-def _open(folder: Path, settings: Settings) -> Run:
-    if folder.exists():
-        remove_stale(folder)
-    if (folder / "run.json").exists():
-        return Run.resume(folder)
-    return Run.create(folder, settings.to_dict())
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from npformer.distill.settings import Settings
 from npformer.distill.tinybert import distil
-from npformer.train.run import Run, write_json
+from npformer.train.run import Run, open_run, write_json
 from npformer.train.verdict import paired_verdict
 
 
@@ -72,8 +72,5 @@ def verdict_lines(summary: dict[str, Any]) -> list[str]:
 
 def _one(folder: Path, settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     there = (folder / "run.json").exists()
-    one = Run.resume(folder) if there else Run.create(folder, settings.to_dict())
-    try:
+    with open_run(folder, None if there else settings.to_dict()) as one:
         return distil(one, settings, say)
-    finally:
-        one.log.close()

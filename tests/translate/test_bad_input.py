@@ -138,7 +138,7 @@ def test_a_folder_in_use_is_left_alone(model: Path, capsys: pytest.CaptureFixtur
     assert "which is not empty" in refused(capsys, "train", "--pairs", 9, "--out", model)
     message = refused(capsys, "train", "--resume", "--out", model, "--seed", 4)
     assert "--seed: got 4, expected what the run was started with, 0" in message
-    assert "expected a run of translate distill" in refused(
+    assert "expected a run of npformer translate distill" in refused(
         capsys, "distill", "--resume", "--out", model
     )
     assert {path: path.stat().st_mtime_ns for path in model.rglob("*")} == before
