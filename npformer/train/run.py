@@ -167,6 +167,9 @@ def _discard(folder: Path) -> None:
     remove_stale(folder)
     for name in BEGINNING:
         (folder / name).unlink(missing_ok=True)
+    for path in sorted(folder.rglob("*/"), reverse=True):  # in which other runs were to be
+        with suppress(OSError):
+            path.rmdir()
 
 
 def _check_empty(folder: Path) -> None:

@@ -165,7 +165,7 @@ def test_resume_of_what_is_no_grid(tmp_path, call):
     (tmp_path / "run.json").write_text('{"seed": 0}')
     code, _, err = call("--out", tmp_path, "--resume")
     assert code == 2
-    assert "expected the folder of a grid" in err
+    assert "expected a run of npformer ablate" in err
 
 
 def test_an_out_that_is_not_empty(task, call):

@@ -18,7 +18,7 @@ import tiny_task
 from npformer.distill import augmentation, tinybert
 from npformer.distill.settings import Settings
 from npformer.train.checkpoint import MetricsLog
-from npformer.train.run import Run
+from npformer.train.run import Run, open_run
 
 SCRATCH = ("scratch-0.0003", "scratch-0.001", "scratch-0.003")
 TRAINED = (*tiny_task.PHASES[:-1], *SCRATCH)
@@ -216,7 +216,8 @@ def test_a_real_kill(whole, task, tmp_path, monkeypatch):
     stop(process, folder / "phases" / "general", signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     without_comparison(monkeypatch)
-    go(Run.resume(folder), task)
+    with open_run(folder) as run:
+        go(run, task)
     assert_same(folder, whole[0])
 
 
