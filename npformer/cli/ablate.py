@@ -15,7 +15,7 @@ from npformer.cli.in_folder import (
     read_asked,
     say,
 )
-from npformer.distill.settings import Settings
+from npformer.jobs.distill.settings import Settings
 
 # The options that choose rows, and the table of the paper that each belongs to.
 CHOICES = {"stages": "stages", "drop": "losses", "mapping": "mapping"}
@@ -64,9 +64,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from npformer.ablate.grid import ablate, process_pool
-    from npformer.ablate.report import report
-    from npformer.ablate.rows import TABLES, rows_of
+    from npformer.jobs.ablate.grid import ablate, process_pool
+    from npformer.jobs.ablate.report import report
+    from npformer.jobs.ablate.rows import TABLES, rows_of
 
     given = given_settings(args) | given_options(args, ("seeds", *CHOICES))
     chosen = any(name in given for name in CHOICES)

@@ -17,7 +17,7 @@ from npformer.cli.in_folder import (
     read_asked,
     say,
 )
-from npformer.distill.settings import DEFAULTS, TRAINED, Settings, quick
+from npformer.jobs.distill.settings import DEFAULTS, TRAINED, Settings, quick
 
 
 def _baselines(text: str) -> list[str]:
@@ -172,9 +172,9 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from npformer.distill.comparison import table
-    from npformer.distill.seeds import distil_seeds, verdict_lines
-    from npformer.distill.tinybert import distil
+    from npformer.jobs.distill.comparison import table
+    from npformer.jobs.distill.seeds import distil_seeds, verdict_lines
+    from npformer.jobs.distill.tinybert import distil
 
     given = given_settings(args)
     if args.quick:

@@ -12,7 +12,7 @@ from npformer.cli.in_folder import (
     read_asked,
     say,
 )
-from npformer.finetune.settings import Settings
+from npformer.jobs.finetune.settings import Settings
 
 # Those of every training on a pretrained model.
 TRAINING: Options = {
@@ -54,7 +54,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from npformer.finetune.job import finetune
+    from npformer.jobs.finetune.job import finetune
 
     given = given_options(args, OPTIONS)
     asked = read_asked(args, "finetune", Settings, given, beside={"command": "finetune"})

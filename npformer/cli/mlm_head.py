@@ -13,7 +13,7 @@ from npformer.cli.in_folder import (
     read_asked,
     say,
 )
-from npformer.finetune.settings import HeadSettings
+from npformer.jobs.finetune.settings import HeadSettings
 
 OPTIONS: Options = {
     "unlabelled": (
@@ -43,7 +43,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from npformer.finetune.head import train_head
+    from npformer.jobs.finetune.head import train_head
 
     given = given_options(args, OPTIONS)
     asked = read_asked(args, "mlm-head", HeadSettings, given, beside={"command": "mlm-head"})

@@ -18,9 +18,9 @@ from npformer.cli.in_folder import (
     say,
 )
 from npformer.data.vocabulary import KINDS
+from npformer.jobs.translate.settings import FOLDER, SCHEDULES, Settings
 from npformer.layers.attention_config import ATTENTIONS, RELATIVE
 from npformer.layers.positions import POSITIONS
-from npformer.translate.settings import FOLDER, SCHEDULES, Settings
 
 # Options that are settings of the run, by the name of the setting.
 OPTIONS: Options = {
@@ -92,7 +92,7 @@ def _add_run(parser: argparse.ArgumentParser, without: Collection[str] = ()) -> 
 
 def run_train(args: argparse.Namespace) -> int:
     """Run ``translate train``."""
-    from npformer.translate.job import train
+    from npformer.jobs.translate.job import train
 
     asked = _asked(args, "train", {})
     with open_asked(asked) as run:
@@ -109,7 +109,7 @@ def run_train(args: argparse.Namespace) -> int:
 
 def run_distill(args: argparse.Namespace) -> int:
     """Run ``translate distill``."""
-    from npformer.translate.job import distil
+    from npformer.jobs.translate.job import distil
 
     teacher = {"teacher": None if args.teacher is None else str(args.teacher)}
     if args.teacher is None and not args.resume:
@@ -143,9 +143,9 @@ def _asked(args: argparse.Namespace, part: str, teacher: dict[str, str | None]) 
 def run_texts(args: argparse.Namespace) -> int:
     """Run ``translate run``."""
     from npformer.data.vocabulary import load_vocabulary, unknown_characters
+    from npformer.jobs.translate.evaluate import translate
+    from npformer.jobs.translate.figures import save_attention
     from npformer.models.seq2seq_folder import load_seq2seq
-    from npformer.translate.evaluate import translate
-    from npformer.translate.figures import save_attention
 
     folder = model_folder(args.model)
     model, tokenizer = load_seq2seq(folder), load_vocabulary(folder / "tokenizer.json")

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny_pairs
 import tiny_task
 from tiny_checkpoint import write_checkpoint
-from translate import tiny_pairs
 
 from npformer.cli import main
 from npformer.train import phase
