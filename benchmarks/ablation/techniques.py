@@ -15,7 +15,7 @@ from npformer.layers.feedforward import ACTIVATIONS
 from npformer.ops.activations import _ERF_FIT, GeluCache
 from npformer.ops.embedding import EmbeddingCache
 from npformer.train.objective import Objective, StepResult
-from npformer.train.parallel import RunStep
+from npformer.train.parallel import RunShards
 from npformer.types import FloatArray
 
 
@@ -28,10 +28,12 @@ def one_shard() -> None:
     """The batch is not split: only the matrix library uses both cores."""
 
     @contextmanager
-    def whole_batch(_: int) -> Iterator[RunStep]:
-        def run(objective: Objective, batch: Batch, seed: Sequence[int] | None) -> StepResult:
+    def whole_batch(_: int) -> Iterator[RunShards]:
+        def run(
+            objective: Objective, batch: Batch, seed: Sequence[int] | None
+        ) -> Iterator[StepResult]:
             rng = None if seed is None else np.random.default_rng([*seed, 0])
-            return objective(batch, batch.counts, rng)
+            return iter([objective(batch, batch.counts, rng)])
 
         yield run
 

@@ -69,14 +69,17 @@ def _scratch_at(job: Job, student: EncoderConfig, rate: float, steps: int) -> fl
     if job.run.finished(name) is None:
         config = job.classifier_config(student)
         model = SequenceClassifier.init(config, job.rng("scratch", INIT))
-        info = run_phase(
+        with run_phase(
             job.run,
             replace(job.phase("scratch", steps, name=name), learning_rate=rate),
             model.params,
             SupervisedObjective(model),
             job.batches("scratch", job.train, steps),
             job.evaluator(model),
-        )
+        ) as progress:
+            for update in progress.updates:
+                progress.record(update)
+        info = progress.info
         job.run.finish(name, info, lambda: job.keep(model, name))
     info = job.run.finished(name) or {}
     return float(info[job.primary])

@@ -193,14 +193,17 @@ def distil_predictions(
     asked = teacher if texts.teacher_logits is None else None
     objective = DistillObjective(model, asked, terms, job.recipe.teacher_dropout)
     joint = joint_params(model.params, {})
-    info = run_phase(
+    with run_phase(
         job.run,
         phase,
         {name: joint[name] for name in trainable(joint, "prediction")},
         objective,
         job.batches(phase.name, texts, phase.steps),
         job.evaluator(model),
-    )
+    ) as progress:
+        for update in progress.updates:
+            progress.record(update)
+    info = progress.info
     return model, info
 
 
@@ -224,4 +227,7 @@ def _distil_layers(
     objective = DistillObjective(student, teacher, terms, job.recipe.teacher_dropout)
     joint = joint_params(student.params, projections)
     params = {name: joint[name] for name in trainable(joint, phase)}
-    return run_phase(job.run, job.phase(phase, steps), params, objective, batches)
+    with run_phase(job.run, job.phase(phase, steps), params, objective, batches) as progress:
+        for update in progress.updates:
+            progress.record(update)
+    return progress.info

@@ -172,13 +172,16 @@ def pretrain(job: Job) -> MaskedLM:
                 yield masked(job, "pretrain", batch, step)
 
         job.say(f"pretrain: masked LM on {len(job.unlabelled):,} texts, {steps:,} steps")
-        info = run_phase(
+        with run_phase(
             job.run,
             job.phase("pretrain", steps),
             model.params,
             MaskedLMObjective(model),
             batches,
-        )
+        ) as progress:
+            for update in progress.updates:
+                progress.record(update)
+        info = progress.info
         job.run.finish("pretrain", info, lambda: job.keep(model, "pretrain"))
     return from_pretrained(job.folder("pretrain"), MaskedLM)
 
@@ -196,14 +199,17 @@ def finetune(job: Job, pretrained: Pretrained) -> SequenceClassifier:
         model = SequenceClassifier(config, drawn.params | pooler)
         steps = job.steps("finetune", len(job.train))
         job.say(f"finetune: teacher on {len(job.train):,} labelled examples, {steps:,} steps")
-        info = run_phase(
+        with run_phase(
             job.run,
             job.phase("finetune", steps),
             model.params,
             SupervisedObjective(model),
             job.batches("finetune", job.train, steps),
             job.evaluator(model),
-        )
+        ) as progress:
+            for update in progress.updates:
+                progress.record(update)
+        info = progress.info
         job.run.finish("finetune", info, lambda: job.keep(model, "teacher"))
     return from_pretrained(job.folder("teacher"), SequenceClassifier)
 

@@ -170,14 +170,17 @@ def _train(job: Job, say: Callable[[str], None]) -> dict[str, Any]:
         evaluate_every=max(1, steps // 4),
         checkpoint_every=max(1, min(500, steps // 4)),
     )
-    info = run_phase(
+    with run_phase(
         job.run,
         phase,
         params,
         HeadObjective(job.model),
         job.batches,
         job.scores if job.heldout else None,
-    )
+    ) as progress:
+        for update in progress.updates:
+            progress.record(update)
+    info = progress.info
     own = {name: info.pop(name) for name in ("steps", "seconds")}
     return {"parameters": parameters, "before": before, "after": info, **own}
 

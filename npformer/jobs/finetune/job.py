@@ -165,7 +165,7 @@ def train(job: Job) -> dict[str, Any]:
         evaluate_every=max(1, steps // 5),
         checkpoint_every=max(1, min(500, steps // 4)),
     )
-    info = run_phase(
+    with run_phase(
         job.run,
         phase,
         job.model.params,
@@ -179,7 +179,10 @@ def train(job: Job) -> dict[str, Any]:
             start_step=start,
         ),
         job.scores,
-    )
+    ) as progress:
+        for update in progress.updates:
+            progress.record(update)
+    info = progress.info
     own = {name: info.pop(name) for name in ("steps", "seconds")}
     return {"dev": info, **own}
 

@@ -125,7 +125,7 @@ def train_model(job: Job, name: str = "train", targets: EncodedPairs | None = No
         evaluate_every=max(1, steps // 5),
         checkpoint_every=max(1, min(500, steps // 4)),
     )
-    info = run_phase(
+    with run_phase(
         job.run,
         phase,
         model.params,
@@ -138,7 +138,10 @@ def train_model(job: Job, name: str = "train", targets: EncodedPairs | None = No
             start_step=start,
         ),
         evaluate,
-    )
+    ) as progress:
+        for update in progress.updates:
+            progress.record(update)
+    info = progress.info
     info["parameters"] = parameters
     job.run.finish(name, info, lambda: keep(model, job.tokenizer, folder))
     return model

@@ -1,5 +1,6 @@
 """TinyBERT in its real order: who reads whose weights, and who is left alone."""
 
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -31,6 +32,7 @@ def differ(a, b):
 def distil(folder, task, record, **changes):
     """Run all phases; tell ``record`` about each one what it starts and ends with."""
 
+    @contextmanager
     def watched(run, phase, params, objective, batches, evaluate=None):
         model = getattr(objective, "model", None) or objective.student
         guide = getattr(objective, "teacher", None)
@@ -42,11 +44,11 @@ def distil(folder, task, record, **changes):
             batches=list(batches(0)),
             evaluated=evaluate is not None,
         )
-        info = real(run, phase, params, objective, batches, evaluate)
+        with real(run, phase, params, objective, batches, evaluate) as progress:
+            yield progress
         one.end, one.trained_end = copied(model.params), copied(params)
         one.guide_end = None if guide is None else copied(guide.params)
         record[phase.name] = one
-        return info
 
     real = teacher.run_phase
     settings = Settings.from_dict({**tiny_task.SETTINGS, "data": str(task), **changes})
