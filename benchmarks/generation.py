@@ -13,24 +13,25 @@ from collections.abc import Callable
 
 import numpy as np
 
-from npformer.models import Seq2Seq, Seq2SeqConfig, decode_step, start_decoding
+from npformer.models import Seq2Seq, Seq2SeqConfig
+from npformer.models.output import last_hidden
 from npformer.train.malloc import keep_freed_memory
 from npformer.types import IntArray
 
 
 def cached(model: Seq2Seq, source: IntArray, length: int) -> IntArray:
     """Decode with the KV cache; token 0 starts."""
-    state = start_decoding(model, source)
+    state = model.start(source)
     ids = np.zeros((len(source), 1), int)
     for _ in range(length):
-        logits, state = decode_step(model, ids[:, -1:], state)
+        logits, state = model.step(ids[:, -1:], state)
         ids = np.concatenate((ids, logits.argmax(axis=-1)[:, None]), axis=1)
     return ids
 
 
 def recomputed(model: Seq2Seq, source: IntArray, length: int) -> IntArray:
     """Decode the whole target for every token."""
-    memory, _ = model.encode(source)
+    memory = last_hidden(model.encode(source)[0])
     ids = np.zeros((len(source), 1), int)
     for _ in range(length):
         output, _ = model.decode(ids, memory)

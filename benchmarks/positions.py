@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.arguments import names_of, new_file, positive
 from npformer.layers.init import initializer_range
-from npformer.models import CausalLM, CausalLMConfig
+from npformer.models import CausalLM, CausalLMConfig, ModelOutput
 from npformer.ops.losses import cross_entropy_backward, cross_entropy_forward
 from npformer.optim import Adam, clip_by_global_norm, linear_schedule
 from npformer.train.malloc import keep_freed_memory
@@ -92,9 +92,11 @@ def train(task: Task, encoding: str, seed: int, steps: int) -> CausalLM:
     state, rng = optimizer.init(model.params), np.random.default_rng([seed, 1])
     for step in range(steps):
         ids, labels = task(rng, 16, TRAINED)
-        logits, cache = model.forward(ids)
-        _, ce_cache = cross_entropy_forward(logits, labels)
-        _, grads = model.backward(cross_entropy_backward(1.0, ce_cache), cache)
+        output, cache = model.forward(ids)
+        assert output.logits is not None
+        _, ce_cache = cross_entropy_forward(output.logits, labels)
+        dlogits = cross_entropy_backward(1.0, ce_cache)
+        _, grads = model.backward(ModelOutput(logits=dlogits), cache)
         clip_by_global_norm(grads, max_norm=1.0)
         rate = 2e-3 * linear_schedule(step, warmup=steps // 10, total=steps)
         optimizer.update(model.params, grads, state, rate)
@@ -104,8 +106,9 @@ def train(task: Task, encoding: str, seed: int, steps: int) -> CausalLM:
 def accuracy(task: Task, model: CausalLM, length: int, seed: int) -> float:
     """Return the share of the last places that are right."""
     ids, labels = task(np.random.default_rng([seed, 2]), 100, length)
-    logits, _ = model.forward(ids)
-    last, right = labels[:, -LAST:], (logits.argmax(axis=-1) == labels)[:, -LAST:]
+    output, _ = model.forward(ids)
+    assert output.logits is not None
+    last, right = labels[:, -LAST:], (output.logits.argmax(axis=-1) == labels)[:, -LAST:]
     return float(right[last >= 0].mean())
 
 

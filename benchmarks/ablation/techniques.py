@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import tricks
 from npformer.data.batches import Batch
-from npformer.layers.feedforward import ACTIVATIONS
-from npformer.ops.activations import _ERF_FIT, GeluCache
-from npformer.ops.embedding import EmbeddingCache
+from npformer.ops.fast import ERF_FIT
 from npformer.train.objective import Objective, StepResult
 from npformer.train.parallel import RunShards
 from npformer.types import FloatArray
@@ -42,59 +41,50 @@ def one_shard() -> None:
 
 def queries_first() -> None:
     """Scores lie in memory row by row, and the softmax sums along rows."""
-    _put(lambda k, q: q @ k.swapaxes(-1, -2), "npformer.ops.attention._keys_first")
+    _put(tricks.dot_rows, "npformer.ops.attention.dot_rows")
 
 
 def einsum() -> None:
     """Scores by einsum, which does not call the matrix library for them."""
 
-    def product(k: FloatArray, q: FloatArray) -> Any:
-        return np.einsum("...sk,...tk->...ts", k, q)
+    def product(a: FloatArray, b: FloatArray) -> Any:
+        return np.einsum("...tk,...sk->...ts", a, b)
 
-    _put(product, "npformer.ops.attention._keys_first")
+    _put(product, "npformer.ops.attention.dot_rows")
+
+
+def softmax_in_fresh_arrays() -> None:
+    """A fresh array for each operation of attention's softmax."""
+    _put(tricks.exp_kept, "npformer.ops.softmax.exp_kept")
 
 
 def gelu_as_an_expression() -> None:
     """A fresh array for each operation of GELU."""
 
-    def forward(x: FloatArray) -> tuple[FloatArray, GeluCache]:
+    def normal_cdf(x: FloatArray) -> Any:
         polynomial = np.zeros_like(x)
-        for coefficient in reversed(_ERF_FIT):
+        for coefficient in reversed(ERF_FIT):
             polynomial = polynomial * (x * x) + coefficient
-        cdf = 0.5 * (1 + np.tanh(x * polynomial))
-        return x * cdf, GeluCache(x, cdf)
+        return 0.5 * (1 + np.tanh(x * polynomial))
 
-    def backward(dy: FloatArray, cache: GeluCache) -> Any:
-        x, cdf = cache
-        return dy * (cdf + x * np.exp(-0.5 * x * x) * (1 / np.sqrt(np.float32(2 * np.pi))))
-
-    ACTIVATIONS["gelu"] = forward, backward
+    _put(normal_cdf, "npformer.ops.activations.normal_cdf")
+    _put(tricks.normal_pdf, "npformer.ops.activations.normal_pdf")
 
 
 def unblocked_gelu() -> None:
     """GELU goes over a whole array with each operation, through memory instead of cache."""
-    _put(1 << 62, "npformer.ops.activations.BLOCK")
+    _put(1 << 62, "npformer.ops.fast.BLOCK")
 
 
 def sums_as_sums() -> None:
     """Sums over rows and means by NumPy's reductions instead of matrix-vector products."""
-
-    def mean(x: FloatArray, gamma: Any = 1.0) -> Any:
-        return (x * gamma).mean(axis=-1, keepdims=True)
-
-    _put(lambda x: x.sum(axis=0), "npformer.ops.linear.sum_rows", "npformer.ops.layernorm.sum_rows")
-    _put(mean, "npformer.ops.layernorm._mean")
+    _put(tricks.sum_rows, "npformer.ops.linear.sum_rows", "npformer.ops.layernorm.sum_rows")
+    _put(tricks.mean, "npformer.ops.layernorm.mean")
 
 
 def add_at() -> None:
     """The gradient of the embedding tables by `numpy.add.at`."""
-
-    def backward(dy: FloatArray, cache: EmbeddingCache) -> FloatArray:
-        dtable = np.zeros_like(cache.table)
-        np.add.at(dtable, cache.ids, dy)
-        return dtable
-
-    _put(backward, "npformer.layers.embeddings.embedding_backward")
+    _put(tricks.sum_by_id, "npformer.ops.embedding.sum_by_id")
 
 
 def unblocked_adamw() -> None:
@@ -116,6 +106,7 @@ TECHNIQUES: dict[str, Callable[[], None]] = {
     "a shard for each core": one_shard,
     "scores with the keys first": queries_first,
     "matrix products, not einsum": einsum,
+    "softmax in place": softmax_in_fresh_arrays,
     "GELU in place": gelu_as_an_expression,
     "GELU in blocks": unblocked_gelu,
     "sums as matrix-vector products": sums_as_sums,

@@ -1,15 +1,9 @@
-# %% [markdown] lang="en"
+# %% [markdown]
 # # 1. The linear map: a gradient is a sum
 #
 # One idea: **the gradient of a factor is the incoming gradient times the other factor, summed over
 # every index that the factor does not have.** With it nobody has to remember where a transpose
 # goes. And one habit: no gradient is believed before finite differences have agreed with it.
-
-# %% [markdown] lang="zh"
-# # 1. 线性映射：梯度就是求和
-#
-# 一个思想：**某个因子的梯度 = 传入的梯度 × 另一个因子，再对该因子没有的下标求和。**
-# 记住这一条，就不必背转置该写在哪里。还有一个习惯：梯度没有经过有限差分验证，就不算数。
 
 # %%
 import matplotlib.pyplot as plt
@@ -20,7 +14,7 @@ from npformer import ops, plot
 
 rng = np.random.default_rng(1)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## The rule
 #
 # The forward of a linear layer, with $n$ running over the rows (all tokens of the batch):
@@ -34,21 +28,6 @@ rng = np.random.default_rng(1)
 #
 # $b$ has no index $n$, so its gradient is summed over the rows: what was *broadcast* forward is
 # *summed* backward. Here are the three sums as loops, against the library.
-
-# %% [markdown] lang="zh"
-# ## 规则
-#
-# 线性层的前向，$n$ 遍历所有行（批次中的全部词元）：
-#
-# $$y_{no} = \sum_i x_{ni}\,w_{io} + b_o$$
-#
-# 反向得到的是 $dy_{no}$，即损失对 $y$ 的梯度。按规则，
-#
-# $$dx_{ni} = \sum_o dy_{no}\,w_{io}, \qquad dw_{io} = \sum_n x_{ni}\,dy_{no}, \qquad
-#   db_o = \sum_n dy_{no}.$$
-#
-# $b$ 没有下标 $n$，所以它的梯度要对所有行求和：前向里**广播**，反向里就**求和**。
-# 下面把三个求和写成循环，与库的结果对照。
 
 # %%
 x, w, b = rng.normal(size=(4, 3)), rng.normal(size=(3, 5)), rng.normal(size=5)
@@ -70,7 +49,7 @@ for name, fast, slow in (("dx", dx, dx_loops), ("dw", dw, dw_loops), ("db", db, 
 assert np.allclose(dx, dy @ w.T)
 assert np.allclose(dw, x.T @ dy)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # A matrix product sums over *neighbouring* indices. In $\sum_o dy_{no} w_{io}$ the summed index is
 # last in both, so $w$ is turned over; in $\sum_n x_{ni} dy_{no}$ it is first in both, so $x$ is.
 #
@@ -78,15 +57,6 @@ assert np.allclose(dw, x.T @ dy)
 #
 # Move one entry by $h$ both ways and see how $L = \sum dy \cdot y$ changes. How large should $h$ be?
 # A difference is wrong by its own curvature (grows with $h$) and by rounding (grows with $1/h$).
-
-# %% [markdown] lang="zh"
-# 矩阵乘法总是对**相邻**的下标求和。$\sum_o dy_{no} w_{io}$ 中被求和的下标在两个因子里都在最后，
-# 所以转置 $w$；$\sum_n x_{ni} dy_{no}$ 中它都在最前，所以转置 $x$。
-#
-# ## 裁判，以及它有多可信
-#
-# 把一个元素向两边各移动 $h$，看 $L = \sum dy \cdot y$ 如何变化。$h$ 取多大？
-# 差分有两种误差：截断误差随 $h$ 增大，舍入误差随 $1/h$ 增大。
 
 
 # %%
@@ -114,16 +84,11 @@ plt.ylabel("error of the slope")
 plt.legend()
 plt.show()
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # Read the slopes on the right: halving $h$ halves the one-sided error and quarters the centred one.
 # On the left everything drowns in rounding. The best centred step is near $\epsilon^{1/3}$, and it
 # is hundreds of times more exact than the best one-sided one. In float32, where
 # $\epsilon = 10^{-7}$, even the best step proves little: check in float64.
-
-# %% [markdown] lang="zh"
-# 看右侧的斜率：$h$ 减半，单边误差减半，中心差分的误差变为四分之一。左侧则全被舍入误差淹没。
-# 中心差分的最佳步长在 $\epsilon^{1/3}$ 附近，比单边差分的最佳结果精确几百倍。
-# 而 float32 的 $\epsilon$ 约为 $10^{-7}$，再好的步长也证明不了什么：梯度检查要用 float64。
 
 # %%
 best = steps[int(np.argmin(centred))]
@@ -136,18 +101,12 @@ assert 8 < one_sided[at[1e-2]] / one_sided[at[1e-3]] < 12
 report = nf.check_pair(ops.linear_forward, ops.linear_backward, (x, w, b))
 print(f"{report.name}: worst error {report.error:.0e}, allowed {report.tolerance:.0e}")
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Square hides mistakes
 #
 # Forget the transpose of `w`. With a square matrix the shapes fit and nothing complains; with three
 # different sizes NumPy refuses at once. That is why every check in this library has axes of
 # different sizes.
-
-# %% [markdown] lang="zh"
-# ## 方阵会掩盖错误
-#
-# 忘掉 `w` 的转置。方阵时形状恰好吻合，程序不会报错；三个尺寸互不相同时，NumPy 立刻报错。
-# 所以本库的每个检查都让各轴大小互不相同。
 
 
 # %%
@@ -171,17 +130,11 @@ except ValueError as error:
 else:
     raise AssertionError("the shapes fit")
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Activations: the gradient passes a gate
 #
 # An activation works entry by entry, so its backward multiplies $dy$ by the slope at that entry,
 # $dx = dy \odot f'(x)$. The slope decides how much gradient a deep stack lets through.
-
-# %% [markdown] lang="zh"
-# ## 激活函数：梯度要过一道闸门
-#
-# 激活函数逐元素作用，因此反向就是用该处的斜率乘 $dy$：$dx = dy \odot f'(x)$。
-# 斜率决定了深层网络能让多少梯度通过。
 
 # %%
 grid = np.linspace(-4, 4, 401)
@@ -214,18 +167,11 @@ for name, (forward, backward) in pairs.items():
     nf.check_pair(forward, backward, (rng.normal(size=(3, 5)),), name=name)
 print("all slopes agree with finite differences")
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## What to take along
 #
 # * Write the forward with indices; the backward follows by summing over what is missing.
 # * A broadcast forward is a sum backward.
 # * Centred differences, float64, random incoming gradients, all axes of different size.
-
-# %% [markdown] lang="zh"
-# ## 小结
-#
-# * 用下标写出前向，对缺失的下标求和就得到反向。
-# * 前向广播，反向求和。
-# * 中心差分、float64、随机的传入梯度、各轴大小互不相同。
 
 # %% [markdown] exercises="linear-backward broadcast-bias relu-backward sigmoid-backward tanh-backward gelu-backward"

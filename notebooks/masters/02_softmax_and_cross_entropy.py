@@ -1,14 +1,8 @@
-# %% [markdown] lang="en"
+# %% [markdown]
 # # 2. Softmax and cross-entropy: prediction minus truth
 #
 # One idea: **softmax and cross-entropy belong together. Alone, the softmax starves gradients; under
 # the logarithm of the cross-entropy all that remains is $p - y$.**
-
-# %% [markdown] lang="zh"
-# # 2. Softmax 与交叉熵：预测减去真值
-#
-# 一个思想：**softmax 和交叉熵是一对。单独的 softmax 会让梯度消失；放进交叉熵的对数里，
-# 剩下的只有 $p - y$。**
 
 # %%
 import matplotlib.pyplot as plt
@@ -19,20 +13,13 @@ from npformer import ops, plot
 
 rng = np.random.default_rng(2)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## The Jacobian of one row
 #
 # $p_j = e^{x_j} / \sum_l e^{x_l}$, and
 # $\partial p_j/\partial x_l = p_j(\delta_{jl} - p_l)$. Raising one logit lowers all *other*
 # probabilities: the entries beside the diagonal are not zero. Below, the matrix for three rows of
 # logits: the same numbers times 1, 4 and 16.
-
-# %% [markdown] lang="zh"
-# ## 一行的雅可比矩阵
-#
-# $p_j = e^{x_j} / \sum_l e^{x_l}$，
-# $\partial p_j/\partial x_l = p_j(\delta_{jl} - p_l)$。抬高一个 logit 会压低**其他**概率：
-# 非对角元素不为零。下图是同一组 logits 分别乘 1、4、16 之后的雅可比矩阵。
 
 # %%
 logits = np.array([0.3, 1.0, -0.5, 0.8, 0.0])
@@ -48,20 +35,13 @@ for ax, factor in zip(axes, (1, 4, 16), strict=True):
 figure.colorbar(image, ax=axes, label="∂p_j / ∂x_l")
 plt.show()
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # On the right the softmax is *saturated*: one probability is nearly 1, every entry of the Jacobian
 # is nearly 0, and hardly any gradient comes through. (Attention divides its scores by $\sqrt K$ to
 # stay on the left: lesson 4.)
 #
 # Nobody builds this matrix; the vector-Jacobian product needs one sum:
 # $dx_l = p_l\,(dp_l - \sum_j dp_j p_j)$.
-
-# %% [markdown] lang="zh"
-# 最右边的 softmax 已经**饱和**：一个概率接近 1，雅可比的每个元素都接近 0，梯度几乎过不去。
-# （注意力把分数除以 $\sqrt K$，正是为了留在左边：见第 4 课。）
-#
-# 没有人真的去建这个矩阵；向量–雅可比积只需要一个求和：
-# $dx_l = p_l\,(dp_l - \sum_j dp_j p_j)$。
 
 # %%
 p, cache = ops.softmax_forward(logits)
@@ -75,18 +55,12 @@ diagonal_only = dp * p * (1 - p)  # "the derivative is p (1 - p)": a sigmoid's
 print("with the diagonal only, dx is wrong by", np.abs(diagonal_only - dx).max().round(3))
 assert np.abs(diagonal_only - dx).max() > 0.05
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Under the logarithm
 #
 # Cross-entropy takes $-\log p_y$ of the right class. Multiply its gradient by the Jacobian and
 # the saturation cancels: $d\,\text{logits} = p - y$, where $y$ is the one-hot truth. The mean over
 # $n$ rows divides by $n$.
-
-# %% [markdown] lang="zh"
-# ## 取对数之后
-#
-# 交叉熵取正确类别的 $-\log p_y$。把它的梯度乘上雅可比，饱和恰好抵消：
-# $d\,\text{logits} = p - y$，其中 $y$ 是 one-hot 真值。对 $n$ 行取平均，就再除以 $n$。
 
 # %%
 batch, labels = rng.normal(size=(4, 3)), np.array([2, 0, 1, 1])
@@ -99,18 +73,12 @@ print(f"finite differences: off by {np.abs(dlogits - numeric).max():.0e}")
 assert np.allclose(dlogits, p_minus_y)
 assert np.abs(dlogits - numeric).max() < 1e-9
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Why not the squared error of the probabilities?
 #
 # A favourite question. Take two classes and let the model be wrong with growing confidence. The
 # gradient of the cross-entropy tends to 1: the more wrong, the stronger the push. The squared error
 # still has the softmax's Jacobian in its gradient and falls silent just where it is most needed.
-
-# %% [markdown] lang="zh"
-# ## 为什么分类不用概率的平方误差？
-#
-# 经典面试题。取两个类别，让模型越来越自信地犯错。交叉熵的梯度趋于 1：错得越离谱，推力越大。
-# 平方误差的梯度里还留着 softmax 的雅可比，偏偏在最需要的地方沉默。
 
 # %%
 margin = np.linspace(-4, 12, 200)  # logit of the wrong class over the right one
@@ -132,18 +100,12 @@ plt.show()
 assert by_cross_entropy[-1] > 0.999
 assert by_squared_error[-1] < 1e-4
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Never log(softmax(x))
 #
 # A probability below $10^{-308}$ is 0 in float64, and its logarithm is $-\infty$. The log-softmax
 # subtracts before it exponentiates: $\log p_j = x_j - m - \log\sum_l e^{x_l - m}$ with the row's
 # maximum $m$.
-
-# %% [markdown] lang="zh"
-# ## 不要写 log(softmax(x))
-#
-# float64 中小于 $10^{-308}$ 的概率就是 0，对数是 $-\infty$。log-softmax 先减后取指数：
-# $\log p_j = x_j - m - \log\sum_l e^{x_l - m}$，$m$ 是该行最大值。
 
 # %%
 huge = np.array([[1000.0, 0.0, -1000.0]])
@@ -155,18 +117,12 @@ print("stable:", stable)
 assert np.isinf(naive).any()
 assert np.allclose(stable, [[0, -1000, -2000]])
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Label smoothing: when to stop pushing
 #
 # With hard labels $p - y$ is never zero: the logits grow for ever. Smoothing gives every class
 # $\alpha/C$ of the truth. Then the gradient vanishes at a *finite* margin,
 # $\log\frac{1-\alpha+\alpha/C}{\alpha/C}$.
-
-# %% [markdown] lang="zh"
-# ## 标签平滑：何时停止推
-#
-# 硬标签下 $p - y$ 永远不为零，logits 会无限增大。标签平滑把真值的 $\alpha/C$ 分给每个类别，
-# 梯度就在一个**有限**的间隔处消失：$\log\frac{1-\alpha+\alpha/C}{\alpha/C}$。
 
 # %%
 alpha, classes = 0.1, 4
@@ -181,16 +137,11 @@ print("hard gradient:    ", ops.cross_entropy_backward(1.0, hard).round(3))
 assert np.abs(ops.cross_entropy_backward(1.0, smooth)).max() < 1e-12
 assert ops.cross_entropy_backward(1.0, hard)[0, 0] < -0.07
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Mean over what?
 #
 # Padding and unmasked tokens carry the label −100 and count for nothing, neither in the sum nor in
 # the number it is divided by. Dividing by all rows instead makes the loss depend on the padding.
-
-# %% [markdown] lang="zh"
-# ## 对什么取平均？
-#
-# 填充和未被选中的词元标为 −100，不计入：既不进求和，也不进分母。如果除以全部行数，损失就会随填充多少而变。
 
 # %%
 two_rows, _ = ops.cross_entropy_forward(batch[:2], labels[:2])
@@ -200,18 +151,11 @@ print(f"two rows {two_rows:.4f}, the same and two ignored rows {with_padding:.4f
 assert np.isclose(two_rows, with_padding)
 assert np.all(ops.cross_entropy_backward(1.0, padded_cache)[2:] == 0)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## What to take along
 #
 # * The softmax's Jacobian has entries beside the diagonal, and vanishes when saturated.
 # * Through cross-entropy the gradient is $p - y$: never write the two apart.
 # * Say what a mean is over.
-
-# %% [markdown] lang="zh"
-# ## 小结
-#
-# * softmax 的雅可比有非对角元素；饱和时整个矩阵趋于零。
-# * 经过交叉熵，梯度就是 $p - y$：两者不要拆开写。
-# * 说到平均，先说清楚对什么平均。
 
 # %% [markdown] exercises="softmax softmax-backward log-softmax-backward cross-entropy label-smoothing"

@@ -1,15 +1,9 @@
-# %% [markdown] lang="en"
+# %% [markdown]
 # # 3. Layer norm: two directions that no gradient has
 #
 # One idea: **layer norm forgets the mean and the length of a row, so its gradient has nothing along
 # these two directions.** That is the whole backward, and it is why the usual tests cannot see a
 # wrong one.
-
-# %% [markdown] lang="zh"
-# # 3. 层归一化：梯度没有的两个方向
-#
-# 一个思想：**层归一化忘掉了一行的均值和长度，所以梯度在这两个方向上没有分量。**
-# 反向的全部内容就是这个；常见的测试之所以发现不了错误，原因也是这个。
 
 # %%
 import matplotlib.pyplot as plt
@@ -20,18 +14,12 @@ from npformer import ops, plot
 
 rng = np.random.default_rng(3)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## See it
 #
 # $\hat x = (x - \mu)/\sqrt{\sigma^2 + \epsilon}$, then $y = \gamma \hat x + \beta$. With three
 # features we can look: centring moves every point into the plane $\sum_i x_i = 0$, dividing by
 # $\sigma$ puts it on a circle of radius $\sqrt D = \sqrt 3$ in it.
-
-# %% [markdown] lang="zh"
-# ## 看图
-#
-# $\hat x = (x - \mu)/\sqrt{\sigma^2 + \epsilon}$，$y = \gamma \hat x + \beta$。取三个特征就能画出来：
-# 减均值把每个点移到平面 $\sum_i x_i = 0$ 上，除以 $\sigma$ 再把它放到该平面内半径 $\sqrt D = \sqrt 3$ 的圆上。
 
 # %%
 cloud = rng.normal(size=(60, 3)) * [1.5, 2.0, 1.0] + [0.5, 0.0, -0.5]
@@ -54,7 +42,7 @@ plt.show()
 assert np.allclose(np.linalg.norm(on_circle, axis=1), np.sqrt(3))
 assert np.allclose(on_circle.sum(axis=1), 0)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # A shift of the whole row, or a stretch, is gone afterwards. So no loss can ask for one: the gradient
 # must be orthogonal to $(1, \dots, 1)$ and to $\hat x$. Take $d\hat x = \gamma\,dy$, subtract its part
 # along each of the two, and divide by the standard deviation:
@@ -62,14 +50,6 @@ assert np.allclose(on_circle.sum(axis=1), 0)
 # $$dx = \frac{1}{\sqrt{\sigma^2+\epsilon}}\Bigl(d\hat x
 #   - \underbrace{\tfrac1D \textstyle\sum_i d\hat x_i}_{\text{along } 1}
 #   - \hat x\,\underbrace{\tfrac1D \textstyle\sum_i d\hat x_i \hat x_i}_{\text{along } \hat x}\Bigr)$$
-
-# %% [markdown] lang="zh"
-# 整行平移或缩放，归一化之后都不见了。所以任何损失都不会要求它们：梯度必与 $(1, \dots, 1)$ 和
-# $\hat x$ 正交。取 $d\hat x = \gamma\,dy$，减去它在这两个方向上的分量，再除以标准差：
-#
-# $$dx = \frac{1}{\sqrt{\sigma^2+\epsilon}}\Bigl(d\hat x
-#   - \underbrace{\tfrac1D \textstyle\sum_i d\hat x_i}_{\text{沿 } 1}
-#   - \hat x\,\underbrace{\tfrac1D \textstyle\sum_i d\hat x_i \hat x_i}_{\text{沿 } \hat x}\Bigr)$$
 
 # %%
 x, gamma, beta = rng.normal(size=(4, 7)), rng.normal(size=7), rng.normal(size=7)
@@ -88,18 +68,12 @@ assert np.allclose(dbeta, dy.sum(axis=0))
 assert np.isclose(cache.rstd[0, 0], 1 / x[0].std())  # the biased one: divided by D, not D - 1
 nf.check_pair(ops.layernorm_forward, ops.layernorm_backward, (x, gamma, beta))
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## The trap
 #
 # Many tests take `layernorm(x).sum()` with fresh parameters: $dy = 1$ and $\gamma = 1$. Then
 # $d\hat x$ lies along $(1, \dots, 1)$, and the true gradient is **zero**. Five wrong backwards
 # before two judges: that test, and one with random $dy$ and random $\gamma$.
-
-# %% [markdown] lang="zh"
-# ## 陷阱
-#
-# 许多测试用刚初始化的参数检查 `layernorm(x).sum()`：$dy = 1$，$\gamma = 1$。此时 $d\hat x$ 正好沿
-# $(1, \dots, 1)$，真正的梯度是**零**。让五个错误的反向接受两位裁判：这个测试，以及随机 $dy$、随机 $\gamma$ 的测试。
 
 
 # %%
@@ -144,12 +118,9 @@ plt.ylabel("largest error of dx")
 plt.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
 plt.show()
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # The first judge (orange) accepts four of the five. It condemns "no mean term" only because that
 # one fails to be zero. The second sees all of them.
-
-# %% [markdown] lang="zh"
-# 第一位裁判（橙色）放过了五个中的四个；它能判“缺均值项”有错，只是因为那个结果不为零。第二位全部识破。
 
 # %%
 naive, honest = errors.values()
@@ -158,16 +129,11 @@ assert (honest[1:] > 1e-2).all()
 assert naive[0] < 1e-7
 assert honest[0] < 1e-7
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## RMS norm
 #
 # Leave out the centring and you have the RMS norm of Llama and T5. One direction fewer is
 # forgotten, so one term fewer is subtracted. Layer norm is RMS norm after centring:
-
-# %% [markdown] lang="zh"
-# ## RMSNorm
-#
-# 去掉减均值，就是 Llama 和 T5 用的 RMSNorm。少忘一个方向，反向就少减一项。层归一化等于先减均值再做 RMSNorm：
 
 # %%
 by_rms, rms_cache = ops.rmsnorm_forward(x - x.mean(axis=1, keepdims=True), gamma, eps=1e-12)
@@ -178,18 +144,11 @@ print("RMS norm, dx along x̂: ", np.abs((drms * rms_cache.xhat).sum(axis=1)).ma
 assert np.abs(drms.sum(axis=1)).max() > 0.1
 assert np.abs((drms * rms_cache.xhat).sum(axis=1)).max() < 1e-10
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## What to take along
 #
 # * Three paths lead from $x_j$ to $\hat x_i$: direct, through the mean, through the variance.
 # * What a forward forgets, its gradient cannot have.
 # * Random cotangents and parameters off their initial values, or a test proves nothing.
-
-# %% [markdown] lang="zh"
-# ## 小结
-#
-# * 从 $x_j$ 到 $\hat x_i$ 有三条路：直接、经过均值、经过方差。
-# * 前向忘掉的方向，梯度里不会有。
-# * 传入梯度要随机，参数要偏离初始值，否则测试什么也证明不了。
 
 # %% [markdown] exercises="layer-norm layer-norm-backward rms-norm-backward"

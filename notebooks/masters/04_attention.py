@@ -1,14 +1,8 @@
-# %% [markdown] lang="en"
+# %% [markdown]
 # # 4. Attention: a soft lookup
 #
 # One idea: **attention is a dictionary that answers with an average.** A query is compared with all
 # keys, the softmax turns the fits into weights, and the answer is the weighted mean of the values.
-
-# %% [markdown] lang="zh"
-# # 4. 注意力：软查表
-#
-# 一个思想：**注意力是一本用平均值作答的字典。** query 与所有 key 比较，softmax 把匹配程度变成权重，
-# 答案是 value 的加权平均。
 
 # %%
 import matplotlib.pyplot as plt
@@ -19,7 +13,7 @@ from npformer import ops, plot
 
 rng = np.random.default_rng(4)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## From an average to a lookup
 #
 # $$\text{scores} = c\,q k^\top, \qquad \text{probs} = \operatorname{softmax}(\text{scores}), \qquad
@@ -27,14 +21,6 @@ rng = np.random.default_rng(4)
 #
 # Eight keys on a circle, and queries that are the same eight directions. The scale $c$ is how
 # picky the lookup is.
-
-# %% [markdown] lang="zh"
-# ## 从平均到查表
-#
-# $$\text{scores} = c\,q k^\top, \qquad \text{probs} = \operatorname{softmax}(\text{scores}), \qquad
-#   \text{ctx} = \text{probs}\;v$$
-#
-# 圆上八个 key，query 取同样的八个方向。缩放系数 $c$ 决定查表有多挑剔。
 
 # %%
 angles = 2 * np.pi * np.arange(8) / 8
@@ -56,18 +42,12 @@ print("answers at c = 40: ", answers[40.0].round(2))
 assert np.abs(answers[0.1] - 3.5).max() < 0.3  # nearly the mean of all
 assert np.allclose(answers[40.0], np.arange(8), atol=1e-3)  # nearly a dictionary
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Why divide by √K
 #
 # If the K entries of q and k are independent with variance 1, then $q \cdot k$ has variance K. At
 # K = 64 the scores have a standard deviation of 8 and the softmax is already close to the right picture
 # above, before anything was learnt. A saturated softmax passes hardly any gradient (lesson 2).
-
-# %% [markdown] lang="zh"
-# ## 为什么除以 √K
-#
-# 若 q、k 的 K 个分量独立且方差为 1，则 $q \cdot k$ 的方差是 K。K = 64 时分数的标准差为 8：
-# 还什么都没学，softmax 就已经接近上面右图的样子了。饱和的 softmax 几乎不放行梯度（第 2 课）。
 
 # %%
 widths = [4, 16, 64, 256]
@@ -98,18 +78,12 @@ for width in widths:
 print(f"at K = 64: {passed['q·k / √K', 64] / passed['q·k', 64]:.1f} times less without the scale")
 assert passed["q·k / √K", 64] > 1.5 * passed["q·k", 64]
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Three masks
 #
 # `keep` says who may be looked at, True for yes. Padding hides columns; causality hides the future;
 # and sometimes a row is left with nothing. There $-\infty$ everywhere gives $0/0$; in this library
 # the row is zero.
-
-# %% [markdown] lang="zh"
-# ## 三种掩码
-#
-# `keep` 说明谁可以被看到，True 表示可以。填充掩码屏蔽列，因果掩码屏蔽未来；有时一整行什么都不剩：
-# 全填 $-\infty$ 会得到 $0/0$，在本库里该行为零。
 
 # %%
 tokens = ["a", "fine", "film", "[PAD]", "[PAD]"]
@@ -146,7 +120,7 @@ other, _, _ = ops.attention_forward(q, k, later, masks["causal"])
 assert np.array_equal(ctx[..., :4, :], other[..., :4, :])  # the past does not notice
 assert not np.allclose(ctx[..., 4, :], other[..., 4, :])
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Backward
 #
 # Two matrix products, a softmax, a scale: the rule of lesson 1, four times.
@@ -155,16 +129,6 @@ assert not np.allclose(ctx[..., 4, :], other[..., 4, :])
 #   da = p \odot (dp - \textstyle\sum_s dp\,p), \quad dq = c\,da\,k, \quad dk = c\,da^\top q$$
 #
 # Below line by line, with a mask, against the library and against finite differences.
-
-# %% [markdown] lang="zh"
-# ## 反向
-#
-# 两个矩阵乘法、一个 softmax、一个缩放：第 1 课的规则用四次。
-#
-# $$dv = p^\top\,d\text{ctx}, \quad dp = d\text{ctx}\,v^\top, \quad
-#   da = p \odot (dp - \textstyle\sum_s dp\,p), \quad dq = c\,da\,k, \quad dk = c\,da^\top q$$
-#
-# 下面带掩码逐行计算，与库以及有限差分对照。
 
 # %%
 q, k, v = (
@@ -188,16 +152,11 @@ for mine, theirs in zip((dq, dk, dv), ops.attention_backward(dctx, None, cache),
 report = nf.check_pair(ops.attention_forward, ops.attention_backward, (q, k, v, keep, None))
 print(f"{report.name}: worst error {report.error:.0e}")
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # **The gradient of masked scores is zero by itself**: $p = 0$ there, and $p$ is a factor of $da$. And
 # since the softmax does not see a shift of a row, every row of $da$ sums to zero; so a bias added
 # to *all keys* has no gradient. Until a loss looks at the scores themselves, as TinyBERT's does: its
 # cotangent is added where the scores left, and the key bias wakes up.
-
-# %% [markdown] lang="zh"
-# **被屏蔽的分数梯度自动为零**：那里 $p = 0$，而 $p$ 是 $da$ 的因子。softmax 对整行平移不变，
-# 所以 $da$ 每行之和为零，加在**所有 key** 上的偏置没有梯度。除非损失直接作用在分数上，比如 TinyBERT：
-# 它的梯度在分数分叉的地方加进来，key 的偏置就有梯度了。
 
 # %%
 assert np.all(da[~np.broadcast_to(keep, da.shape)] == 0)
@@ -208,18 +167,12 @@ print("key bias, loss on scores as well:", np.abs(dk_scores.sum(axis=2)).max().r
 assert np.abs(dk.sum(axis=2)).max() < 1e-12
 assert np.abs(dk_scores.sum(axis=2)).max() > 0.1
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Long sequences: the online softmax
 #
 # The (T, S) weights need not exist all at once. Walk over blocks of keys with a running maximum and
 # a running sum; whenever the maximum grows, what was collected is scaled down. Memory is then linear
 # in T, and the result is the same.
-
-# %% [markdown] lang="zh"
-# ## 长序列：在线 softmax
-#
-# (T, S) 的权重不必同时存在。逐块扫过 key，维护当前最大值与累计和；最大值变大时，把已累计的部分按比例缩小。
-# 内存只随 T 线性增长，结果不变。
 
 # %%
 q, k, v = rng.normal(size=(3, 1, 2, 12, 5))
@@ -236,18 +189,11 @@ for start in range(0, 12, 5):  # blocks of 5, 5 and 2 keys
 print("block by block: off by", np.abs(collected / total - full).max())
 assert np.allclose(collected / total, full)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## What to take along
 #
 # * Scores, softmax, average; the scale keeps the softmax unsaturated.
 # * A mask gives weight *zero*; a row without keys must not be NaN.
 # * Backward: four products and one softmax. Rows of $da$ sum to zero.
-
-# %% [markdown] lang="zh"
-# ## 小结
-#
-# * 打分、softmax、平均；缩放让 softmax 不饱和。
-# * 掩码给出的权重**恰为零**；没有 key 的行不能是 NaN。
-# * 反向：四个乘法加一个 softmax。$da$ 每行之和为零。
 
 # %% [markdown] exercises="scaled-dot-product padding-mask causal-mask fully-masked-row attention-backward scores-gradient online-softmax"

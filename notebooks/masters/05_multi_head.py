@@ -1,15 +1,9 @@
-# %% [markdown] lang="en"
+# %% [markdown]
 # # 5. Many heads: one array seen differently
 #
 # One idea: **a head is attention on its own K columns, and the output matrix adds the heads up.**
 # Splitting costs nothing, neither time nor parameters; what it buys is that one token can look at
 # several places for several reasons.
-
-# %% [markdown] lang="zh"
-# # 5. 多头：换个角度看同一个数组
-#
-# 一个思想：**一个头就是在自己那 K 列上做注意力，输出矩阵把各头加起来。**
-# 切分既不花时间也不花参数；换来的是，一个词元可以出于不同的理由同时看几个地方。
 
 # %%
 import matplotlib.pyplot as plt
@@ -21,17 +15,11 @@ from npformer.layers.attention import join_heads, split_heads
 
 rng = np.random.default_rng(5)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Split: reshape, then transpose
 #
 # Cut the last axis, D = H · K, and only *then* bring the heads forward. A reshape straight to
 # (B, H, T, K) has the right shape and the wrong content: it cuts the sentence, not the features.
-
-# %% [markdown] lang="zh"
-# ## 切分：先 reshape，再转置
-#
-# 先把最后一个轴切成 D = H · K，**然后**才把头换到前面。直接 reshape 成 (B, H, T, K) 形状对、内容错：
-# 切开的是句子而不是特征。
 
 # %%
 B, T, H, K = 1, 4, 2, 3
@@ -52,20 +40,13 @@ assert not np.array_equal(right, wrong)
 assert np.shares_memory(x, right)  # a view: nothing was copied
 assert np.array_equal(join_heads(right), x)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Two heads, two jobs
 #
 # Weights written by hand. Each token is a word (one-hot, 8 columns) and a place (one-hot, 8 columns).
 # Head 0 asks with its place for the place before; head 1 asks with its word for the same word. In
 # one layer, the second "cat" looks at "the" before it *and* at the first "cat". (Two such steps in a
 # row make an induction head: "what came after the last cat?")
-
-# %% [markdown] lang="zh"
-# ## 两个头，两份工作
-#
-# 权重手写。每个词元由词（one-hot，8 列）和位置（one-hot，8 列）组成。头 0 用自己的位置去找前一个位置，
-# 头 1 用自己的词去找相同的词。同一层里，第二个 “cat” 既看它前面的 “the”，**又**看第一个 “cat”。
-# （两步相接就是归纳头：“上一个 cat 后面是什么？”）
 
 # %%
 sentence = "the cat saw the dog and the cat".split()
@@ -94,20 +75,13 @@ plt.show()
 assert np.array_equal(probs[0, 0, 1:].argmax(axis=1), np.arange(7))
 assert np.allclose(probs[0, 1, 7, [1, 7]], 0.5, atol=0.01)  # "cat": half here, half there
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # The first row of head 0 has no place before it; all its scores are equal, so it takes the mean.
 #
 # ## Concatenate and multiply = add up
 #
 # The heads are put side by side and multiplied by $w_o$. By blocks that is a *sum*: head $h$ writes
 # through its own K rows of $w_o$. Without $w_o$ the heads would never meet.
-
-# %% [markdown] lang="zh"
-# 头 0 的第一行前面没有位置，分数全相等，所以取平均。
-#
-# ## 拼接再相乘 = 相加
-#
-# 各头并排放好再乘 $w_o$。按块看这是一个**求和**：头 $h$ 通过 $w_o$ 中自己的 K 行写出结果。没有 $w_o$，各头永不相遇。
 
 # %%
 config = nf.AttentionConfig(d_model=12, num_heads=3, initializer_range=0.3)
@@ -129,18 +103,12 @@ for num_heads in (1, 3, 12):
     assert sum(a.size for a in sizes) == 4 * (12 * 12 + 12)  # whatever H is
 print("parameters with 1, 3 and 12 heads:", 4 * (12 * 12 + 12))
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Backward
 #
 # In self-attention $x$ feeds q, k and v: its gradient is the sum of three. In cross-attention the
 # queries come from $x$ and keys and values from a memory of another length, so $x$ gets one part
 # and the memory two. The referee checks both, padding and a loss on the scores included.
-
-# %% [markdown] lang="zh"
-# ## 反向
-#
-# 自注意力中 $x$ 同时供给 q、k、v，梯度是三项之和。交叉注意力中 query 来自 $x$，key 和 value 来自另一长度的 memory，
-# 所以 $x$ 得一项，memory 得两项。裁判两种都查，包括填充掩码和分数上的损失。
 
 # %%
 keep = np.array([[1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0, 0]], dtype=bool)
@@ -156,17 +124,11 @@ output, cache = cross.forward(x, memory)
 assert dx.shape == (2, 7, 12)
 assert dmemory.shape == (2, 5, 12)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Step by step: the KV cache
 #
 # A decoder writes one token at a time. The keys and values of the past never change under a causal
 # mask, so they are kept, and a step projects *one* token. The result is the causal pass, row by row.
-
-# %% [markdown] lang="zh"
-# ## 逐步生成：KV 缓存
-#
-# 解码器一次写一个词元。在因果掩码下，过去的 key 和 value 不会再变，存起来即可，每步只投影**一个**词元。
-# 逐行结果与一次性的因果计算相同。
 
 # %%
 q, k, v = (split_heads(x @ layer.params[name], 3) for name in ("w_q", "w_k", "w_v"))
@@ -183,18 +145,11 @@ for t in range(7):
     assert np.allclose(step[:, :, 0], at_once[:, :, t])
 print("tokens projected: with a cache", 7, "| again at each step", sum(range(1, 8)))
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## What to take along
 #
 # * Split is reshape *and* transpose; it is a view.
 # * Concatenate and multiply by $w_o$ is a sum over heads.
 # * Fan-out forward is a sum backward: three parts into $x$, or one and two.
-
-# %% [markdown] lang="zh"
-# ## 小结
-#
-# * 切分是 reshape **加**转置，只是视图。
-# * 拼接后乘 $w_o$ 就是对各头求和。
-# * 前向分叉，反向求和：$x$ 得三项，或者一项与两项。
 
 # %% [markdown] exercises="split-heads multi-head-backward cross-attention kv-cache-step"

@@ -1,14 +1,8 @@
-# %% [markdown] lang="en"
+# %% [markdown]
 # # 6. Positions: what may a score depend on?
 #
 # One idea: **attention cannot see order; a position scheme is the decision what the score of query
 # t and key s may depend on: on t and s, or on t − s alone.** One picture shows the difference.
-
-# %% [markdown] lang="zh"
-# # 6. 位置：分数可以依赖什么？
-#
-# 一个思想：**注意力看不见顺序；位置方案就是在决定 query t 与 key s 的分数可以依赖什么：依赖 t 和 s，
-# 还是只依赖 t − s。** 一张图就能看出差别。
 
 # %%
 import matplotlib.pyplot as plt
@@ -19,16 +13,11 @@ from npformer import ops, plot
 
 rng = np.random.default_rng(6)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Blind to order
 #
 # Shuffle the tokens and the outputs are shuffled likewise, nothing else: *permutation-equivariant*.
 # "Dog bites man" and "man bites dog" have the same states.
-
-# %% [markdown] lang="zh"
-# ## 看不见顺序
-#
-# 打乱词元，输出只是跟着打乱，别无变化：**置换等变**。“狗咬人”和“人咬狗”的状态一模一样。
 
 # %%
 layer = nf.MultiHeadAttention.init(
@@ -46,7 +35,7 @@ print("without positions, moved by", np.abs(shuffled - y[:, order]).max())
 print("with positions, moved by   ", np.abs(placed_shuffled - placed[:, order]).max().round(2))
 assert np.abs(placed_shuffled - placed[:, order]).max() > 0.01
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Five schemes in one figure
 #
 # How the position moves the score of (t, s), with the same content everywhere:
@@ -56,17 +45,6 @@ assert np.abs(placed_shuffled - placed[:, order]).max() > 0.01
 # * **T5**: a learned number for each *bucket* of s − t is added to the score;
 # * **ALiBi**: $-m_h\,|t - s|$ is added to the score;
 # * **rotary** (RoPE): q and k are turned by angles proportional to their places.
-
-# %% [markdown] lang="zh"
-# ## 一张图看五种方案
-#
-# 内容处处相同时，位置怎样影响 (t, s) 的分数：
-#
-# * **可学习**（BERT）：把表里的一行加到词元上；$P_t \cdot P_s$ 可以是任何值；
-# * **正弦**（Vaswani 等）：同上，但表是固定的正弦、余弦；
-# * **T5**：s − t 所在的每个**桶**有一个可学习的数，加到分数上；
-# * **ALiBi**：把 $-m_h\,|t - s|$ 加到分数上；
-# * **旋转**（RoPE）：按与位置成正比的角度旋转 q 和 k。
 
 # %%
 T, D = 32, 16
@@ -99,7 +77,7 @@ relative = {name: depends_on_distance_alone(scores) for name, scores in schemes.
 print(relative)
 assert relative == {"learned": False, "sinusoidal": True, "T5": True, "ALiBi": True, "rotary": True}
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # Diagonal stripes: the score depends on s − t alone. The learned table has none to begin with and
 # must find them. The sinusoidal product has stripes here, but in a model $w_q$ and $w_k$ stand
 # between, and content is mixed in: added vectors give *absolute* positions. T5, ALiBi and RoPE act
@@ -109,15 +87,6 @@ assert relative == {"learned": False, "sinusoidal": True, "T5": True, "ALiBi": T
 #
 # Turning q by $t\,\omega$ and k by $s\,\omega$ leaves the angle $(t - s)\,\omega$ between them. A
 # rotation keeps lengths, and the gradient of a rotation is the rotation back.
-
-# %% [markdown] lang="zh"
-# 对角条纹说明分数只依赖 s − t。可学习的表一开始没有条纹，要靠训练去找。正弦表的内积在这里有条纹，
-# 但在模型里中间隔着 $w_q$、$w_k$，还混着内容：加在词元上的向量给出的是**绝对**位置。T5、ALiBi、RoPE 直接作用于分数，
-# 那里才有**成对**的位置，所以是相对位置。
-#
-# ## 旋转：转一转，只剩差值
-#
-# q 转 $t\,\omega$，k 转 $s\,\omega$，夹角变化为 $(t - s)\,\omega$。旋转保持长度，旋转的梯度就是转回去。
 
 # %%
 q, k = rng.normal(size=(2, 1, 1, 1, D))
@@ -140,16 +109,11 @@ assert np.allclose(np.linalg.norm(turned, axis=-1), np.linalg.norm(many, axis=-1
 assert np.allclose(ops.rotary_backward(turned, cache), many)  # back again: the transpose
 nf.check_pair(ops.rotary_forward, ops.rotary_backward, (many,))
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## ALiBi: how far does a head look?
 #
 # Each head has its own slope $m_h = 2^{-8h/H}$. With equal content the attention falls off
 # exponentially; steep heads are near-sighted. Nothing is learnt, and no length is too long.
-
-# %% [markdown] lang="zh"
-# ## ALiBi：一个头能看多远？
-#
-# 每个头有自己的斜率 $m_h = 2^{-8h/H}$。内容相同时注意力按指数衰减；斜率大的头“近视”。什么都不用学，多长都行。
 
 # %%
 slopes = ops.alibi_slopes(8)
@@ -167,16 +131,11 @@ assert seen[0, 0, -1, -1] > 0.35  # the steepest head: mostly itself
 assert seen[0, 7, -1].max() < 0.03  # the flattest: nearly all alike
 assert np.allclose(slopes, 2.0 ** -np.arange(1, 9))
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Gradients of tables
 #
 # A learned row t was added at place t of *every* sentence: its gradient is the sum over the batch.
 # T5's number of a bucket was read by *every pair* in it: the sum over the pairs.
-
-# %% [markdown] lang="zh"
-# ## 表的梯度
-#
-# 可学习的第 t 行加到了**每个**句子的第 t 个位置：梯度是对批次求和。T5 每个桶的数被桶里**每一对**位置读过：梯度是对这些对求和。
 
 # %%
 dx = rng.normal(size=(3, 5, D))  # the gradient of x + P[:5]
@@ -195,11 +154,8 @@ by_hand = np.array([dbias[0][:, bucket == r].sum(axis=1) for r in range(8)])
 print("pairs a bucket:", np.bincount(bucket.ravel(), minlength=8))
 assert np.allclose(ops.t5_bias_backward(dbias, cache), by_hand)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # A learned table has an end. BERT's has 512 rows, and there is no 513th:
-
-# %% [markdown] lang="zh"
-# 可学习的表有尽头。BERT 的有 512 行，没有第 513 行：
 
 # %%
 config = nf.EncoderConfig(vocab_size=50, max_len=16, d_model=12, num_heads=3, num_layers=1, d_ff=20)
@@ -210,18 +166,11 @@ except nf.InputError as error:
 else:
     raise AssertionError("17 tokens were accepted")
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## What to take along
 #
 # * Without positions attention is permutation-equivariant.
 # * Added to tokens: absolute. Acting on scores: relative.
 # * RoPE turns q and k; the score keeps t − s; backward turns back.
-
-# %% [markdown] lang="zh"
-# ## 小结
-#
-# * 没有位置信息，注意力是置换等变的。
-# * 加到词元上：绝对位置；作用于分数：相对位置。
-# * RoPE 旋转 q、k，分数只剩 t − s，反向是转回去。
 
 # %% [markdown] exercises="sinusoidal learned-positions-backward relative-bias-backward rotary rotary-backward alibi"

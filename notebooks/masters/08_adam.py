@@ -1,15 +1,9 @@
-# %% [markdown] lang="en"
+# %% [markdown]
 # # 8. Adam: a step of the size you ask for
 #
 # One idea: **Adam divides the running mean of the gradient by its running size, so a step is about
 # as long as the learning rate, whatever the gradient's scale.** The rest (bias correction, decoupled
 # decay, warm-up, clipping) keeps that promise where it would break.
-
-# %% [markdown] lang="zh"
-# # 8. Adam：想走多长就走多长
-#
-# 一个思想：**Adam 用梯度的滑动平均除以梯度的滑动大小，所以每步长度约等于学习率，与梯度尺度无关。**
-# 其余部分（偏差校正、解耦衰减、预热、裁剪）都是为了在这个承诺可能失守的地方守住它。
 
 # %%
 import matplotlib.pyplot as plt
@@ -27,16 +21,11 @@ from npformer.optim import (
 
 rng = np.random.default_rng(8)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## A valley
 #
 # $L = \tfrac12 (a^2 + 50\,b^2)$: flat along $a$, steep along $b$. Plain gradient descent is limited by
 # the steep direction and crawls along the flat one.
-
-# %% [markdown] lang="zh"
-# ## 一条山谷
-#
-# $L = \tfrac12 (a^2 + 50\,b^2)$：沿 $a$ 平缓，沿 $b$ 陡峭。普通梯度下降受陡峭方向限制，在平缓方向上只能爬行。
 
 # %%
 curvature = np.array([1.0, 50.0])
@@ -71,18 +60,12 @@ print("Adam's first step:", first.round(4), "for a gradient of", curvature * pat
 assert np.allclose(np.abs(first), 0.3)  # lr in every direction, whatever the gradient
 assert np.abs(paths["Adam"][14, 0]) < np.abs(paths["SGD"][14, 0])
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Why the bias correction
 #
 # $m$ and $v$ start at zero and are too small at first, by $1 - \beta_1^t$ and $1 - \beta_2^t$. Without
 # a correction a step is $(1 - \beta_1^t)/\sqrt{1 - \beta_2^t}$ times as long. Since $v$ is slower than
 # $m$, that is *more* than 1. The optimizer of BERT's and TinyBERT's released code does this.
-
-# %% [markdown] lang="zh"
-# ## 为什么要偏差校正
-#
-# $m$、$v$ 从零开始，起初偏小，分别只有应有值的 $1 - \beta_1^t$ 和 $1 - \beta_2^t$ 倍。不校正的话，步长变为
-# $(1 - \beta_1^t)/\sqrt{1 - \beta_2^t}$ 倍；$v$ 比 $m$ 慢，所以这个数**大于** 1。BERT 和 TinyBERT 发布的代码里，优化器正是这样。
 
 
 # %%
@@ -115,18 +98,12 @@ assert np.allclose(uncorrected, formula, rtol=1e-4)
 assert t[uncorrected.argmax()] == 12
 assert np.isclose(uncorrected.max(), 6.57, atol=0.01)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Decoupled decay
 #
 # An L2 penalty puts $\lambda\theta$ into the gradient, where Adam divides it by the gradient's size:
 # weights with *large* gradients hardly decay. AdamW shrinks $\theta$ directly, all at one rate. Two
 # weights with noisy gradients of size 0.1 and 10:
-
-# %% [markdown] lang="zh"
-# ## 解耦的权重衰减
-#
-# L2 惩罚把 $\lambda\theta$ 放进梯度，Adam 再把它除以梯度的大小：梯度**大**的权重几乎不衰减。
-# AdamW 直接缩小 $\theta$，一视同仁。两个权重，梯度是大小分别为 0.1 和 10 的噪声：
 
 # %%
 noise = rng.normal(size=(400, 1, 2)) * [0.1, 10.0]
@@ -155,18 +132,12 @@ print("after 400 steps: L2", l2[-1].round(2), "| AdamW", decoupled[-1].round(2))
 assert l2[-1, 1] - l2[-1, 0] > 0.2  # unequal
 assert abs(decoupled[-1, 1] - decoupled[-1, 0]) < 0.1  # nearly equal
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Warm-up, clipping
 #
 # A schedule multiplies the rate; it starts near zero because the first estimates of $v$ are poor and
 # post-LN's first gradients are large (lesson 7). Clipping by the *global* norm shortens the step
 # and keeps its direction; clipping each array by itself turns it.
-
-# %% [markdown] lang="zh"
-# ## 学习率预热与裁剪
-#
-# 调度器给学习率乘一个系数；从接近零开始，因为最初的 $v$ 估计很差，而 post-LN 的初始梯度又大（第 7 课）。
-# 按**全局**范数裁剪只缩短步长、不改方向；逐个数组裁剪则会改变方向。
 
 # %%
 steps = np.arange(1, 400)
@@ -201,16 +172,11 @@ print(f"per array {cosine(apart, grads):.3f}")
 assert np.isclose(cosine(together, grads), 1)
 assert cosine(apart, grads) < 0.95
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Gradient accumulation
 #
 # A batch of eight in parts of five and three. The mean of the two means is *not* the mean: a
 # sentence in the small part counts for more. Divide every part by the count of the whole.
-
-# %% [markdown] lang="zh"
-# ## 梯度累积
-#
-# 一批 8 个样本，分成 5 和 3 两份。两份均值的均值**不是**总均值：小份里的样本权重更大。每一份都要除以整批的数量。
 
 # %%
 logits, labels = rng.normal(size=(8, 3)), rng.integers(0, 3, 8)
@@ -229,18 +195,11 @@ print("mean of means: off by", np.abs(mean_of_means - whole).max().round(4))
 assert np.allclose(by_count, whole)
 assert np.abs(mean_of_means - whole).max() > 1e-3
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## What to take along
 #
 # * A step of Adam is about the learning rate; uncorrected, up to 6.57 times that.
 # * L2 in Adam is not weight decay; AdamW's is.
 # * Global clipping keeps the direction; accumulation divides by the whole count.
-
-# %% [markdown] lang="zh"
-# ## 小结
-#
-# * Adam 的一步约等于学习率；不校正时最多是 6.57 倍。
-# * Adam 里的 L2 不是权重衰减，AdamW 的才是。
-# * 全局裁剪不改方向；梯度累积要除以整批的数量。
 
 # %% [markdown] exercises="sgd-momentum adam adamw warmup-schedule clip-global-norm gradient-accumulation"

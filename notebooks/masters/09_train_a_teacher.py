@@ -1,15 +1,9 @@
-# %% [markdown] lang="en"
+# %% [markdown]
 # # 9. Train a teacher: four questions before you believe it
 #
 # One idea: **a training run is an experiment, and a curve that falls proves little.** Ask: does the
 # loss start where it must? Can the model learn one batch by heart? What does a trivial method
 # reach? What happens on sentences it has not seen?
-
-# %% [markdown] lang="zh"
-# # 9. 训练教师：相信之前先问四个问题
-#
-# 一个思想：**训练是一场实验，曲线下降说明不了多少。** 先问：损失的起点对吗？能不能背下一个批次？
-# 最简单的方法能到多少？没见过的句子上怎么样？
 
 # %%
 from functools import partial
@@ -28,18 +22,12 @@ from npformer.optim import clip_by_global_norm, linear_schedule
 from npformer.train.loop import train
 from npformer.train.objective import SupervisedObjective
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## A task that counting words cannot solve
 #
 # "the plot was not very good": the label is the opinion, turned round by a negation. Every word occurs
 # equally often with both labels, and between the negation and the opinion stands an adverb, so
 # that pairs of words do not help either. A third of the *combinations* is kept for dev.
-
-# %% [markdown] lang="zh"
-# ## 数词频解决不了的任务
-#
-# “the plot was not very good”：标签是观点词，遇否定则反转。每个词在两种标签里出现得一样多，
-# 否定词与观点词之间还隔着副词，所以词对也帮不上忙。三分之一的**组合**留作 dev。
 
 # %%
 things = "film plot cast music ending acting".split()
@@ -65,16 +53,11 @@ encoded = {
 }
 dev = collate(encoded["dev"], range(len(split["dev"])), special.pad)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Question 1: what does a trivial method reach?
 #
 # Naive Bayes on words and on pairs of words. Chance is one half, and counting stays below it: where a
 # combination is held out, the others that share its words say the opposite more often.
-
-# %% [markdown] lang="zh"
-# ## 问题一：最简单的方法能到多少？
-#
-# 对单词和词对做朴素贝叶斯。随机是二分之一，数词频比随机还差：某个组合被留出后，含有同样词的其他组合更多地指向相反的标签。
 
 # %%
 floor = {
@@ -101,16 +84,11 @@ def new_teacher(seed):
     return nf.SequenceClassifier.init(config, np.random.default_rng(seed))
 
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Question 2: does the loss start where it must?
 #
 # A model that knows nothing says one half for each of two classes: $\ln 2 = 0.69$. A start far above
 # it means wrong labels, a wrong scale of the weights, or a bug.
-
-# %% [markdown] lang="zh"
-# ## 问题二：损失的起点对吗？
-#
-# 一无所知的模型对两个类别各说二分之一：$\ln 2 = 0.69$。起点远高于它，说明标签错了、权重尺度不对，或者有 bug。
 
 # %%
 start = [
@@ -120,16 +98,11 @@ start = [
 print("five fresh models:", np.round(start, 3), "| ln 2 =", round(np.log(2), 3))
 assert max(start) < np.log(2) + 0.1
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Question 3: can it learn one batch by heart?
 #
 # Eight sentences, no regularization. If the loss does not go to zero here, no amount of data will
 # help: look for the bug. And here is the loop, with nothing hidden.
-
-# %% [markdown] lang="zh"
-# ## 问题三：能背下一个批次吗？
-#
-# 八个句子，不加正则。如果连这里损失都降不到零，再多数据也没用：去找 bug。训练循环就在下面，毫无隐藏。
 
 # %%
 few = collate(encoded["train"], range(8), special.pad)
@@ -145,16 +118,11 @@ for _ in range(60):
 print(f"after 60 steps: {by_heart[-1]:.4f}")
 assert by_heart[-1] < 0.02
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Question 4: what about sentences it has not seen?
 #
 # `train` is the same loop with clipping, a schedule and batches of near-equal length. It is a
 # generator: it yields after every update, and we look at dev whenever we like.
-
-# %% [markdown] lang="zh"
-# ## 问题四：没见过的句子呢？
-#
-# `train` 就是同一个循环，加上裁剪、调度和长度相近的批次。它是生成器：每次更新后产出一次，我们随时可以看 dev。
 
 
 # %%
@@ -197,7 +165,7 @@ final = [accuracies[-1][1] for _, _, accuracies in runs]
 print("dev accuracy, three seeds:", np.round(final, 3))
 assert max(final) > 0.95
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # The long plateau at $\ln 2$ is real: no single word helps, so there is nothing to descend until
 # attention finds the *pair* of negation and opinion. When it does differs from seed to seed: never
 # report one run.
@@ -205,14 +173,6 @@ assert max(final) > 0.95
 # ## What did it learn?
 #
 # Of all heads, the one in which negation and opinion look at each other most:
-
-# %% [markdown] lang="zh"
-# $\ln 2$ 处的长平台是真的：任何单词都没用，在注意力找到否定词与观点词这**一对**之前无路可下。
-# 何时找到，各个种子不同：永远不要只报告一次运行。
-#
-# ## 它学到了什么？
-#
-# 在所有的头中，取否定词与观点词互相关注最多的那一个：
 
 # %%
 teacher = runs[int(np.argmax(final))][0]
@@ -230,17 +190,11 @@ plt.show()
 print(f"{tokens[asks]} and {tokens[asked]} look at each other with {pair.max():.2f} of 2")
 assert pair.max() > 2 * 2 / n  # at least twice what even weights would give
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Before the labels: masked words
 #
 # BERT is pretrained by guessing words. Of all tokens 15 % are chosen; of these 80 % become [MASK],
 # 10 % another word, 10 % stay, so that the model cannot rely on [MASK]. Only chosen ones have a label.
-
-# %% [markdown] lang="zh"
-# ## 有标签之前：猜词
-#
-# BERT 的预训练就是猜词。15% 的词元被选中，其中 80% 变成 [MASK]，10% 换成别的词，10% 不动，
-# 这样模型就不能只盯着 [MASK]。只有被选中的词元有标签。
 
 # %%
 batch = collate(encoded["train"], range(len(encoded["train"])), special.pad)
@@ -256,12 +210,9 @@ assert abs(hidden - 0.8) < 0.06
 assert not chosen[~can].any()  # never padding, [CLS] or [SEP]
 assert np.array_equal(masked[~chosen], batch.ids[~chosen])
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # The output matrix of that model is the token table itself, transposed: *tied*. A table that is used
 # twice gets two gradients, from the lookup and from the output, and they are added.
-
-# %% [markdown] lang="zh"
-# 这个模型的输出矩阵就是词嵌入表本身的转置：**权重共享**。同一张表用了两次，就有两份梯度（查表一份，输出一份），相加。
 
 # %%
 lm = nf.MaskedLM.init(teacher.config, np.random.default_rng(2), np.float64)
@@ -271,18 +222,11 @@ report = nf.check_model(lm, (masked[:8], batch.keep[:8]), {"positions": position
 print(f"{report.name}: worst error {report.error:.0e}")
 assert report.error < 1e-6
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## What to take along
 #
 # * Starting loss, one batch by heart, a trivial baseline, held-out data: in this order.
 # * Several seeds, always.
 # * 15 % chosen, 80/10/10; the tied table adds two gradients.
-
-# %% [markdown] lang="zh"
-# ## 小结
-#
-# * 依次检查：初始损失、背一个批次、简单基线、留出数据。
-# * 永远多跑几个种子。
-# * 选 15%，按 80/10/10 处理；共享的表梯度相加。
 
 # %% [markdown] exercises="tied-head-backward mlm-masking wordpiece"

@@ -1,15 +1,9 @@
-# %% [markdown] lang="en"
+# %% [markdown]
 # # 10. Distil it: imitate the way, not only the answer
 #
 # One idea: **a teacher says more than a label does; TinyBERT's student listens at every level:
 # embeddings, hidden states, attention scores, and last the logits.** And one duty: compare with the
 # same student trained without a teacher.
-
-# %% [markdown] lang="zh"
-# # 10. 蒸馏：不只学答案，也学过程
-#
-# 一个思想：**教师比标签说得更多；TinyBERT 的学生在每一层都听：嵌入、隐藏状态、注意力分数，最后才是 logits。**
-# 还有一项义务：与没有教师、从零训练的同一个学生比较。
 
 # %%
 from functools import partial
@@ -30,15 +24,10 @@ from npformer.optim import clip_by_global_norm, linear_schedule
 from npformer.train.loop import train
 from npformer.train.objective import SupervisedObjective
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## The task and the teacher
 #
 # Lesson 9's sentences ("the plot was not very good"), and a teacher of 4 layers, 32 wide.
-
-# %% [markdown] lang="zh"
-# ## 任务与教师
-#
-# 沿用第 9 课的句子（“the plot was not very good”），教师 4 层、宽 32。
 
 # %%
 things = "film plot cast music ending acting".split()
@@ -107,7 +96,7 @@ size = sum(a.size for a in teacher.params.values())
 print(f"teacher: {size:,} parameters, dev accuracy {accuracy(teacher):.3f}")
 assert accuracy(teacher) > 0.95
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Four losses
 #
 # The student has 2 layers and is 16 wide. Its layer $m$ learns from the teacher's $g(m) = mN/M$;
@@ -118,16 +107,6 @@ assert accuracy(teacher) > 0.95
 #
 # $A$ are the scores *before* the softmax. First the intermediate losses, then the prediction, never
 # in one sum. No label is read.
-
-# %% [markdown] lang="zh"
-# ## 四项损失
-#
-# 学生 2 层、宽 16。学生第 $m$ 层学习教师第 $g(m) = mN/M$ 层；可学习的矩阵 $W_e$、$W_h$ 把 16 维译成 32 维：
-#
-# $$\operatorname{MSE}(E^S W_e, E^T), \quad \operatorname{MSE}(H^S W_h, H^T), \quad
-#   \operatorname{MSE}(A^S, A^T), \quad \operatorname{KL}(p^T \| p^S)$$
-#
-# $A$ 是 softmax **之前**的分数。先学中间层，再学预测，从不加在一起。全程不读标签。
 
 # %%
 recipe = find_recipe("corrected")
@@ -158,12 +137,9 @@ print({name: (round(first[name], 3), round(last[name], 3)) for name in ("hidden"
 assert last["hidden"] < first["hidden"] / 2
 assert records[-1]["prediction"] < 0.1
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # Does it attend like its teacher? The last layers of both, before the softmax, on one sentence that
 # neither has seen:
-
-# %% [markdown] lang="zh"
-# 它的注意力像教师吗？双方最后一层、softmax 之前，在一个双方都没见过的句子上：
 
 # %%
 row = next(i for i, r in enumerate(order[:144]) if " not " in texts[r])
@@ -179,16 +155,11 @@ alike = np.corrcoef(a_teacher[head].ravel(), a_student[head].ravel())[0, 1]
 print(f"correlation of the two maps: {alike:.3f}")
 assert alike > 0.9
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Was it worth it?
 #
 # The same student from scratch, with the same number of updates, on 24, 72 and all 288 labels.
 # The distilled one used none (its teacher used all). Three seeds each.
-
-# %% [markdown] lang="zh"
-# ## 值得吗？
-#
-# 同一个学生从零训练，更新次数相同，分别用 24、72 和全部 288 个标签。蒸馏的学生一个标签都没用（教师用了全部）。各三个种子。
 
 # %%
 amounts = (24, 72, 288)
@@ -220,7 +191,7 @@ print("from scratch:", {amount: round(float(mean), 3) for amount, mean in means.
 print("distilled:   ", round(float(np.mean(with_teacher)), 3))
 assert np.mean(with_teacher) > means[24] + 0.1
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # An honest reading: with few labels the teacher's help is large. With *all* labels the small student
 # learns this toy task by itself, and distilling buys nothing. Whether it does on your task is an
 # experiment, not a theorem; `npformer distill` always runs the scratch student beside it.
@@ -231,15 +202,6 @@ assert np.mean(with_teacher) > means[24] + 0.1
 # gradient shrinks like $1/\tau^2$: once from dividing the logits, once because the two softened
 # distributions come closer. Multiplying by τ² restores it, and the limit is familiar: the difference
 # of the centred logits, i.e. regression.
-
-# %% [markdown] lang="zh"
-# 实话实说：标签少时，教师帮助很大；**全部**标签都有时，小的学生模型自己就能学会这个玩具任务，蒸馏并无收益。
-# 在你的任务上有没有用，是实验而不是定理；`npformer distill` 总会在旁边跑一个从零训练的学生。
-#
-# ## 温度，以及为什么乘 τ²
-#
-# $p = \operatorname{softmax}(z/\tau)$，τ > 1 让教师的小概率显现出来。梯度按 $1/\tau^2$ 缩小：logits 除以 τ 一次，
-# 两个软化后的分布更接近又一次。乘 τ² 即可恢复，其极限很眼熟：中心化 logits 之差，也就是回归。
 
 # %%
 rng = np.random.default_rng(10)
@@ -271,16 +233,11 @@ print(f"from τ = 32 to 64 the plain gradient shrinks {shrunk:.2f} times")
 assert abs(shrunk - 4) < 0.2
 assert np.linalg.norm(gradient(64, True) - limit) < 0.05 * np.linalg.norm(limit)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Padding must not count
 #
 # One more column of padding must change no loss. In the corrected recipe nothing changes; TinyBERT's
 # released code leaves padded queries in and divides by the padded area.
-
-# %% [markdown] lang="zh"
-# ## 填充不能算数
-#
-# 多填充一列，损失不应改变。修正后的配方一点不变；TinyBERT 发布的代码留下了填充的 query，还除以填充后的总面积。
 
 
 # %%
@@ -300,18 +257,11 @@ for name in ("corrected", "released"):
 assert np.isclose(attention_loss("corrected", 0), attention_loss("corrected", 2), rtol=1e-5)
 assert not np.isclose(attention_loss("released", 0), attention_loss("released", 2), rtol=1e-2)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## What to take along
 #
 # * Layers by g(m) = mN/M, projections that are thrown away, scores before the softmax.
 # * Intermediate first, prediction after; padding out of both axes of the scores.
 # * τ² only matters beside another loss; measure against the student from scratch.
-
-# %% [markdown] lang="zh"
-# ## 小结
-#
-# * 层映射 g(m) = mN/M；投影用完即弃；比较 softmax 之前的分数。
-# * 先中间层，后预测；分数的两个轴都要去掉填充。
-# * τ² 只在与别的损失并用时才要紧；要与从零训练的学生比较。
 
 # %% [markdown] exercises="soft-targets kl-backward attention-loss hidden-loss layer-mapping pkd-loss distilbert-cosine minilm-relations"

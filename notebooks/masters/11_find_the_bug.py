@@ -1,15 +1,9 @@
-# %% [markdown] lang="en"
+# %% [markdown]
 # # 11. Find the bug: a test is worth what it kills
 #
 # One idea: **a test that has never failed has never been tested.** Here are ten wrong backwards of
 # the kind found in published code, and five ways of testing them that are in common use. Which test
 # kills which bug?
-
-# %% [markdown] lang="zh"
-# # 11. 找 bug：测试的价值在于它能杀死什么
-#
-# 一个思想：**从没失败过的测试，等于没被测试过。** 这里有十个错误的反向，都是公开代码里真实出现的类型；
-# 还有五种常见的测试方法。哪种测试能杀死哪个 bug？
 
 # %%
 import matplotlib.pyplot as plt
@@ -20,16 +14,11 @@ from npformer import ops
 
 rng = np.random.default_rng(11)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## The bugs
 #
 # Three functions: softmax, layer norm, attention with dropout and a padding mask. Read each bug and
 # say what is wrong before you look at the picture.
-
-# %% [markdown] lang="zh"
-# ## 这些 bug
-#
-# 三个函数：softmax、层归一化、带 dropout 和填充掩码的注意力。看图之前，先读每个 bug，说出错在哪里。
 
 
 # %%
@@ -68,15 +57,10 @@ right = {
     "attention": lambda dy, c: ops.attention_backward(dy, None, c)[:3],
 }
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## The tests
 #
 # All but the first two compare with centred differences. They differ in what they feed.
-
-# %% [markdown] lang="zh"
-# ## 这些测试
-#
-# 除了前两个，都与中心差分比较；区别在于喂进去的是什么。
 
 
 # %%
@@ -161,7 +145,7 @@ assert survivors["it runs"] == survivors["shapes"] == len(bugs)
 assert 0 < survivors["dy random"] < survivors["dy = 1"]
 assert survivors["all random, dropout on"] == 0
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # * "It runs" and "the shapes fit" kill nothing.
 # * With $dy = 1$ the true gradients of softmax and layer norm are zero, because their rows sum to a
 #   constant: `dx = 0` passes.
@@ -174,16 +158,6 @@ assert survivors["all random, dropout on"] == 0
 #
 # A wrong gradient leaves a fingerprint. `check_pair` reports a constant factor, a sign, a transpose
 # where it sees one:
-
-# %% [markdown] lang="zh"
-# * “能跑”和“形状对”什么也杀不死。
-# * $dy = 1$ 时，softmax 和层归一化的真实梯度是零，因为每行之和是常数：`dx = 0` 也能通过。
-# * $\gamma = 1$ 时看不出 gamma 用没用；不开 dropout 就看不出掩码该放哪里。
-# * 最后一列：随机的传入梯度，参数偏离初始值，固定的 dropout 掩码，填充掩码，各轴大小互不相同。
-#
-# ## 错误长什么样
-#
-# 错误的梯度会留下指纹。常数倍、符号、转置，`check_pair` 认得出来就会说：
 
 
 # %%
@@ -210,18 +184,12 @@ for forward, backward, args, said in cases:
     print(message, "\n")
     assert said in message
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Bugs that no gradient check can find
 #
 # Forward and backward may agree perfectly and both be wrong. Attention that lets padding in has a
 # correct gradient. For these one tests what must *not* change: put something else in the padding
 # and compare.
-
-# %% [markdown] lang="zh"
-# ## 梯度检查找不到的 bug
-#
-# 前向和反向可能完全一致，却一起错。让填充参与的注意力，梯度也是对的。对付它们，要检查什么**不该**变：
-# 换掉填充的内容，再比较。
 
 # %%
 v = rng.normal(size=(2, 3, 6, 7))
@@ -234,20 +202,13 @@ for name, mask in (("mask forgotten", None), ("mask given", keep)):
     print(f"{name}: the padding moves the output by {np.abs(before - after).max():.2g}")
     assert (np.abs(before - after).max() == 0) == (mask is not None)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## The museum
 #
 # `npformer.exercises.museum` keeps real bugs of published code. You get what the function should do
 # and the title of the bug, but neither version; you write the test. It must pass on the right code
 # and fail on the bug. Take a layer norm that is right only while gamma is all ones. The first try
 # below walks into the trap of lesson 3:
-
-# %% [markdown] lang="zh"
-# ## 博物馆
-#
-# `npformer.exercises.museum` 收藏公开代码里的真实 bug。你只知道函数该做什么和 bug 的标题，两个版本都看不到；
-# 你来写测试：在正确的代码上通过，在有 bug 的代码上失败。以一个只在 gamma 全为 1 时才正确的层归一化为例，
-# 第一次尝试掉进了第 3 课的陷阱：
 
 # %%
 from npformer.exercises.museum import BUGS, check_test
@@ -278,7 +239,7 @@ for test in (first_try, second_try):
 
 print(f"{len(BUGS)} bugs:", ", ".join(bug.id for bug in BUGS))
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## What to take along
 #
 # * See every test red once.
@@ -287,14 +248,5 @@ print(f"{len(BUGS)} bugs:", ", ".join(bug.id for bug in BUGS))
 #
 # The first exercise turns it round: you write the checker, and it is run against right and wrong
 # backwards. Then eight bugs of the museum; `npformer learn` has them all.
-
-# %% [markdown] lang="zh"
-# ## 小结
-#
-# * 每个测试都要亲眼见它红一次。
-# * 传入梯度随机，参数挪开，掩码打开，各轴大小不同。
-# * 不变性能发现梯度检查发现不了的错误。
-#
-# 第一道练习反过来：由你写梯度检查器，再用正确和错误的反向去考它。之后是博物馆里的八个 bug；全部 bug 见 `npformer learn`。
 
 # %% [markdown] exercises="gradient-checker embedding-repeated-ids dv-from-undropped-probs cross-attention-swapped fully-masked-row-of-nan adam-without-bias-correction soft-cross-entropy-over-classes attention-loss-after-the-mask teacher-in-training-mode"

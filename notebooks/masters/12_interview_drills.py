@@ -1,13 +1,8 @@
-# %% [markdown] lang="en"
+# %% [markdown]
 # # 12. Interview drills: say it, then prove it
 #
 # One idea: **an answer that you can turn into an assertion is an answer you understand.** Cover the
 # answer, say yours aloud in half a minute, then read and run the proof.
-
-# %% [markdown] lang="zh"
-# # 12. 面试训练：先说，再证明
-#
-# 一个思想：**能写成断言的答案，才是真正懂了的答案。** 盖住解答，先用半分钟说出自己的，再读，再运行证明。
 
 # %%
 import matplotlib.pyplot as plt
@@ -20,20 +15,13 @@ from npformer.models.cost_memory import count_memory
 
 rng = np.random.default_rng(12)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## 1. Why divide the scores by √K, and not by K?
 #
 # The entries of q and k have variance 1, so $q \cdot k$ has *variance* K and *standard deviation*
 # √K. Dividing by K would make all scores tiny and attention an average.
 #
 # **Trap:** "to avoid overflow". The softmax subtracts the maximum anyway; it is about gradients.
-
-# %% [markdown] lang="zh"
-# ## 1. 分数为什么除以 √K 而不是 K？
-#
-# q、k 各分量方差为 1，$q \cdot k$ 的**方差**是 K，**标准差**是 √K。除以 K 会让分数都很小，注意力退化成平均。
-#
-# **陷阱**：“为了防止溢出”。softmax 反正会减最大值；关键在梯度。
 
 # %%
 q, k = rng.normal(size=(2, 2000, 1, 8, 64))
@@ -44,16 +32,11 @@ assert abs(scores.var() - 64) < 2
 flat, _ = ops.softmax_forward(scores / 64)
 assert flat.max(axis=-1).mean() < 0.2  # of 8 keys an average gives 0.125
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## 2. What changes if all logits of a row grow by the same number?
 #
 # Nothing: the factor cancels. Therefore the gradient of the logits sums to zero in every row, and
 # therefore a bias added to all keys learns nothing.
-
-# %% [markdown] lang="zh"
-# ## 2. 一行的 logits 都加上同一个数，会怎样？
-#
-# 什么也不变：公因子约掉了。所以 logits 的梯度每行之和为零，加在所有 key 上的偏置也就学不到东西。
 
 # %%
 x = rng.normal(size=(3, 7))
@@ -63,7 +46,7 @@ dx = ops.softmax_backward(rng.normal(size=x.shape), cache)
 print("row sums of the gradient:", np.abs(dx.sum(axis=1)).max())
 assert np.abs(dx.sum(axis=1)).max() < 1e-12
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## 3. How does the cost of a layer grow with the length?
 #
 # The four projections and the feed-forward network: linear in T. Scores and mixing: $4BT^2D$
@@ -72,14 +55,6 @@ assert np.abs(dx.sum(axis=1)).max() < 1e-12
 #
 # **Trap:** "attention is the bottleneck because it is quadratic". For BERT-base at 512 tokens it is
 # a small share.
-
-# %% [markdown] lang="zh"
-# ## 3. 一层的计算量随长度怎样增长？
-#
-# 四个投影和前馈网络：随 T 线性增长。打分和加权：$4BT^2D$ 次运算。与投影的 $8BTD^2$ 在 $T = 2D$ 时持平；
-# 与整层的其余部分（$F = 4D$）在 $T = 6D$ 时持平。
-#
-# **陷阱**：“注意力是平方复杂度，所以是瓶颈”。BERT-base 在 512 个词元时，它只占一小部分。
 
 # %%
 D, F = 768, 3072
@@ -106,16 +81,11 @@ print(f"at 512 tokens: {share[2]:.0%}")
 assert share[2] < 0.11
 assert np.isclose(4 * (6 * D) ** 2 * D, 8 * 6 * D * D**2 + 4 * 6 * D * D * F)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## 4. How many parameters has BERT-base? TinyBERT-4?
 #
 # 109 million (110 in the paper) and 14.35 million. The famous "7.5 times smaller" counts a projection
 # that is only there while training.
-
-# %% [markdown] lang="zh"
-# ## 4. BERT-base 有多少参数？TinyBERT-4 呢？
-#
-# 1.09 亿（论文写 1.1 亿）和 1435 万。著名的“缩小到 1/7.5”把只在训练时存在的投影也算了进去。
 
 # %%
 size = {
@@ -130,16 +100,11 @@ print(f"with the projection {size['bert-base'] / (size['tinybert-4'] + fit_dense
 assert size == {"bert-base": 109_482_240, "tinybert-4": 14_350_248}
 assert round(size["bert-base"] / (size["tinybert-4"] + fit_dense), 1) == 7.5
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## 5. How much memory does training with Adam take before any activation?
 #
 # Weights, gradients, $m$ and $v$: four numbers a parameter, 16 bytes in float32. Activations come on
 # top and grow with the batch.
-
-# %% [markdown] lang="zh"
-# ## 5. 用 Adam 训练，不算激活值要多少内存？
-#
-# 权重、梯度、$m$、$v$：每个参数四个数，float32 共 16 字节。激活值另算，随批次增大。
 
 # %%
 memory = count_memory(Workload(kind=nf.Encoder, config=nf.preset("bert-base"), batch_size=8))
@@ -148,19 +113,12 @@ print(f"weights {weights / 1e9:.2f} GB, gradients {memory.gradients / 1e9:.2f} G
 print(f"m and v {optimizer / 1e9:.2f} GB, kept for backward {memory.kept / 1e9:.2f} GB")
 assert optimizer == 2 * weights == 2 * memory.gradients
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## 6. Cross-entropy with soft labels, or KL?
 #
 # They differ by the teacher's entropy, a constant: same gradient. Only KL is 0 at agreement, so log KL.
 #
 # **Trap:** a mean over classes as well (PyTorch's default for `KLDivLoss`) is too small by C.
-
-# %% [markdown] lang="zh"
-# ## 6. 软标签用交叉熵还是 KL？
-#
-# 只差教师的熵这个常数：梯度相同。只有 KL 在完全一致时为 0，所以日志里记 KL。
-#
-# **陷阱**：对类别也取平均（PyTorch `KLDivLoss` 的默认行为），结果只有应有值的 1/C。
 
 # %%
 z_student, z_teacher = rng.normal(size=(2, 6, 4))
@@ -175,18 +133,12 @@ assert np.array_equal(
 )
 assert np.isclose(ops.kl_forward(z_teacher, z_teacher, 2.0)[0], 0)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## 7. What does −10,000 on padded scores do to TinyBERT's attention loss?
 #
 # The loss compares scores *before* the softmax. If they contain the mask, the padding compares
 # −10,000 with −10,000 + noise: it adds error where nobody looks, and where the two models were
 # masked by different numbers it drowns everything.
-
-# %% [markdown] lang="zh"
-# ## 7. 填充位置的分数加 −10,000，会怎样影响 TinyBERT 的注意力损失？
-#
-# 损失比较的是 softmax **之前**的分数。分数里若带着掩码，填充处就是 −10,000 与 −10,000 加噪声相比：
-# 在没人看的地方增加误差；如果两个模型的掩码值不同，它会淹没一切。
 
 # %%
 a_student, a_teacher = rng.normal(size=(2, 1, 2, 5, 5))
@@ -199,16 +151,11 @@ naive, _ = ops.mse_forward(
 print(f"kept pairs only {right:.2f}; with two kinds of mask {naive:.2e}")
 assert naive > 1e6 * right
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## 8. Is layer norm's output Gaussian? Is its length fixed?
 #
 # It is not made Gaussian. Before $\gamma$ and $\beta$ every row has mean 0 and length √D: fixed
 # length, any shape.
-
-# %% [markdown] lang="zh"
-# ## 8. 层归一化的输出是高斯分布吗？长度固定吗？
-#
-# 不会变成高斯。乘 $\gamma$、加 $\beta$ 之前，每行均值为 0、长度为 √D：长度固定，形状随意。
 
 # %%
 skewed = rng.exponential(size=(200, 50))
@@ -217,15 +164,10 @@ print("lengths:", np.linalg.norm(y, axis=1)[:3].round(4), "| skewness:", (y**3).
 assert np.allclose(np.linalg.norm(y, axis=1), np.sqrt(50))
 assert (y**3).mean() > 0.5  # as skewed as before
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## And now the whiteboard
 #
 # The two programs that are asked for most, checked as whole programs. Give yourself twenty minutes
 # each. For spaced repetition of short questions there is `npformer quiz`.
-
-# %% [markdown] lang="zh"
-# ## 现在上白板
-#
-# 最常考的两个程序，作为整体检查。每个给自己二十分钟。短问题的间隔复习用 `npformer quiz`。
 
 # %% [markdown] exercises="multi-head-attention tinybert-step"

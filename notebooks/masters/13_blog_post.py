@@ -1,16 +1,10 @@
-# %% [markdown] lang="en"
+# %% [markdown]
 # # 13. A blog post under review
 #
 # A Chinese blog post answers five interview questions about Transformers and TinyBERT and gives two
 # programs in PyTorch. It is typical of what circulates, faults included. Here are the five
 # questions answered anew, the two programs corrected and run, and every fault shown failing. One
 # idea: **review an answer by making it fail.**
-
-# %% [markdown] lang="zh"
-# # 13. 评审一篇博客
-#
-# 有篇中文博客回答了五道 Transformer 与 TinyBERT 面试题，还给了两个 PyTorch 程序。它很典型，错误也很典型。
-# 这里重新回答五个问题，把两个程序改对并运行，再让每个错误当场失败。一个思想：**评审一个答案，就是想办法让它失败。**
 
 # %%
 from functools import partial
@@ -33,7 +27,7 @@ from npformer.train.objective import SupervisedObjective
 
 rng = np.random.default_rng(13)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Question 1: the core idea of the Transformer
 #
 # Every position looks at every other one **in a single step**, weighted by how well its query fits
@@ -47,17 +41,6 @@ rng = np.random.default_rng(13)
 # Proof of the single step: the gradient of the *last* output with respect to every input, in one
 # layer. Attention reaches all of them; a layer that sees its neighbours only (a convolution,
 # imitated here by a mask) reaches two.
-
-# %% [markdown] lang="zh"
-# ## 问题 1：Transformer 的核心思想
-#
-# 每个位置**一步**就能看到所有其他位置，权重取决于它的 query 与各 key 的匹配程度。任意两个词元只隔一步，
-# 所有位置同时计算；代价是时间和内存随 T² 增长。前馈网络、残差和层归一化补全了一个块。
-#
-# *错误*：“Transformer 采用编码器–解码器结构”。最初的是。BERT 只有编码器，GPT 只有解码器。
-#
-# 证明“一步”：在一层之内，求**最后一个**输出对每个输入的梯度。注意力能到达所有输入；
-# 只看邻居的层（卷积，这里用掩码模拟）只能到达两个。
 
 # %%
 layer = nf.MultiHeadAttention.init(
@@ -83,7 +66,7 @@ plt.show()
 assert (reached["attention"] > 0).all()
 assert (reached["neighbours only"] > 0).sum() == 2
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Question 2: how multi-head attention works
 #
 # Project to q, k, v; cut each into H heads of K = D/H; in each head $qk^\top/\sqrt K$, mask, softmax
@@ -91,14 +74,6 @@ assert (reached["neighbours only"] > 0).sum() == 2
 #
 # *Faults:* the answer has no scale, no mask and no output matrix. Without $w_o$ the heads never meet:
 # nothing that head 1 reads can reach a column of head 0.
-
-# %% [markdown] lang="zh"
-# ## 问题 2：多头注意力如何工作
-#
-# 投影出 q、k、v；各切成 H 个头，每头 K = D/H；每个头里 $qk^\top/\sqrt K$、掩码、沿 key 做 softmax、对 value 加权平均；
-# 各头并排放好，乘 $w_o$。
-#
-# *错误*：原答案没有缩放、没有掩码、没有输出矩阵。没有 $w_o$，各头永不相遇：头 1 读到的任何东西都到不了头 0 的列。
 
 # %%
 own = slice(0, 4)  # the columns of head 0
@@ -113,7 +88,7 @@ for name, w_o in (("with w_o", layer.params["w_o"]), ("without", np.eye(16))):
     print(f"{name}: the columns of head 0 move by {moved:.2f}")
     assert (moved > 0.01) == (name == "with w_o")
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Question 3: positions
 #
 # *Absolute:* a vector for each place, added to the token: fixed sines, or a learned table (BERT).
@@ -123,15 +98,6 @@ for name, w_o in (("with w_o", layer.params["w_o"]), ("without", np.eye(16))):
 # *Faults:* "Transformers use no position embeddings" (BERT does just that), and "relative: the
 # difference of neighbouring indices, added to the embedding". That difference is always 1: the same
 # vector for every token. The model stays blind to order:
-
-# %% [markdown] lang="zh"
-# ## 问题 3：位置编码
-#
-# **绝对**：每个位置一个向量，加到词元上：固定的正弦，或可学习的表（BERT）。**相对**：query 与 key 的分数依赖两者的偏移：
-# 可学习的向量或偏置，或者旋转 q、k。
-#
-# *错误*：“Transformer 不用位置嵌入”（BERT 用的就是）；“相对位置是相邻索引之差，加到嵌入上”。相邻之差恒为 1，
-# 每个词元加的是同一个向量，模型依旧看不见顺序：
 
 # %%
 order = rng.permutation(20)
@@ -149,7 +115,7 @@ for name, added in schemes.items():
     assert (seen > 1e-3) == name.startswith("absolute")
 assert set(differences) == {1}
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Question 4: what distillation is
 #
 # A small student imitates a large, frozen teacher: its probabilities say which wrong answers are
@@ -159,13 +125,6 @@ assert set(differences) == {1}
 # *Fault:* "the student will perform like the teacher". That is the hope; it has to be measured, and
 # against the same student trained without (lesson 10).
 
-# %% [markdown] lang="zh"
-# ## 问题 4：什么是蒸馏
-#
-# 小的学生模型模仿大的、参数冻结的教师：教师的概率还说明哪些错误答案“差一点就对”。温度让它们显现出来；与硬标签损失并用时，软损失乘 τ²。
-#
-# *错误*：“学生会有与教师相近的性能”。那是期望，必须测量，还要与没有教师的同一个学生比较（第 10 课）。
-
 # %%
 teacher_logits = np.array([[8.0, 5.0, -1.0]])  # of "cat", "tiger", "lorry"
 for tau in (1.0, 4.0):
@@ -173,7 +132,7 @@ for tau in (1.0, 4.0):
     print(f"tau = {tau:g}: {p[0].round(3)}")
 assert p[0, 1] > 0.2 > 4 * ops.softmax_forward(teacher_logits)[0][0, 1]  # the tiger is heard
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Question 5: how TinyBERT distils
 #
 # 1. *General distillation* on unlabelled text, from the **pretrained** teacher: intermediate layers.
@@ -187,19 +146,6 @@ assert p[0, 1] > 0.2 > 4 * ops.softmax_forward(teacher_logits)[0][0, 1]  # the t
 # ## Program 1: multi-head attention at (768, 12)
 #
 # In npformer, forward and backward, at the post's sizes, with a padding mask:
-
-# %% [markdown] lang="zh"
-# ## 问题 5：TinyBERT 如何蒸馏
-#
-# 1. **通用蒸馏**：无标注文本，教师是**预训练**模型，只学中间层。
-# 2. 微调教师；对句子做增强。
-# 3. **任务蒸馏**：教师是**微调后**的模型，先学中间层，再学预测。
-#
-# *错误*：原答案只匹配输出，没提中间层和注意力，没有两个阶段，也没有增强。下面改正后的程序会列出各项损失。
-#
-# ## 程序 1：(768, 12) 的多头注意力
-#
-# 用 npformer，前向加反向，原文的尺寸，带填充掩码：
 
 # %%
 attention = nf.MultiHeadAttention.init(nf.AttentionConfig(d_model=768, num_heads=12), rng)
@@ -220,12 +166,9 @@ assert np.allclose(output.scores[:, 5], q @ k.swapaxes(1, 2) / 8, atol=1e-4)
 other = np.where(keep[..., None], x, 5.0)
 assert np.array_equal(attention.forward(other, keep=keep)[0].y[keep], output.y[keep])
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # **Fault 1: −∞ in a row without keys.** The post fills masked scores with −∞. A row with nothing left
 # is $0/0$, and from one NaN row *every* weight becomes NaN.
-
-# %% [markdown] lang="zh"
-# **错误 1：整行没有 key 时的 −∞。** 原程序把被屏蔽的分数填成 −∞。一行什么都不剩就是 $0/0$，一行 NaN 会让**所有**参数变成 NaN。
 
 # %%
 scores, nobody = output.scores[:1, :1], np.zeros((1, 1, 16, 16), dtype=bool)
@@ -238,14 +181,10 @@ print("filled with -inf:", filled[0, 0, 0, :3], "| NaN weights:", np.isnan(dw).m
 assert np.isnan(dw).all()
 assert np.all(ops.masked_softmax_forward(scores, nobody)[0] == 0)
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # **Fault 2: a (B, S) mask.** Against scores (B, H, T, S) NumPy and PyTorch align it with the last two
 # axes, (T, S). With B = 2 and T = 16 that is an error; with B = T it runs and hides the wrong
 # things.
-
-# %% [markdown] lang="zh"
-# **错误 2：(B, S) 掩码。** 与 (B, H, T, S) 的分数相遇时，NumPy 和 PyTorch 都把它对齐到最后两轴 (T, S)。
-# B = 2、T = 16 会报错；B = T 时照跑不误，却屏蔽错了地方。
 
 # %%
 lengths = np.array([4, 3, 2, 1])
@@ -261,14 +200,10 @@ except nf.InputError as error:
 else:
     raise AssertionError("the mask was accepted")
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # **Fault 3: sizes unchecked.** With d_model = 770 and 12 heads the post builds its layers, and fails
 # only in the first forward, in a reshape. **Fault 4:** the scores are thrown away, so TinyBERT's
 # attention loss cannot be computed.
-
-# %% [markdown] lang="zh"
-# **错误 3：不检查尺寸。** d_model = 770、12 个头时，原程序照样建层，直到第一次前向的 reshape 才报错。
-# **错误 4**：分数被丢弃，TinyBERT 的注意力损失无从计算。
 
 # %%
 try:
@@ -286,21 +221,13 @@ else:
 assert attention.forward(x)[0].scores is None  # only where asked for:
 assert attention.forward(x, output_scores=True)[0].scores is not None
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Program 2: what is wrong with it
 #
 # The post's "TinyBERT" does not run, and if it ran it would not distil. One fault after the other.
 #
 # **Token ids as vectors.** There is no embedding: ids (B, T) go into a (768, 768) map. The shapes do
 # not fit; and where T happens to be 768, word 2000 counts as twice word 1000.
-
-# %% [markdown] lang="zh"
-# ## 程序 2：错在哪里
-#
-# 原文的“TinyBERT”跑不起来；就算能跑，也不是蒸馏。一个错误一个错误地看。
-#
-# **把词元编号当向量。** 没有嵌入：(B, T) 的编号直接送进 (768, 768) 的映射。形状不合；若 T 恰好是 768，
-# 编号 2000 的词就成了编号 1000 的词的两倍。
 
 # %%
 w = rng.normal(size=(768, 768)) / np.sqrt(768)
@@ -317,14 +244,10 @@ table = rng.normal(size=(30522, 8))
 rows, _ = ops.embedding_forward(np.array([1000, 2000]), table)
 assert not np.allclose(rows[1], 2 * rows[0])  # an embedding: any vector for any word
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # **One attention, then plain feed-forward layers without residual and norm.** Eleven of them, at the
 # post's sizes, with PyTorch's usual initial weights: whatever goes in, nearly the same comes out.
 # npformer's block keeps tokens apart.
-
-# %% [markdown] lang="zh"
-# **只有一个注意力，其余是没有残差、没有归一化的前馈层。** 按原文尺寸叠十一层，用 PyTorch 的常见初始化：
-# 不管输入什么，输出几乎都一样。npformer 的块则保持词元之间的差别。
 
 
 # %%
@@ -358,12 +281,9 @@ plt.show()
 assert plain[-1] < 0.01
 assert kept[-1] > 0.5
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # **An output layer that is never built, an undefined loader, undefined epochs.** The prediction uses
 # an attribute that no line creates; the loop uses two names that do not exist.
-
-# %% [markdown] lang="zh"
-# **从未创建的输出层，未定义的加载器和轮数。** 预测用到一个没有任何一行创建过的属性；循环用到两个不存在的名字。
 
 
 # %%
@@ -389,14 +309,10 @@ except NameError as error:
 else:
     raise AssertionError("it ran")
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # **Logits as wide as the model.** Two classes, but 768 logits: the loss of a clueless model is
 # $\ln 768$ instead of $\ln 2$, and 766 of the classes do not exist. **A student as large as
 # BERT-base**, with 12 layers of width 768: nothing is tiny.
-
-# %% [markdown] lang="zh"
-# **logits 与模型同宽。** 明明两个类别，却有 768 个 logits：一无所知时的损失是 $\ln 768$ 而不是 $\ln 2$，其中 766 个类别并不存在。
-# **学生和 BERT-base 一样大**，12 层、宽 768：一点也不小。
 
 # %%
 label = np.array([1])
@@ -413,15 +329,11 @@ def parameters(name):
 print(f"BERT-base {parameters('bert-base'):,}; TinyBERT-4 {parameters('tinybert-4'):,}")
 assert parameters("bert-base") > 7 * parameters("tinybert-4")
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # **The teacher mixed into the student.** The post replaces the student's logits by
 # $(1-\alpha) z^S + \alpha z^T$ before the loss. Here is a student of pure noise that *never learns*.
 # With growing α its loss falls and its accuracy rises; at test time there is no teacher to mix in.
 # α belongs between two *losses*.
-
-# %% [markdown] lang="zh"
-# **把教师混进学生。** 原程序在算损失之前，把学生的 logits 换成 $(1-\alpha) z^S + \alpha z^T$。
-# 下面的学生是纯噪声，**从不学习**。α 越大，损失越低、准确率越高；可测试时没有教师可混。α 应当用来加权两项**损失**。
 
 # %%
 truth = rng.integers(0, 2, 500)
@@ -447,15 +359,11 @@ assert losses[3] < 0.6 * losses[0]
 assert shown[3] > 0.9
 assert abs(alone - 0.5) < 0.07
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # **Class indices and raw numbers as probabilities.** The loss is a cross-entropy with whatever is
 # passed as "teacher": labels, or logits. Targets that do not sum to one make
 # $-\sum_c t_c \log p_c$ meaningless: for negative entries it has no lower end. And for the one-number
 # target "class 0" it is always 0.
-
-# %% [markdown] lang="zh"
-# **把类别编号或原始数值当概率。** 损失是与传入的“教师”做交叉熵，传进来的是标签或 logits。和不为一的目标让
-# $-\sum_c t_c \log p_c$ 失去意义：出现负数时没有下界；而“类别 0”这个数作目标时损失恒为 0。
 
 
 # %%
@@ -472,7 +380,7 @@ right, _ = ops.kl_forward(np.array([[100.0, -100.0]]), raw, 1.0)
 assert right > 0  # never below 0
 assert np.isclose(ops.kl_forward(raw, raw, 1.0)[0], 0)  # and 0 at agreement
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # What else is missing: a padding mask, positions, dropout; intermediate losses, projections, layer
 # mapping; a *teacher*; stages and augmentation; any evaluation.
 #
@@ -480,13 +388,6 @@ assert np.isclose(ops.kl_forward(raw, raw, 1.0)[0], 0)  # and 0 at agreement
 #
 # A teacher of BERT-base's shape and a student of TinyBERT-4's (random weights, a small vocabulary to
 # save memory). Teacher forward, student forward, every term apart, backward, AdamW: three times.
-
-# %% [markdown] lang="zh"
-# 还缺：填充掩码、位置、dropout；中间层损失、投影、层映射；**教师**；分阶段与增强；任何评测。
-#
-# ## 程序 2 改正版：完整尺寸的一步
-#
-# 教师为 BERT-base 的形状，学生为 TinyBERT-4 的形状（随机权重，小词表以省内存）。教师前向、学生前向、各项损失分开算、反向、AdamW：共三次。
 
 # %%
 size = {"vocab_size": 500, "max_len": 32, "dropout": 0.0}
@@ -516,16 +417,11 @@ assert history[0].keys() == {"loss", "embedding", "hidden", "attention"}
 assert history[2]["loss"] < history[0]["loss"]
 del big, target
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## Program 2, corrected: the whole way, small
 #
 # Lesson 10's task in short: fine-tune a teacher, distil the intermediate layers, then the prediction,
 # with a loader, with epochs, and with an evaluation on sentences that nobody has seen.
-
-# %% [markdown] lang="zh"
-# ## 程序 2 改正版：缩小规模走完全程
-#
-# 第 10 课任务的简版：微调教师，蒸馏中间层，再蒸馏预测；有加载器，有轮数，还在没见过的句子上评测。
 
 # %%
 opinions = {"good": 1, "great": 1, "moving": 1, "bad": 0, "dull": 0, "weak": 0}
@@ -599,17 +495,11 @@ print({name: round(value, 3) for name, value in reached.items()})
 assert reached["teacher"] > 0.95
 assert reached["student, distilled"] > 0.9
 
-# %% [markdown] lang="en"
+# %% [markdown]
 # ## What to take along
 #
 # Run what you read, at a size that takes seconds. Ask what would have to be true for it to be right,
 # and assert that. Both programs are exercises of lesson 12, `multi-head-attention` and
 # `tinybert-step`; here the faults are: write the test that finds each.
-
-# %% [markdown] lang="zh"
-# ## 小结
-#
-# 读到的东西，缩到几秒钟能跑完的规模去运行。问问自己：它若正确，什么必须成立？然后断言它。
-# 两个程序是第 12 课的练习：`multi-head-attention` 和 `tinybert-step`；这里的练习是那些错误：写出能发现它们的测试。
 
 # %% [markdown] exercises="blog-ids-as-vectors blog-one-attention-layer blog-no-residuals-no-norms blog-no-output-layer blog-teacher-mixed-in blog-index-as-probability blog-undefined-names"

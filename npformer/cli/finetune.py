@@ -23,7 +23,7 @@ TRAINING: Options = {
     ),
     "epochs": (float, "E", "passes over the examples"),
     "rate": (float, "R", "peak learning rate"),
-    "batch_size": (int, "B", "examples a step"),
+    "batch_size": (int, "B", "examples per step"),
     "warmup": (float, "P", "share of the updates in which the rate rises"),
     "max_len": (int, "T", "pieces an example at most"),
     "seed": (int, "S", "of everything random"),

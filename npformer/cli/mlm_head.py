@@ -19,7 +19,7 @@ OPTIONS: Options = {
     "unlabelled": (
         str,
         "FILE...",
-        "text to learn from: .txt, a text a line, or a table, .tsv; either may be .gz",
+        "text to learn from: .txt, one text per line, or a table, .tsv; either may be .gz",
     ),
     "heldout": (str, "FILE", "text to be measured on, before and after"),
     **TRAINING,

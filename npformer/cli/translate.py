@@ -19,8 +19,9 @@ from npformer.cli.in_folder import (
 )
 from npformer.data.vocabulary import KINDS
 from npformer.jobs.translate.settings import FOLDER, SCHEDULES, Settings
-from npformer.layers.attention_config import ATTENTIONS, RELATIVE
+from npformer.layers.attention_config import ATTENTIONS
 from npformer.layers.positions import POSITIONS
+from npformer.layers.relative import SCHEMES
 
 # Options that are settings of the run, by the name of the setting.
 OPTIONS: Options = {
@@ -28,10 +29,10 @@ OPTIONS: Options = {
     "size": (str, "LxD[xH[xF]]", "layers of each side, width, heads, d_ff"),
     "vocab": (str, "KIND", ", ".join(KINDS)),
     "vocab_size": (int, "V", "pieces at most"),
-    "max_len": (int, "T", "tokens a text at most"),
+    "max_len": (int, "T", "tokens per text at most"),
     "attention": (str, "NAME", f"{', '.join(ATTENTIONS)}; average: all source tokens alike"),
     "positions": (str, "NAME", ", ".join(POSITIONS)),
-    "relative": (str, "NAME", f"of self-attention: {', '.join(RELATIVE)}"),
+    "relative": (str, "NAME", f"of self-attention: {', '.join(SCHEMES)}"),
     "seed": (int, "S", "of everything random"),
     "pairs": (int, "N", "embedded pairs to generate"),
     "epochs": (float, "E", "passes over the pairs"),

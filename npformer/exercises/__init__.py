@@ -1,18 +1,19 @@
-"""Exercises that know what you did wrong.
+"""Part VII, exercises that know what you did wrong.
 
     >>> from npformer.exercises import check, hint, solution, status
     >>> check("softmax", my_softmax)  # doctest: +SKIP
 
-Here for a notebook; ``npformer learn`` is the same in a terminal. A chapter is a folder, `course` has
-their order, `exercise` says what an exercise is, `checker` finds what is wrong.
+Here for a notebook; ``npformer learn`` is the same in a terminal. A chapter is a folder, an exercise a
+file in it: `course` has their order, `exercise` says what one is, `checker` finds what is wrong. All is
+said in English; `translation` finds the Chinese beside it.
 """
 
-from npformer.exercises.notebook import Checked, Progress, Shown
+from npformer.exercises.notebook import Checked as Checked
+from npformer.exercises.notebook import Progress as Progress
+from npformer.exercises.notebook import Shown as Shown
 
 PROGRESS = Progress()  # of this session
 check = PROGRESS.check
 hint = PROGRESS.hint
 solution = PROGRESS.solution
 status = PROGRESS.status
-
-__all__ = ["PROGRESS", "Checked", "Progress", "Shown", "check", "hint", "solution", "status"]

@@ -10,9 +10,10 @@ from npformer.checks import InputError
 from npformer.exercises.checker import Report
 from npformer.exercises.exercise import TRACKS
 from npformer.exercises.task import Task, find, tasks
-from npformer.exercises.text import COLON, Text, language
+from npformer.exercises.text import COLON, language
+from npformer.exercises.translation import message
 
-DONE, OPEN = Text("done", "完成"), Text("open", "未完成")
+DONE, OPEN = message("done"), message("open")
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Progress:
         hints = task.hints
         shown = self.hints[task.id] = min(self.hints.get(task.id, 0) + 1, len(hints))
         said = [text.to(lang) for text in hints[:shown]]
-        head, colon = Text("Hint", "提示").to(lang), COLON.to(lang)
+        head, colon = message("Hint").to(lang), COLON.to(lang)
         lines = [f"{head} {n}/{len(hints)}{colon}{text}" for n, text in enumerate(said, start=1)]
         items = "".join(f"<li>{inline(text)}</li>" for text in said)
         return Shown("\n".join(lines), f"<p><b>{head} {shown}/{len(hints)}</b></p><ol>{items}</ol>")
@@ -129,7 +130,7 @@ class Progress:
         chosen = [task for task in tasks() if track is None or track in task.tracks]
         rows = [self._row(task, lang) for task in chosen]
         done = sum(task.id in self.solved for task in chosen)
-        total = Text(f"{done} of {len(chosen)} done", f"完成 {done}/{len(chosen)}").to(lang)
+        total = message("{done} of {all} done", done=done, all=len(chosen)).to(lang)
         lines = ["  ".join(row).rstrip() for row in rows]
         cells = [
             [f'<td style="text-align:left">{html.escape(c)}</td>' for c in row] for row in rows
@@ -141,16 +142,16 @@ class Progress:
         notes = []
         if task.id in self.hints:
             hints = f"{self.hints[task.id]}/{len(task.hints)}"
-            notes.append(Text(f"hints {hints}", f"提示 {hints}").to(lang))
+            notes.append(message("hints {hints}", hints=hints).to(lang))
         if task.id in self.solutions:
-            notes.append(Text("solution seen", "已看答案").to(lang))
+            notes.append(message("solution seen").to(lang))
         mark = (DONE if task.id in self.solved else OPEN).to(lang)
         return mark, task.chapter, task.id, task.title.to(lang), ", ".join(notes)
 
 
 def _shapes(task: Task, lang: str) -> str:
     """Return a table of what the smallest case gives and expects."""
-    head = Text("Shapes in the smallest case", "最小用例中的形状").to(lang)
+    head = message("Shapes in the smallest case").to(lang)
     cells = [
         f'<td style="text-align:left"><code>{html.escape(name)}</code></td><td>{html.escape(shape)}</td>'
         for name, shape in task.shapes().items()

@@ -15,15 +15,15 @@ from npformer.exercises.lookup import by_id
 from npformer.exercises.museum import BUGS, Bug, check_test
 from npformer.exercises.quiz.deck import of_exercise
 from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 
 FIND_THE_BUG = "find_the_bug"
-CATCH_IT = Text("write the test that catches it", "写测试抓住错误")
-WRITE_A_TEST = Text(
-    "Somebody wrote this function with a bug. The title names it on purpose: the task is the test. "
-    "Write one that passes on right code and fails on the bug; you see neither. Right code may differ "
-    "from yours in the last digits: compare with np.allclose, not with ==.",
-    "有人写这个函数时出了错。标题故意说明了是什么错，你的任务是写测试：在正确的代码上通过，在有错的代码上失败。"
-    "两份代码你都看不到。正确的代码在最后几位上可能与你的不同：请用 np.allclose 比较，不要用 ==。",
+CATCH_IT = message("write the test that catches it")
+WRITE_A_TEST = message(
+    "Somebody wrote this function with a bug. The title names it on purpose: the task "
+    "is the test. Write one that passes on right code and fails on the bug; you see "
+    "neither. Right code may differ from yours in the last digits: compare with "
+    "np.allclose, not with ==."
 )
 
 
@@ -99,14 +99,14 @@ def _place(chapter: int, topic: str, number: int, task_id: str) -> str:
 def _of_exercise(exercise: Exercise, place: str) -> Task:
     return Task(
         id=exercise.id,
-        title=exercise.title,
+        title=exercise.said["title"],
         statement=exercise.task,
         chapter=exercise.topic,
         place=place,
         function=exercise.function,
         parameters=exercise.parameters,
         code=f"{HEADER}\n\n{exercise.stub}",
-        hints=exercise.hints,
+        hints=tuple(exercise.said[f"hint-{i}"] for i in (1, 2, 3)),
         solution=lambda: f"{SOLUTION_HEADER}\n\n{exercise.solution}",
         behind=lambda: exercise.library_source,
         check=lambda fn, library=False: check(exercise, fn, library=library),
@@ -121,16 +121,17 @@ def _of_exercise(exercise: Exercise, place: str) -> Task:
 def _of_bug(bug: Bug, place: str) -> Task:
     return Task(
         id=bug.id,
-        title=bug.title,
+        title=bug.said["title"],
         statement=Text(
-            f"{WRITE_A_TEST.en}\n\n{bug.statement.en}", f"{WRITE_A_TEST.zh}\n\n{bug.statement.zh}"
+            f"{WRITE_A_TEST.en}\n\n{bug.said['statement'].en}",
+            f"{WRITE_A_TEST.zh}\n\n{bug.said['statement'].zh}",
         ),
         chapter=FIND_THE_BUG,
         place=place,
         function="test",
         parameters=("fn",),
         code=f"{HEADER}\n\n{bug.stub}",
-        hints=(bug.story, bug.symptom),
+        hints=(bug.said["story"], bug.said["symptom"]),
         solution=lambda: f"{HEADER}\n\n{bug.solution}",
         behind=lambda: bug.wrong_source,
         check=lambda fn, library=False: _check_test(bug, fn),
@@ -138,14 +139,14 @@ def _of_bug(bug: Bug, place: str) -> Task:
         tracks=bug.tracks,
         difficulty=2,
         minutes=10,
-        afterword=(bug.story, bug.symptom),
+        afterword=(bug.said["story"], bug.said["symptom"]),
     )
 
 
 def _check_test(bug: Bug, test: Callable[..., Any]) -> Report:
     found = check_test(bug, test)
-    result = Result(Text("your test", "你的测试"), found.passed, None, found.message)
-    return Report(bug.id, bug.title, [result], [], [])
+    result = Result(message("your test"), found.passed, None, found.message)
+    return Report(bug.id, bug.said["title"], [result], [], [])
 
 
 def _shapes(exercise: Exercise) -> dict[str, str]:

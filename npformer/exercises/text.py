@@ -1,7 +1,9 @@
 """What is said in English and in Chinese, and which of the two is wanted."""
 
+import inspect
 import locale
 import os
+import re
 import unicodedata
 from typing import NamedTuple
 
@@ -50,6 +52,20 @@ def language(lang: str | None = None) -> str:
     """
     here = "zh" if _locale().lower().startswith(("zh", "chinese")) else "en"
     return asked(lang) or here
+
+
+def unwrapped(text: str) -> str:
+    """Return Markdown with each paragraph and each item of a list on one line."""
+    lines = [""]
+    code = False
+    for line in inspect.cleandoc(text).split("\n"):
+        code ^= line.startswith("```")
+        begins = re.match(r"$|```|[|]|\s*([-*]|\d+\.) ", line)
+        if code or begins or not lines[-1] or lines[-1].startswith(("```", "|")):
+            lines.append(line)
+        else:
+            lines[-1] += f" {line.lstrip()}"
+    return "\n".join(lines[1:])
 
 
 def width(text: str) -> int:

@@ -5,9 +5,8 @@ return a `GradientReport` and raise a `GradientError` that says where the gradie
 and which mistake it looks like. Nothing is printed.
 """
 
-from npformer.gradcheck.model import check_model
-from npformer.gradcheck.numeric import numeric_gradient
-from npformer.gradcheck.pair import check_pair
-from npformer.gradcheck.report import GradientError, GradientReport
-
-__all__ = ["GradientError", "GradientReport", "check_model", "check_pair", "numeric_gradient"]
+from npformer.gradcheck.model import check_model as check_model
+from npformer.gradcheck.numeric import numeric_gradient as numeric_gradient
+from npformer.gradcheck.pair import check_pair as check_pair
+from npformer.gradcheck.report import GradientError as GradientError
+from npformer.gradcheck.report import GradientReport as GradientReport

@@ -41,9 +41,9 @@ def diagnose_shape(got: Sequence[int], expected: Sequence[int]) -> str:
     if sorted(got) == sorted(expected):
         return f"transpose: {told}, the same axes in another order"
     lead = len(got) - len(expected)
-    pairs = list(zip(got[lead:], expected, strict=False)) if lead >= 0 else []
-    if (pairs and all(e in (1, g) for g, e in pairs)) or (lead > 0 and not expected):
-        axes = [*range(lead), *(lead + i for i, (g, e) in enumerate(pairs) if g != e)]
+    sizes = list(zip(got[lead:], expected, strict=False)) if lead >= 0 else []
+    if (sizes and all(e in (1, g) for g, e in sizes)) or (lead > 0 and not expected):
+        axes = [*range(lead), *(lead + i for i, (g, e) in enumerate(sizes) if g != e)]
         return f"missing broadcast sum: {told}; sum over {_axes(axes)}"
     return f"shape: {told}"
 

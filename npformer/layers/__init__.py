@@ -1,40 +1,30 @@
 """Part II, layers: parameters and composition, no new calculus."""
 
-from npformer.layers.attention import (
-    AttentionOutput,
-    MultiHeadAttention,
-    MultiHeadAttentionCache,
-)
-from npformer.layers.attention_config import AttentionConfig
-from npformer.layers.block import BlockCache, BlockConfig, EncoderBlock
-from npformer.layers.config import Config
-from npformer.layers.decoder_block import DecoderBlock, DecoderBlockCache
-from npformer.layers.embeddings import Embeddings, EmbeddingsCache, EmbeddingsConfig
-from npformer.layers.feedforward import FeedForward, FeedForwardCache, FeedForwardConfig
-from npformer.layers.token_embeddings import (
-    TokenEmbeddings,
-    TokenEmbeddingsCache,
-    TokenEmbeddingsConfig,
-)
-
-__all__ = [
-    "AttentionConfig",
-    "AttentionOutput",
-    "BlockCache",
-    "BlockConfig",
-    "Config",
-    "DecoderBlock",
-    "DecoderBlockCache",
-    "Embeddings",
-    "EmbeddingsCache",
-    "EmbeddingsConfig",
-    "EncoderBlock",
-    "FeedForward",
-    "FeedForwardCache",
-    "FeedForwardConfig",
-    "MultiHeadAttention",
-    "MultiHeadAttentionCache",
-    "TokenEmbeddings",
-    "TokenEmbeddingsCache",
-    "TokenEmbeddingsConfig",
-]
+from npformer.layers.attend import KeyValues as KeyValues
+from npformer.layers.attention import AttentionOutput as AttentionOutput
+from npformer.layers.attention import MultiHeadAttention as MultiHeadAttention
+from npformer.layers.attention import MultiHeadAttentionCache as MultiHeadAttentionCache
+from npformer.layers.attention_config import AttentionConfig as AttentionConfig
+from npformer.layers.block import BlockCache as BlockCache
+from npformer.layers.block import BlockConfig as BlockConfig
+from npformer.layers.block import BlockOutput as BlockOutput
+from npformer.layers.block import EncoderBlock as EncoderBlock
+from npformer.layers.config import Config as Config
+from npformer.layers.decoder_block import DecoderBlock as DecoderBlock
+from npformer.layers.decoder_block import DecoderBlockCache as DecoderBlockCache
+from npformer.layers.embeddings import Embeddings as Embeddings
+from npformer.layers.embeddings import EmbeddingsCache as EmbeddingsCache
+from npformer.layers.embeddings import EmbeddingsConfig as EmbeddingsConfig
+from npformer.layers.feedforward import FeedForward as FeedForward
+from npformer.layers.feedforward import FeedForwardCache as FeedForwardCache
+from npformer.layers.feedforward import FeedForwardConfig as FeedForwardConfig
+from npformer.layers.relative import SCHEMES as SCHEMES
+from npformer.layers.relative import Scheme as Scheme
+from npformer.layers.shapes import Axis as Axis
+from npformer.layers.shapes import Shapes as Shapes
+from npformer.layers.stack import Stack as Stack
+from npformer.layers.stack import StackCache as StackCache
+from npformer.layers.stack import StackOutput as StackOutput
+from npformer.layers.token_embeddings import TokenEmbeddings as TokenEmbeddings
+from npformer.layers.token_embeddings import TokenEmbeddingsCache as TokenEmbeddingsCache
+from npformer.layers.token_embeddings import TokenEmbeddingsConfig as TokenEmbeddingsConfig

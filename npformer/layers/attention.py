@@ -1,49 +1,53 @@
-"""Multi-head attention: four affine maps around attention, the plain or the blockwise one."""
+"""Multi-head attention: queries, keys and values of each head, what they find, and a last map."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npformer.checks import InputError, check_keep, check_shape
+from npformer.checks import InputError, check_shape
+from npformer.layers.attend import AttendCache, KeyValues, attend_backward, attend_forward
 from npformer.layers.attention_config import AttentionConfig
-from npformer.layers.init import normal
-from npformer.layers.relative_attention import (
-    RelativeAttentionCache,
-    relative_attention_backward,
-    relative_attention_forward,
-    turn,
-)
-from npformer.ops.blockwise_attention import BlockwiseAttentionCache
-from npformer.ops.grouped_heads import (
-    RepeatHeadsCache,
-    repeat_heads_backward,
-    repeat_heads_forward,
-)
+from npformer.layers.masks import expand_keep
+from npformer.layers.relative import SCHEMES, Scheme
+from npformer.layers.shapes import Axis, Shapes, affine, draw
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
-from npformer.ops.positions.rotary import RotaryCache, rotary_backward
 from npformer.types import BoolArray, FloatArray, Params, given
 
 
 class AttentionOutput(NamedTuple):
-    """What attention gives; its cotangent has the same type."""
+    """What attention gives; as a cotangent, None where silent."""
 
     y: FloatArray  # (B, T, D)
-    scores: FloatArray | None  # (B, H, T, S) if asked for; as a cotangent, None is silent
+    scores: FloatArray | None = None  # (B, H, T, S) before the mask, if asked for
+    values: FloatArray | None = None  # (B, G, S, K), if asked for
+    past: KeyValues | None = None  # with these tokens, where a past was given; has no cotangent
+
+
+class QueryCache(NamedTuple):
+    """What `MultiHeadAttention.queries_backward` needs."""
+
+    q: LinearCache
+    turn: Any  # of the scheme's `turn_forward`
+
+
+class KeyValueCache(NamedTuple):
+    """What `MultiHeadAttention.key_values_backward` needs."""
+
+    k: LinearCache
+    v: LinearCache
+    turn: Any  # of the scheme's `turn_forward`
 
 
 class MultiHeadAttentionCache(NamedTuple):
     """What `MultiHeadAttention.backward` needs."""
 
-    q: LinearCache | None  # None: an average has no queries and no keys
-    k: LinearCache | None
-    v: LinearCache
-    rotary: tuple[RotaryCache, RotaryCache] | None  # of q and k
-    groups: tuple[RepeatHeadsCache, RepeatHeadsCache] | None  # of k and v
-    attention: RelativeAttentionCache
+    cross: bool  # keys and values are those of a memory
+    query: Any  # QueryCache
+    key_value: Any  # KeyValueCache, or None: no gradient goes back to a past
+    attend: AttendCache
     o: LinearCache
-    cross: bool  # keys and values came from a memory
 
 
 @dataclass(frozen=True)
@@ -57,38 +61,43 @@ class MultiHeadAttention:
     where m is x itself (self-attention) or another sequence, the memory (cross-attention),
     and head h owns columns hK to (h+1)K of q, k and v. With ``num_kv_heads`` = G < H there are G
     heads of keys and values, each read by H/G heads of queries. Self-attention may know
-    relative positions (``relative``), cross-attention never does:
-
-    - "rotary" turns q and k of each head;
-    - "alibi" adds a bias that grows with the distance, the same on both sides;
-    - "shaw" adds to each key and each value a learned vector of its distance;
-    - "t5" adds the bias ``shared``, which the model looks up once for all layers;
-    - "deberta" lets queries ask for distances and distances for keys: their vectors are the
-      model's table ``shared`` under two maps of this layer.
-
-    With ``attention="average"`` there are no queries and no keys: all scores are 0, so the softmax
-    weighs every value alike that may be attended to. What a model scores with it is what it
-    owes to everything but attention.
+    relative positions (``relative``, see `npformer.layers.relative`), cross-attention never does.
 
     Parameters
     ----------
     config : AttentionConfig
     params : dict
         ``w_q, w_o`` of shape (D, D), ``w_k, w_v`` (D, G K), and unless ``use_bias`` is off
-        ``b_q, b_k, b_v, b_o``; an average has those of v and o only. Shaw's self-attention has
-        ``rel_k`` and ``rel_v`` of shape (2k + 1, K), k = ``relative_clip``; DeBERTa's has
-        ``w_qr`` and ``w_kr`` (D, D) with ``b_qr`` and ``b_kr``.
+        ``b_q, b_k, b_v, b_o``; in self-attention also what the scheme of relative positions has
+        in a layer. `shapes` names them all.
 
     References
     ----------
     Vaswani et al. 2017, "Attention is all you need", section 3.2.2. Deviations: the maps
-    have biases, as in BERT. Zhang et al. 2018, "Accelerating neural Transformer via an average
-    attention network", equation 1, for the average; the paper has it in the decoder's
-    self-attention alone, with a feed-forward layer and a gate after it, which are left out.
+    have biases, as in BERT.
     """
 
     config: AttentionConfig
     params: Params
+
+    kind: ClassVar[str] = "softmax"  # what config.attention must be
+
+    def __post_init__(self) -> None:
+        if self.config.attention != self.kind:
+            raise InputError(
+                f"attention: got {self.config.attention!r}, expected {self.kind!r} for "
+                f"{type(self).__name__}"
+            )
+
+    @classmethod
+    def shapes(cls, config: AttentionConfig, *, cross: bool = False) -> Shapes:
+        """Return name -> axes; ``cross``: of cross-attention, which knows no positions."""
+        d, bias = Axis("D", config.d_model), config.use_bias
+        kv = Axis("GK", config.kv_heads * config.head_size)
+        shapes = affine("q", d, d, bias=bias)
+        shapes |= affine("k", d, kv, bias=bias) | affine("v", d, kv, bias=bias)
+        shapes |= affine("o", d, d, bias=bias)
+        return shapes if cross else shapes | SCHEMES[config.relative].layer_shapes(config)
 
     @classmethod
     def init(
@@ -99,52 +108,39 @@ class MultiHeadAttention:
         *,
         cross: bool = False,
     ) -> Self:
-        """Draw weights; biases start at zero. ``cross``: for cross-attention, without positions."""
-        params: Params = {}
-        widths = {name: config.d_model for name in ("q", "k", "v", "o")}
-        widths["k"] = widths["v"] = config.kv_heads * config.head_size
-        if config.attention == "average":
-            del widths["q"], widths["k"]
-        if config.relative == "deberta" and not cross:
-            widths |= {"qr": config.d_model, "kr": config.d_model}
-        for name, width in widths.items():
-            shape = config.d_model, width
-            params[f"w_{name}"] = normal(rng, *shape, std=config.initializer_range, dtype=dtype)
-            if config.use_bias:
-                params[f"b_{name}"] = np.zeros(width, dtype)
-        if config.relative == "shaw" and not cross:
-            for name in ("rel_k", "rel_v"):
-                shape = 2 * config.relative_clip + 1, config.head_size
-                params[name] = normal(rng, *shape, std=config.initializer_range, dtype=dtype)
-        return cls(config, params)
+        """Draw weights; biases start at zero."""
+        shapes = cls.shapes(config, cross=cross)
+        return cls(config, draw(shapes, rng, dtype, std=config.initializer_range))
 
     def forward(
         self,
         x: FloatArray,
-        memory: FloatArray | None = None,
+        memory: FloatArray | KeyValues | None = None,
         keep: BoolArray | None = None,
         shared: FloatArray | None = None,
         *,
+        past: KeyValues | None = None,
         rng: np.random.Generator | None = None,
         output_scores: bool = False,
+        output_values: bool = False,
     ) -> tuple[AttentionOutput, MultiHeadAttentionCache]:
         """Attend from x to ``memory``, or to x itself.
 
         Parameters
         ----------
         x : ndarray of shape (B, T, D)
-        memory : ndarray of shape (B, S, D), optional
+        memory : ndarray of shape (B, S, D), or its KeyValues, optional
         keep : boolean ndarray of shape (B, S), or of four axes broadcasting to (B, H, T, S)
             True = may be attended to.
         shared : ndarray, optional
-            What all layers share and self-attention must have then: T5's bias, which broadcasts
-            to (B, H, T, T), or DeBERTa's table (2k, D). No other attention may have one.
+            What the scheme of relative positions has made for all layers, if it does so.
+        past : KeyValues, optional
+            Of the tokens before x, which x attends to as well (S counts both). They stay as
+            they are: earlier tokens do not see later ones. No gradient goes back to them.
         rng : numpy.random.Generator, optional
             None means no dropout.
-        output_scores : bool
-            Keep the scores before the mask; plain training does not need them. Without them a
-            long sequence is attended to block by block (not with Shaw's or DeBERTa's positions):
-            the same result to rounding, but dropout draws other masks.
+        output_scores, output_values : bool
+            Keep the scores before the mask, and the values; plain training needs neither.
 
         Returns
         -------
@@ -157,49 +153,27 @@ class MultiHeadAttention:
             If the shapes do not fit, ``keep`` is not boolean, or something shared or a memory
             is given that these relative positions have no place for.
         """
-        p, num_heads, kv_heads = self.params, self.config.num_heads, self.config.kv_heads
+        cross, first = memory is not None, 0 if past is None else past.length
+        scheme = self._scheme(cross, shared)
         check_shape("x", x, ("B", "T", self.config.d_model))
-        source = x if memory is None else memory
-        if memory is not None:
-            check_shape("memory", memory, (len(x), "S", self.config.d_model))
-        relative = relative_of(self, cross=memory is not None, shared=shared)
-        q_cache, k_cache = None, None
-        if self.config.attention == "average":
-            q = no_scores(x, num_heads)  # (B, H, T, 1)
-            k = no_scores(source, kv_heads)  # (B, G, S, 1)
+        q, query = self.queries(x, scheme, first)  # (B, H, T, K)
+        if isinstance(memory, KeyValues):
+            keys, key_value = memory, None
         else:
-            q, q_cache = linear_forward(x, p["w_q"], p.get("b_q"))
-            k, k_cache = linear_forward(source, p["w_k"], p.get("b_k"))
-            q = split_heads(q, num_heads)  # (B, H, T, K)
-            k = split_heads(k, kv_heads)  # (B, G, S, K)
-        v, v_cache = linear_forward(source, p["w_v"], p.get("b_v"))
-        v = split_heads(v, kv_heads)  # (B, G, S, K)
-        rotary, groups = None, None
-        if relative == "rotary":
-            q, turned_q = turn(self.config, q, 0)
-            k, turned_k = turn(self.config, k, 0)
-            rotary = turned_q, turned_k
-        if kv_heads != num_heads:
-            k, repeated_k = repeat_heads_forward(k, num_heads)  # (B, H, S, K)
-            v, repeated_v = repeat_heads_forward(v, num_heads)  # (B, H, S, K)
-            groups = repeated_k, repeated_v
-        ctx, scores, attention = relative_attention_forward(
-            self.config,
-            p,
-            q,
-            k,
-            v,
-            expand_keep(keep, source),
-            shared,
-            relative=relative,
-            rng=rng,
-            output_scores=output_scores,
-        )
-        y, o_cache = linear_forward(join_heads(ctx), p["w_o"], p.get("b_o"))
-        cache = MultiHeadAttentionCache(
-            q_cache, k_cache, v_cache, rotary, groups, attention, o_cache, memory is not None
-        )
-        return AttentionOutput(y, scores if output_scores else None), cache
+            if memory is not None:
+                check_shape("memory", memory, (len(x), "S", self.config.d_model))
+            source = x if memory is None else memory
+            keys, key_value = self.key_values(source, scheme, first)  # (B, G, S, K) each
+        values = keys.v if output_values else None
+        if past is not None:
+            keys, key_value = past.then(keys), None
+        keep = expand_keep(keep, len(x), keys.length)
+        ctx, scores, attend = attend_forward(
+            scheme, q, keys, keep, shared, first, rng=rng, output_scores=output_scores
+        )  # (B, H, T, K)
+        y, o = linear_forward(join_heads(ctx), self.params["w_o"], self.params.get("b_o"))
+        output = AttentionOutput(y, scores, values, None if past is None else keys)
+        return output, MultiHeadAttentionCache(cross, query, key_value, attend, o)
 
     def backward(
         self, doutput: AttentionOutput, cache: MultiHeadAttentionCache
@@ -211,7 +185,6 @@ class MultiHeadAttention:
         Parameters
         ----------
         doutput : AttentionOutput
-            Cotangents of y, and of the scores or None.
         cache : MultiHeadAttentionCache
 
         Returns
@@ -227,52 +200,81 @@ class MultiHeadAttention:
         InputError
             If there is a cotangent of scores that a long sequence never had.
         """
-        if doutput.scores is not None and isinstance(cache.attention, BlockwiseAttentionCache):
-            raise InputError("scores: got a cotangent, expected None without output_scores=True")
         g: dict[str, Any] = {}
+        scheme = self._scheme(cache.cross)
         dctx, g["w_o"], g["b_o"] = linear_backward(doutput.y, cache.o)
         dctx = split_heads(dctx, self.config.num_heads)  # (B, H, T, K)
-        dq, dk, dv, dshared, position_grads = relative_attention_backward(
-            self.config, dctx, doutput.scores, cache.attention
-        )
-        g |= position_grads
-        if cache.groups is not None:
-            dv = repeat_heads_backward(dv, cache.groups[1])  # (B, G, S, K)
-            dk = repeat_heads_backward(dk, cache.groups[0])  # (B, G, S, K)
-        if cache.rotary is not None:
-            dk = rotary_backward(dk, cache.rotary[1])
-            dq = rotary_backward(dq, cache.rotary[0])
-        dsource, g["w_v"], g["b_v"] = linear_backward(join_heads(dv), cache.v)
-        if cache.q is None or cache.k is None:
-            dx = np.zeros_like(doutput.y)
-        else:
-            dk_source, g["w_k"], g["b_k"] = linear_backward(join_heads(dk), cache.k)
-            dx, g["w_q"], g["b_q"] = linear_backward(join_heads(dq), cache.q)
-            dsource = dsource + dk_source
-        if cache.cross:
-            return (dx, dsource, None), given(g)
-        return (dx + dsource, None, dshared), given(g)
+        dq, dkeys, dshared, grads = attend_backward(scheme, dctx, doutput.scores, cache.attend)
+        if doutput.values is not None:
+            dkeys = KeyValues(dkeys.k, dkeys.v + doutput.values)
+        dsource, key_value_grads = self.key_values_backward(dkeys, cache.key_value, scheme)
+        dx, query_grads = self.queries_backward(dq, cache.query, scheme)
+        g = given(g) | grads | key_value_grads | query_grads
+        return (dx, dsource, None) if cache.cross else (dx + dsource, None, dshared), g
 
+    def queries(
+        self, x: FloatArray, scheme: Scheme, first: int = 0
+    ) -> tuple[FloatArray, QueryCache]:
+        """Return the queries (B, H, T, K) of x, whose first token stands at ``first``."""
+        q, q_cache = linear_forward(x, self.params["w_q"], self.params.get("b_q"))
+        q = split_heads(q, self.config.num_heads)  # (B, H, T, K)
+        q, turn = scheme.turn_forward(q, first)
+        return q, QueryCache(q_cache, turn)
 
-def relative_of(attention: MultiHeadAttention, *, cross: bool, shared: FloatArray | None) -> str:
-    """Return the relative positions in force, "none" in cross-attention, or refuse ``shared``."""
-    relative = "none" if cross else attention.config.relative
-    if (shared is not None) != (relative in ("t5", "deberta")):
-        raise InputError(
-            f"shared: got {'None' if shared is None else 'an array'}, expected one in "
-            "self-attention with relative='t5' or 'deberta' and there alone"
-        )
-    if cross and {"rel_k", "w_kr"} & attention.params.keys():
-        raise InputError(
-            "memory: got an array, expected None with the arrays of relative positions, which are "
-            "for self-attention (init leaves them out with cross=True)"
-        )
-    return relative
+    def queries_backward(
+        self, dq: FloatArray, cache: QueryCache, scheme: Scheme
+    ) -> tuple[FloatArray, Params]:
+        """Undo `queries`: return dx (B, T, D) and ``grads``."""
+        dq = scheme.turn_backward(dq, cache.turn)
+        dx, dw, db = linear_backward(join_heads(dq), cache.q)
+        return dx, given({"w_q": dw, "b_q": db})
 
+    def key_values(
+        self, source: FloatArray, scheme: Scheme, first: int = 0
+    ) -> tuple[KeyValues, KeyValueCache]:
+        """Return the keys and values (B, G, S, K) of a source that begins at ``first``."""
+        p, heads = self.params, self.config.kv_heads
+        k, k_cache = linear_forward(source, p["w_k"], p.get("b_k"))
+        v, v_cache = linear_forward(source, p["w_v"], p.get("b_v"))
+        k, v = split_heads(k, heads), split_heads(v, heads)  # (B, G, S, K)
+        k, turn = scheme.turn_forward(k, first)
+        return KeyValues(k, v), KeyValueCache(k_cache, v_cache, turn)
 
-def no_scores(x: FloatArray, num_heads: int) -> FloatArray:
-    """Return queries or keys (B, H, T, 1) of one feature that is 0: every score is then 0."""
-    return np.zeros((len(x), num_heads, x.shape[1], 1), x.dtype)
+    def key_values_backward(
+        self, dkeys: KeyValues, cache: KeyValueCache, scheme: Scheme
+    ) -> tuple[FloatArray, Params]:
+        """Undo `key_values`: return dsource (B, S, D) and ``grads``."""
+        g: dict[str, Any] = {}
+        dk = scheme.turn_backward(dkeys.k, cache.turn)
+        dsource_v, g["w_v"], g["b_v"] = linear_backward(join_heads(dkeys.v), cache.v)
+        dsource_k, g["w_k"], g["b_k"] = linear_backward(join_heads(dk), cache.k)
+        return dsource_v + dsource_k, given(g)
+
+    def of_memory(self, memory: FloatArray) -> KeyValues:
+        """Return the keys and values of a memory, for many calls of cross-attention."""
+        return self.key_values(memory, self._scheme(cross=True))[0]
+
+    def no_past(self, batch: int, dtype: DTypeLike) -> KeyValues:
+        """Return the KV cache of a text that has no token yet."""
+        none = np.zeros((batch, 0, self.config.d_model), dtype)
+        return self.key_values(none, self._scheme(cross=False))[0]
+
+    def _scheme(self, cross: bool, shared: Any = ...) -> Scheme:
+        """Return the relative positions in force; refuse what they have no place for."""
+        own = SCHEMES[self.config.relative]
+        if cross and own.layer_shapes(self.config).keys() & self.params.keys():
+            raise InputError(
+                "memory: got an array, expected None with the arrays of relative positions, which "
+                "are for self-attention (init leaves them out with cross=True)"
+            )
+        kind = SCHEMES["none"] if cross else own
+        if shared is not ... and (shared is not None) != kind.shares:
+            sharing = " or ".join(repr(name) for name, s in SCHEMES.items() if s.shares)
+            raise InputError(
+                f"shared: got {'None' if shared is None else 'an array'}, expected one in "
+                f"self-attention with relative={sharing} and there alone"
+            )
+        return kind(self.config, self.params)
 
 
 def split_heads(x: FloatArray, num_heads: int) -> FloatArray:
@@ -285,27 +287,3 @@ def join_heads(x: FloatArray) -> FloatArray:
     """(B, H, T, K) -> (B, T, D); undoes `split_heads`."""
     batch, num_heads, length, size = x.shape
     return x.transpose(0, 2, 1, 3).reshape(batch, length, num_heads * size)
-
-
-def expand_keep(keep: BoolArray | None, source: FloatArray) -> BoolArray | None:
-    """(B, S) -> (B, 1, 1, S); a mask that hides nothing -> None, which costs nothing."""
-    if keep is None or keep.ndim != 2:
-        return keep
-    check_shape("keep", keep, source.shape[:2])
-    if keep.dtype == np.bool_ and keep.all():
-        return None
-    return keep[:, None, None, :]
-
-
-def causal_keep(keep: BoolArray | None, length: int) -> BoolArray:
-    """Return where a query may attend that sees no token after its own: (1 or B, 1, T, T).
-
-    ``keep`` of shape (B, T) also hides its padding.
-    """
-    past: BoolArray = np.tri(length, dtype=bool)[None, None]  # (1, 1, T, T)
-    if keep is None:
-        return past
-    check_shape("keep", keep, ("B", length))
-    padding = keep[:, None, None, :]  # (B, 1, 1, T)
-    check_keep(padding, (len(keep), 1, length, length))
-    return past & padding  # (B, 1, T, T)

@@ -2,23 +2,11 @@
 
 from dataclasses import dataclass, fields
 
-import numpy as np
-
 from npformer.checks import InputError, check_fraction, check_positive
 from npformer.layers.config import Config, check_choice, check_sizes
-from npformer.ops.positions.t5 import relative_bucket
+from npformer.layers.relative import SCHEMES
 
 ATTENTIONS = ("softmax", "average")
-ROTARY_LAYOUTS = ("half-split", "interleaved")
-# The relative positions, each with the fields that mean something with it alone.
-RELATIVE: dict[str, tuple[str, ...]] = {
-    "none": (),
-    "rotary": ("rotary_layout", "rotary_size"),
-    "alibi": (),
-    "shaw": ("relative_clip",),
-    "t5": ("num_buckets", "max_distance"),
-    "deberta": ("relative_clip",),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +21,7 @@ class AttentionConfig(Config):
     initializer_range: float = 0.02  # standard deviation of the initial weights
     attention: str = "softmax"  # or "average": every kept value counts the same
     attention_scale: float | None = None  # c of the scores; None means 1/sqrt(K), DeBERTa's 3K
-    relative: str = "none"  # positions in self-attention, a name of RELATIVE
+    relative: str = "none"  # positions in self-attention, a name of SCHEMES
     rotary_layout: str = "half-split"  # or "interleaved": which features make a plane
     rotary_size: int | None = None  # R, the features of a head that turn; None means all
     relative_clip: int = 16  # k, the farthest distance with a vector of its own
@@ -54,7 +42,7 @@ class AttentionConfig(Config):
                     f"{self.num_heads}"
                 )
         check_choice("attention", self.attention, ATTENTIONS)
-        check_choice("relative", self.relative, RELATIVE)
+        check_choice("relative", self.relative, SCHEMES)
         if self.attention == "average" and self.relative != "none":
             raise InputError(
                 f"relative: got {self.relative!r}, expected 'none' with attention='average', "
@@ -68,19 +56,7 @@ class AttentionConfig(Config):
                     "attention='average', which has no scores"
                 )
         self._check_owners()
-        if self.relative == "rotary":
-            self._check_rotary()
-        elif self.relative in ("shaw", "deberta"):
-            check_sizes(relative_clip=self.relative_clip)
-        elif self.relative == "t5":
-            check_sizes(num_buckets=self.num_buckets, max_distance=self.max_distance)
-            for bidirectional in (True, False):
-                relative_bucket(
-                    np.zeros(0, int),
-                    num_buckets=self.num_buckets,
-                    max_distance=self.max_distance,
-                    bidirectional=bidirectional,
-                )
+        SCHEMES[self.relative].check(self)
         check_fraction("attention_dropout", self.attention_dropout)
         check_positive("initializer_range", self.initializer_range)
         super().__post_init__()
@@ -88,31 +64,14 @@ class AttentionConfig(Config):
     def _check_owners(self) -> None:
         """Refuse an option of relative positions that are not the chosen ones."""
         default = {f.name: f.default for f in fields(AttentionConfig)}
-        for owner, names in RELATIVE.items():
-            for name in set(names) - set(RELATIVE[self.relative]):
+        for owner, scheme in SCHEMES.items():
+            for name in set(scheme.options) - set(SCHEMES[self.relative].options):
                 value = getattr(self, name)
                 if value != default[name]:
                     raise InputError(
                         f"{name}: got {value!r}, expected {default[name]!r} without "
                         f"relative={owner!r}"
                     )
-
-    def _check_rotary(self) -> None:
-        check_choice("rotary_layout", self.rotary_layout, ROTARY_LAYOUTS)
-        size = self.rotary_size
-        if size is None:
-            if self.head_size % 2:
-                raise InputError(
-                    f"d_model: got {self.d_model}, expected d_model / num_heads even with rotary "
-                    f"positions, which turn pairs of features (here it is {self.head_size})"
-                )
-        else:
-            check_sizes(rotary_size=size)
-            if size % 2 or size > self.head_size:
-                raise InputError(
-                    f"rotary_size: got {size}, expected an even number up to d_model / num_heads "
-                    f"= {self.head_size}"
-                )
 
     @property
     def head_size(self) -> int:

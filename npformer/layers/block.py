@@ -1,4 +1,4 @@
-"""One encoder layer: attention and feed-forward, each with a residual and a layer norm."""
+"""One encoder layer: attention and feed-forward, each beside a residual path."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -6,41 +6,44 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npformer.checks import check_fraction
-from npformer.layers.attention import (
-    AttentionOutput,
-    MultiHeadAttention,
-    MultiHeadAttentionCache,
-)
+from npformer.layers.attend import KeyValues
+from npformer.layers.attention import AttentionOutput, MultiHeadAttention, MultiHeadAttentionCache
 from npformer.layers.attention_config import AttentionConfig
+from npformer.layers.average_attention import AverageAttention
 from npformer.layers.feedforward import FeedForward, FeedForwardCache, FeedForwardConfig
-from npformer.layers.key_values import KeyValues, look_back, no_tokens
-from npformer.layers.norm import Norm, NormCache, NormConfig
-from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
+from npformer.layers.norm import Norm, NormCache
+from npformer.layers.residual import MergeCache, Residual, ResidualConfig
+from npformer.layers.shapes import Shapes, draw
 from npformer.types import BoolArray, FloatArray, Params, part, prefixed
+
+# What AttentionConfig.attention names.
+ATTENTIONS = {"softmax": MultiHeadAttention, "average": AverageAttention}
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlockConfig(AttentionConfig, FeedForwardConfig, NormConfig):
-    """Sizes of `EncoderBlock`: those of its parts and what joins them."""
+class BlockConfig(AttentionConfig, FeedForwardConfig, ResidualConfig):
+    """Sizes of `EncoderBlock` and `DecoderBlock`: those of their parts."""
 
-    dropout: float = 0.0  # on the output of each part
-    norm_first: bool = False  # pre-LN
 
-    def __post_init__(self) -> None:
-        check_fraction("dropout", self.dropout)
-        super().__post_init__()
+class BlockOutput(NamedTuple):
+    """What a block gives; as a cotangent, None where silent."""
+
+    y: FloatArray  # (B, T, D)
+    scores: FloatArray | None = None  # (B, H, T, T) of self-attention, before the mask
+    values: FloatArray | None = None  # (B, G, T, K) of self-attention
+    cross_scores: FloatArray | None = None  # (B, H, T, S) of a decoder's look at the memory
+    past: object = None  # the KV cache with these tokens, if one was given; has no cotangent
 
 
 class BlockCache(NamedTuple):
     """What `EncoderBlock.backward` needs."""
 
+    branch_1: NormCache | None
     attention: MultiHeadAttentionCache
-    dropout_1: DropoutCache
-    norm_1: NormCache
+    merge_1: MergeCache
+    branch_2: NormCache | None
     feedforward: FeedForwardCache
-    dropout_2: DropoutCache
-    norm_2: NormCache
+    merge_2: MergeCache
 
 
 @dataclass(frozen=True)
@@ -77,33 +80,32 @@ class EncoderBlock:
     params: Params
 
     @classmethod
+    def shapes(cls, config: BlockConfig) -> Shapes:
+        """Return name -> axes."""
+        return {
+            **prefixed("attention", ATTENTIONS[config.attention].shapes(config)),
+            **prefixed("norm_1", Norm.shapes(config)),
+            **prefixed("feedforward", FeedForward.shapes(config)),
+            **prefixed("norm_2", Norm.shapes(config)),
+        }
+
+    @classmethod
     def init(
         cls, config: BlockConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
     ) -> Self:
         """Draw the weights of both parts; the norms start as gamma = 1, beta = 0."""
-        params = {
-            **prefixed("attention", MultiHeadAttention.init(config, rng, dtype).params),
-            **prefixed("norm_1", Norm.init(config, dtype).params),
-            **prefixed("feedforward", FeedForward.init(config, rng, dtype).params),
-            **prefixed("norm_2", Norm.init(config, dtype).params),
-        }
-        return cls(config, params)
+        return cls(config, draw(cls.shapes(config), rng, dtype, std=config.initializer_range))
 
     @property
     def _attention(self) -> MultiHeadAttention:
-        return MultiHeadAttention(self.config, part(self.params, "attention"))
+        return ATTENTIONS[self.config.attention](self.config, part(self.params, "attention"))
 
     @property
     def _feedforward(self) -> FeedForward:
         return FeedForward(self.config, part(self.params, "feedforward"))
 
-    @property
-    def _norm_1(self) -> Norm:
-        return Norm(self.config, part(self.params, "norm_1"))
-
-    @property
-    def _norm_2(self) -> Norm:
-        return Norm(self.config, part(self.params, "norm_2"))
+    def _residual(self, i: int) -> Residual:
+        return Residual(self.config, part(self.params, f"norm_{i}"))
 
     def forward(
         self,
@@ -111,55 +113,49 @@ class EncoderBlock:
         keep: BoolArray | None = None,
         shared: FloatArray | None = None,
         *,
+        past: KeyValues | None = None,
         rng: np.random.Generator | None = None,
         output_scores: bool = False,
-    ) -> tuple[AttentionOutput, BlockCache]:
+        output_values: bool = False,
+    ) -> tuple[BlockOutput, BlockCache]:
         """Apply the layer.
 
         Parameters
         ----------
         x : ndarray of shape (B, T, D)
-        keep : boolean ndarray of shape (B, T), optional
+        keep : boolean ndarray of shape (B, T), or of four axes as in `MultiHeadAttention`
             True = real token.
-        shared : ndarray, optional
-            What the layers share: T5's bias or DeBERTa's table, as in `MultiHeadAttention`.
+        shared, past, output_scores, output_values
+            As in `MultiHeadAttention.forward`.
         rng : numpy.random.Generator, optional
             None means no dropout.
-        output_scores : bool
-            Keep the attention scores.
 
         Returns
         -------
-        output : AttentionOutput
-            y of shape (B, T, D), and the scores of shape (B, H, T, T) or None.
+        output : BlockOutput
         cache : BlockCache
         """
-        p_drop = self.config.dropout
-        if self.config.norm_first:
-            x_1, norm_1 = self._norm_1.forward(x)
-            attended, attention = self._attention.forward(
-                x_1, None, keep, shared, rng=rng, output_scores=output_scores
-            )
-            a, dropout_1 = dropout_forward(attended.y, p_drop, rng)
-            u: FloatArray = x + a
-            u_2, norm_2 = self._norm_2.forward(u)
-            fed, feedforward = self._feedforward.forward(u_2)
-            f, dropout_2 = dropout_forward(fed, p_drop, rng)
-            y: FloatArray = u + f
-        else:
-            attended, attention = self._attention.forward(
-                x, None, keep, shared, rng=rng, output_scores=output_scores
-            )
-            a, dropout_1 = dropout_forward(attended.y, p_drop, rng)
-            u, norm_1 = self._norm_1.forward(x + a)
-            fed, feedforward = self._feedforward.forward(u)
-            f, dropout_2 = dropout_forward(fed, p_drop, rng)
-            y, norm_2 = self._norm_2.forward(u + f)
-        cache = BlockCache(attention, dropout_1, norm_1, feedforward, dropout_2, norm_2)
-        return AttentionOutput(y, attended.scores), cache
+        around_1, around_2 = self._residual(1), self._residual(2)
+        a, branch_1 = around_1.branch_forward(x)
+        attended, attention = self._attention.forward(
+            a,
+            None,
+            keep,
+            shared,
+            past=past,
+            rng=rng,
+            output_scores=output_scores,
+            output_values=output_values,
+        )
+        u, merge_1 = around_1.merge_forward(x, attended.y, rng)
+        f, branch_2 = around_2.branch_forward(u)
+        fed, feedforward = self._feedforward.forward(f)
+        y, merge_2 = around_2.merge_forward(u, fed, rng)
+        output = BlockOutput(y, attended.scores, attended.values, past=attended.past)
+        return output, BlockCache(branch_1, attention, merge_1, branch_2, feedforward, merge_2)
 
     def backward(
-        self, doutput: AttentionOutput, cache: BlockCache
+        self, doutput: BlockOutput, cache: BlockCache
     ) -> tuple[tuple[FloatArray, FloatArray | None], Params]:
         """Undo `forward`.
 
@@ -167,8 +163,7 @@ class EncoderBlock:
 
         Parameters
         ----------
-        doutput : AttentionOutput
-            dy of shape (B, T, D), and the cotangent of the scores or None.
+        doutput : BlockOutput
         cache : BlockCache
 
         Returns
@@ -178,64 +173,24 @@ class EncoderBlock:
         grads : dict
             With the keys and shapes of ``params``.
         """
-        dy, dscores = doutput
-        if self.config.norm_first:
-            dfed = dropout_backward(dy, cache.dropout_2)
-            du_2, feedforward_grads = self._feedforward.backward(dfed, cache.feedforward)
-            du, norm_2_grads = self._norm_2.backward(du_2, cache.norm_2)
-            du += dy
-            da = dropout_backward(du, cache.dropout_1)
-            (dx_1, _, dshared), attention_grads = self._attention.backward(
-                AttentionOutput(da, dscores), cache.attention
-            )
-            dx, norm_1_grads = self._norm_1.backward(dx_1, cache.norm_1)
-            dx += du
-        else:
-            duf, norm_2_grads = self._norm_2.backward(dy, cache.norm_2)
-            dfed = dropout_backward(duf, cache.dropout_2)
-            du, feedforward_grads = self._feedforward.backward(dfed, cache.feedforward)
-            du += duf
-            dxa, norm_1_grads = self._norm_1.backward(du, cache.norm_1)
-            da = dropout_backward(dxa, cache.dropout_1)
-            (dx, _, dshared), attention_grads = self._attention.backward(
-                AttentionOutput(da, dscores), cache.attention
-            )
-            dx += dxa
+        around_1, around_2 = self._residual(1), self._residual(2)
+        du, dfed, merge_2 = around_2.merge_backward(doutput.y, cache.merge_2)
+        df, feedforward = self._feedforward.backward(dfed, cache.feedforward)
+        dbranch, branch_2 = around_2.branch_backward(df, cache.branch_2)
+        du = du + dbranch
+        dx, dattended, merge_1 = around_1.merge_backward(du, cache.merge_1)
+        (da, _, dshared), attention = self._attention.backward(
+            AttentionOutput(dattended, doutput.scores, doutput.values), cache.attention
+        )
+        dbranch, branch_1 = around_1.branch_backward(da, cache.branch_1)
+        dx = dx + dbranch
         return (dx, dshared), {
-            **prefixed("attention", attention_grads),
-            **prefixed("norm_1", norm_1_grads),
-            **prefixed("feedforward", feedforward_grads),
-            **prefixed("norm_2", norm_2_grads),
+            **prefixed("attention", attention),
+            **prefixed("norm_1", branch_1 | merge_1),
+            **prefixed("feedforward", feedforward),
+            **prefixed("norm_2", branch_2 | merge_2),
         }
 
-    def start(self, batch: int, dtype: DTypeLike) -> KeyValues:
+    def no_past(self, batch: int, dtype: DTypeLike) -> KeyValues:
         """Return the KV cache of texts that have no token yet."""
-        return no_tokens(self._attention, batch, dtype)
-
-    def step(
-        self, x: FloatArray, past: KeyValues, shared: FloatArray | None = None
-    ) -> tuple[FloatArray, KeyValues]:
-        """Apply the layer to further tokens under a causal mask, without dropout.
-
-        Parameters
-        ----------
-        x : ndarray of shape (B, T, D)
-        past : KeyValues
-        shared : ndarray, optional
-            As in `look_back`.
-
-        Returns
-        -------
-        y : ndarray of shape (B, T, D)
-        past : KeyValues
-            With these tokens.
-        """
-        if self.config.norm_first:
-            a, now = look_back(self._attention, self._norm_1.forward(x)[0], past, shared)
-            u: FloatArray = x + a
-            y: FloatArray = u + self._feedforward.forward(self._norm_2.forward(u)[0])[0]
-        else:
-            a, now = look_back(self._attention, x, past, shared)
-            u, _ = self._norm_1.forward(x + a)
-            y, _ = self._norm_2.forward(u + self._feedforward.forward(u)[0])
-        return y, now
+        return self._attention.no_past(batch, dtype)

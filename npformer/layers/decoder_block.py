@@ -1,38 +1,20 @@
 """One decoder layer: causal self-attention, cross-attention and feed-forward."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npformer.layers.attention import (
-    AttentionOutput,
-    MultiHeadAttention,
-    MultiHeadAttentionCache,
-    causal_keep,
-)
-from npformer.layers.block import BlockConfig
+from npformer.layers.attend import KeyValues
+from npformer.layers.attention import AttentionOutput, MultiHeadAttention, MultiHeadAttentionCache
+from npformer.layers.block import ATTENTIONS, BlockConfig, BlockOutput
 from npformer.layers.feedforward import FeedForward, FeedForwardCache
-from npformer.layers.key_values import KeyValues, attend_to, look_back, no_tokens, project_keys
+from npformer.layers.masks import causal_keep
 from npformer.layers.norm import Norm, NormCache
-from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
+from npformer.layers.residual import MergeCache, Residual
+from npformer.layers.shapes import Shapes, draw
 from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
-
-
-class DecoderBlockCache(NamedTuple):
-    """What `DecoderBlock.backward` needs."""
-
-    self_attention: MultiHeadAttentionCache
-    dropout_1: DropoutCache
-    norm_1: NormCache
-    cross_attention: MultiHeadAttentionCache
-    dropout_2: DropoutCache
-    norm_2: NormCache
-    feedforward: FeedForwardCache
-    dropout_3: DropoutCache
-    norm_3: NormCache
 
 
 class DecoderPast(NamedTuple):
@@ -41,9 +23,28 @@ class DecoderPast(NamedTuple):
     own: KeyValues  # of the target so far
     memory: KeyValues
 
+    @property
+    def length(self) -> int:
+        """The number of target tokens, T."""
+        return self.own.length
+
     def take(self, rows: IntArray) -> "DecoderPast":
         """Return that of these rows of the batch, in this order."""
         return DecoderPast(self.own.take(rows), self.memory.take(rows))
+
+
+class DecoderBlockCache(NamedTuple):
+    """What `DecoderBlock.backward` needs."""
+
+    branch_1: NormCache | None
+    self_attention: MultiHeadAttentionCache
+    merge_1: MergeCache
+    branch_2: NormCache | None
+    cross_attention: MultiHeadAttentionCache
+    merge_2: MergeCache
+    branch_3: NormCache | None
+    feedforward: FeedForwardCache
+    merge_3: MergeCache
 
 
 @dataclass(frozen=True)
@@ -81,64 +82,73 @@ class DecoderBlock:
     params: Params
 
     @classmethod
+    def shapes(cls, config: BlockConfig) -> Shapes:
+        """Return name -> axes."""
+        attention, norm = ATTENTIONS[config.attention], Norm.shapes(config)
+        return {
+            **prefixed("self_attention", attention.shapes(config)),
+            **prefixed("cross_attention", attention.shapes(config, cross=True)),
+            **prefixed("feedforward", FeedForward.shapes(config)),
+            **{f"norm_{i}.{name}": axes for i in (1, 2, 3) for name, axes in norm.items()},
+        }
+
+    @classmethod
     def init(
         cls, config: BlockConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
     ) -> Self:
         """Draw the weights of the three parts; the norms start as gamma = 1, beta = 0."""
-        params = {
-            **prefixed("self_attention", MultiHeadAttention.init(config, rng, dtype).params),
-            **prefixed(
-                "cross_attention", MultiHeadAttention.init(config, rng, dtype, cross=True).params
-            ),
-            **prefixed("feedforward", FeedForward.init(config, rng, dtype).params),
-        }
-        for i in (1, 2, 3):
-            params |= prefixed(f"norm_{i}", Norm.init(config, dtype).params)
-        return cls(config, params)
+        return cls(config, draw(cls.shapes(config), rng, dtype, std=config.initializer_range))
 
     def _attention(self, name: str) -> MultiHeadAttention:
-        return MultiHeadAttention(self.config, part(self.params, name))
+        return ATTENTIONS[self.config.attention](self.config, part(self.params, name))
 
     @property
     def _feedforward(self) -> FeedForward:
         return FeedForward(self.config, part(self.params, "feedforward"))
 
-    def _norm(self, i: int) -> Norm:
-        return Norm(self.config, part(self.params, f"norm_{i}"))
+    def _residual(self, i: int) -> Residual:
+        return Residual(self.config, part(self.params, f"norm_{i}"))
 
     def forward(
         self,
         x: FloatArray,
-        memory: FloatArray,
+        memory: FloatArray | None,
         keep: BoolArray | None = None,
         memory_keep: BoolArray | None = None,
         shared: FloatArray | None = None,
         *,
+        past: DecoderPast | None = None,
         rng: np.random.Generator | None = None,
         output_scores: bool = False,
-    ) -> tuple[AttentionOutput, DecoderBlockCache]:
+        output_values: bool = False,
+    ) -> tuple[BlockOutput, DecoderBlockCache]:
         """Apply the layer.
 
         Parameters
         ----------
         x : ndarray of shape (B, T, D)
         memory : ndarray of shape (B, S, D)
+            None with a ``past``, which holds its keys and values.
         keep : boolean ndarray of shape (B, T), optional
-            True = real token of the target. A token sees itself and those before it.
+            True = real token of the target. A token sees itself and those before it. A mask of
+            four axes, as in `causal_keep`, says all of this itself.
         memory_keep : boolean ndarray of shape (B, S), optional
             True = real token of the source.
         shared : ndarray, optional
-            What the layers share, for self-attention: T5's bias or DeBERTa's table, as in
-            `MultiHeadAttention`.
+            What the layers share, for self-attention, as in `MultiHeadAttention`.
+        past : DecoderPast, optional
+            Of the tokens before x; no gradient goes back to them.
         rng : numpy.random.Generator, optional
             None means no dropout.
         output_scores : bool
-            Keep the scores of cross-attention: which source token each target token asks for.
+            Keep the scores of both attentions; those of cross-attention say which source token
+            each target token asks for.
+        output_values : bool
+            Keep the values of self-attention.
 
         Returns
         -------
-        output : AttentionOutput
-            y of shape (B, T, D), and the scores of shape (B, H, T, S) or None.
+        output : BlockOutput
         cache : DecoderBlockCache
 
         Raises
@@ -146,168 +156,81 @@ class DecoderBlock:
         InputError
             If the shapes do not fit or a mask is not boolean.
         """
-        p_drop = self.config.dropout
-        past = causal_keep(keep, x.shape[1])  # (1 or B, 1, T, T)
-        own, cross = self._attention("self_attention"), self._attention("cross_attention")
-        if self.config.norm_first:
-            x_1, norm_1 = self._norm(1).forward(x)
-            looked_back, own_cache = own.forward(x_1, None, past, shared, rng=rng)
-            a, dropout_1 = dropout_forward(looked_back.y, p_drop, rng)
-            u: FloatArray = x + a
-            u_2, norm_2 = self._norm(2).forward(u)
-            looked_over, cross_cache = cross.forward(
-                u_2, memory, memory_keep, rng=rng, output_scores=output_scores
-            )
-            c, dropout_2 = dropout_forward(looked_over.y, p_drop, rng)
-            w: FloatArray = u + c
-            w_3, norm_3 = self._norm(3).forward(w)
-            fed, feedforward = self._feedforward.forward(w_3)
-            f, dropout_3 = dropout_forward(fed, p_drop, rng)
-            y: FloatArray = w + f
-        else:
-            looked_back, own_cache = own.forward(x, None, past, shared, rng=rng)
-            a, dropout_1 = dropout_forward(looked_back.y, p_drop, rng)
-            u, norm_1 = self._norm(1).forward(x + a)
-            looked_over, cross_cache = cross.forward(
-                u, memory, memory_keep, rng=rng, output_scores=output_scores
-            )
-            c, dropout_2 = dropout_forward(looked_over.y, p_drop, rng)
-            w, norm_2 = self._norm(2).forward(u + c)
-            fed, feedforward = self._feedforward.forward(w)
-            f, dropout_3 = dropout_forward(fed, p_drop, rng)
-            y, norm_3 = self._norm(3).forward(w + f)
-        cache = DecoderBlockCache(
-            own_cache,
-            dropout_1,
-            norm_1,
-            cross_cache,
-            dropout_2,
-            norm_2,
-            feedforward,
-            dropout_3,
-            norm_3,
+        around_1, around_2, around_3 = (self._residual(i) for i in (1, 2, 3))
+        own, seen = (None, memory) if past is None else past
+        first = 0 if past is None else past.length
+        a, branch_1 = around_1.branch_forward(x)
+        looked, self_attention = self._attention("self_attention").forward(
+            a,
+            None,
+            causal_keep(keep, x.shape[1], first),
+            shared,
+            past=own,
+            rng=rng,
+            output_scores=output_scores,
+            output_values=output_values,
         )
-        return AttentionOutput(y, looked_over.scores), cache
+        u, merge_1 = around_1.merge_forward(x, looked.y, rng)
+        c, branch_2 = around_2.branch_forward(u)
+        found, cross_attention = self._attention("cross_attention").forward(
+            c, seen, memory_keep, rng=rng, output_scores=output_scores
+        )
+        w, merge_2 = around_2.merge_forward(u, found.y, rng)
+        f, branch_3 = around_3.branch_forward(w)
+        fed, feedforward = self._feedforward.forward(f)
+        y, merge_3 = around_3.merge_forward(w, fed, rng)
+        now = None if past is None else DecoderPast(looked.past or past.own, past.memory)
+        return BlockOutput(y, looked.scores, looked.values, found.scores, now), DecoderBlockCache(
+            *(branch_1, self_attention, merge_1),
+            *(branch_2, cross_attention, merge_2),
+            *(branch_3, feedforward, merge_3),
+        )
 
     def backward(
-        self, doutput: AttentionOutput, cache: DecoderBlockCache
-    ) -> tuple[tuple[FloatArray, FloatArray, FloatArray | None], Params]:
-        """Undo `forward`: feed-forward, cross-attention, self-attention.
-
-        The memory is read by cross-attention alone, so its gradient comes from there; at each
-        residual the gradient goes both ways and comes back as a sum.
+        self, doutput: BlockOutput, cache: DecoderBlockCache
+    ) -> tuple[tuple[FloatArray, FloatArray | None, FloatArray | None], Params]:
+        """Undo `forward`.
 
         Parameters
         ----------
-        doutput : AttentionOutput
-            dy of shape (B, T, D), and the cotangent of the scores or None.
+        doutput : BlockOutput
         cache : DecoderBlockCache
 
         Returns
         -------
         dinput : tuple
-            dx of shape (B, T, D), dmemory of shape (B, S, D), and dshared of the shape of
-            ``shared`` or None without.
+            dx of shape (B, T, D), dmemory (B, S, D), and dshared of the shape of ``shared`` or
+            None without.
         grads : dict
             With the keys and shapes of ``params``.
         """
-        dy, dscores = doutput
-        own, cross = self._attention("self_attention"), self._attention("cross_attention")
-        if self.config.norm_first:
-            dfed = dropout_backward(dy, cache.dropout_3)
-            dw_3, feedforward_grads = self._feedforward.backward(dfed, cache.feedforward)
-            dw, norm_3_grads = self._norm(3).backward(dw_3, cache.norm_3)
-            dw += dy
-            dc = dropout_backward(dw, cache.dropout_2)
-            (du_2, dmemory, _), cross_grads = cross.backward(
-                AttentionOutput(dc, dscores), cache.cross_attention
-            )
-            du, norm_2_grads = self._norm(2).backward(du_2, cache.norm_2)
-            du += dw
-            da = dropout_backward(du, cache.dropout_1)
-            (dx_1, _, dshared), own_grads = own.backward(
-                AttentionOutput(da, None), cache.self_attention
-            )
-            dx, norm_1_grads = self._norm(1).backward(dx_1, cache.norm_1)
-            dx += du
-        else:
-            dwf, norm_3_grads = self._norm(3).backward(dy, cache.norm_3)
-            dfed = dropout_backward(dwf, cache.dropout_3)
-            dw, feedforward_grads = self._feedforward.backward(dfed, cache.feedforward)
-            dw += dwf
-            duc, norm_2_grads = self._norm(2).backward(dw, cache.norm_2)
-            dc = dropout_backward(duc, cache.dropout_2)
-            (du, dmemory, _), cross_grads = cross.backward(
-                AttentionOutput(dc, dscores), cache.cross_attention
-            )
-            du += duc
-            dxa, norm_1_grads = self._norm(1).backward(du, cache.norm_1)
-            da = dropout_backward(dxa, cache.dropout_1)
-            (dx, _, dshared), own_grads = own.backward(
-                AttentionOutput(da, None), cache.self_attention
-            )
-            dx += dxa
-        assert dmemory is not None  # cross-attention had a memory
+        around_1, around_2, around_3 = (self._residual(i) for i in (1, 2, 3))
+        dw, dfed, merge_3 = around_3.merge_backward(doutput.y, cache.merge_3)
+        df, feedforward = self._feedforward.backward(dfed, cache.feedforward)
+        dbranch, branch_3 = around_3.branch_backward(df, cache.branch_3)
+        dw = dw + dbranch
+        du, dfound, merge_2 = around_2.merge_backward(dw, cache.merge_2)
+        (dc, dmemory, _), cross_attention = self._attention("cross_attention").backward(
+            AttentionOutput(dfound, doutput.cross_scores), cache.cross_attention
+        )
+        dbranch, branch_2 = around_2.branch_backward(dc, cache.branch_2)
+        du = du + dbranch
+        dx, dlooked, merge_1 = around_1.merge_backward(du, cache.merge_1)
+        (da, _, dshared), self_attention = self._attention("self_attention").backward(
+            AttentionOutput(dlooked, doutput.scores, doutput.values), cache.self_attention
+        )
+        dbranch, branch_1 = around_1.branch_backward(da, cache.branch_1)
+        dx = dx + dbranch
         return (dx, dmemory, dshared), {
-            **prefixed("self_attention", own_grads),
-            **prefixed("norm_1", norm_1_grads),
-            **prefixed("cross_attention", cross_grads),
-            **prefixed("norm_2", norm_2_grads),
-            **prefixed("feedforward", feedforward_grads),
-            **prefixed("norm_3", norm_3_grads),
+            **prefixed("self_attention", self_attention),
+            **prefixed("norm_1", branch_1 | merge_1),
+            **prefixed("cross_attention", cross_attention),
+            **prefixed("norm_2", branch_2 | merge_2),
+            **prefixed("feedforward", feedforward),
+            **prefixed("norm_3", branch_3 | merge_3),
         }
 
-    def start(self, memory: FloatArray) -> DecoderPast:
-        """Return the KV cache of a target that has no token yet; memory is (B, S, D)."""
-        own, cross = self._attention("self_attention"), self._attention("cross_attention")
-        return DecoderPast(no_tokens(own, len(memory), memory.dtype), project_keys(cross, memory))
-
-    def step(
-        self,
-        x: FloatArray,
-        past: DecoderPast,
-        memory_keep: BoolArray | None = None,
-        shared: FloatArray | None = None,
-    ) -> tuple[FloatArray, DecoderPast]:
-        """Apply the layer to further tokens: `forward` at the last positions, without dropout.
-
-        Parameters
-        ----------
-        x : ndarray of shape (B, T, D)
-        past : DecoderPast
-        memory_keep : boolean ndarray of shape (B, 1, 1, S), optional
-        shared : ndarray, optional
-            As in `look_back`.
-
-        Returns
-        -------
-        y : ndarray of shape (B, T, D)
-        past : DecoderPast
-            With these tokens.
-        """
-        own, cross = self._attention("self_attention"), self._attention("cross_attention")
-        now = past
-
-        def look_at_target(x: FloatArray) -> FloatArray:
-            nonlocal now
-            y, seen = look_back(own, x, past.own, shared)
-            now = DecoderPast(seen, past.memory)
-            return y
-
-        def look_at_memory(x: FloatArray) -> FloatArray:
-            return attend_to(cross, x, past.memory, memory_keep)
-
-        def feed(x: FloatArray) -> FloatArray:
-            return self._feedforward.forward(x)[0]
-
-        parts: tuple[Callable[[FloatArray], FloatArray], ...] = (
-            look_at_target,
-            look_at_memory,
-            feed,
-        )
-        for i, part_of in enumerate(parts, start=1):
-            if self.config.norm_first:
-                x = x + part_of(self._norm(i).forward(x)[0])
-            else:
-                x = self._norm(i).forward(x + part_of(x))[0]
-        return x, now
+    def no_past(self, memory: FloatArray) -> DecoderPast:
+        """Return the KV cache of targets that have no token yet; memory is (B, S, D)."""
+        own = self._attention("self_attention").no_past(len(memory), memory.dtype)
+        return DecoderPast(own, self._attention("cross_attention").of_memory(memory))

@@ -6,17 +6,17 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npformer.checks import InputError, check_fraction, check_ids, check_positive, check_shape
+from npformer.checks import check_fraction, check_ids, check_positive, check_shape
 from npformer.layers.config import check_sizes
-from npformer.layers.init import normal
 from npformer.layers.norm import Norm, NormCache, NormConfig
 from npformer.layers.positions import (
     PositionsCache,
     PositionsConfig,
     positions_backward,
     positions_forward,
-    positions_params,
+    positions_shapes,
 )
+from npformer.layers.shapes import Axis, Shapes, draw
 from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
 from npformer.ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
@@ -95,22 +95,24 @@ class Embeddings:
     params: Params
 
     @classmethod
+    def shapes(cls, config: EmbeddingsConfig) -> Shapes:
+        """Return name -> axes."""
+        e = Axis("D" if config.embedding_size is None else "E", config.table_width)
+        shapes = {"token": (Axis("V", config.vocab_size), e), **positions_shapes(config, e)}
+        if config.num_segments:
+            shapes["segment"] = (Axis("num_segments", config.num_segments), e)
+        shapes |= {name: (e,) for name in Norm.shapes(_norm_config(config))}
+        if config.embedding_size is not None:
+            d = Axis("D", config.d_model)
+            shapes |= {"projection.w": (e, d), "projection.b": (d,)}
+        return shapes
+
+    @classmethod
     def init(
         cls, config: EmbeddingsConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
     ) -> Self:
         """Draw the tables; the norm starts as gamma = 1, beta = 0."""
-        e, std = config.table_width, config.initializer_range
-        params = {
-            "token": normal(rng, config.vocab_size, e, std=std, dtype=dtype),
-            **positions_params(config, e, rng, std=std, dtype=dtype),
-        }
-        if config.num_segments:
-            params["segment"] = normal(rng, config.num_segments, e, std=std, dtype=dtype)
-        params |= Norm.init(_norm_config(config), dtype).params
-        if config.embedding_size is not None:
-            params["projection.w"] = normal(rng, e, config.d_model, std=std, dtype=dtype)
-            params["projection.b"] = np.zeros(config.d_model, dtype)
-        return cls(config, params)
+        return cls(config, draw(cls.shapes(config), rng, dtype, std=config.initializer_range))
 
     @property
     def _norm(self) -> Norm:
@@ -146,10 +148,6 @@ class Embeddings:
         """
         p, config = self.params, self.config
         check_shape("ids", ids, ("B", "T"))
-        if ids.shape[1] > config.max_len:
-            raise InputError(
-                f"ids: got {ids.shape[1]} tokens, expected at most max_len = {config.max_len}"
-            )
         x, token_cache = embedding_forward(ids, p["token"])  # (B, T, E)
         segment_cache = None
         if config.num_segments:
@@ -158,7 +156,7 @@ class Embeddings:
             check_shape("segments", segments, ids.shape)
             check_ids("segments", segments, config.num_segments, "segment table")
             segment, segment_cache = embedding_forward(segments, p["segment"])  # (B, T, E)
-            x += segment
+            x = x + segment
         x, position_cache = positions_forward(config, p, x)
         normed, norm_cache = self._norm.forward(x)
         y, dropout_cache = dropout_forward(normed, config.dropout, rng)

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike
 
 from npformer.checks import check_positive
 from npformer.layers.config import Config, check_choice, check_sizes
-from npformer.layers.init import normal
+from npformer.layers.shapes import Axis, Shapes, affine, draw
 from npformer.ops import activations
 from npformer.ops.gating import GateCache, gate_backward, gate_forward
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
@@ -81,20 +81,18 @@ class FeedForward:
     params: Params
 
     @classmethod
+    def shapes(cls, config: FeedForwardConfig) -> Shapes:
+        """Return name -> axes."""
+        d, f, bias = Axis("D", config.d_model), Axis("F", config.d_ff), config.use_bias
+        shapes = affine("1", d, f, bias=bias) | affine("2", f, d, bias=bias)
+        return shapes | affine("3", d, f, bias=bias) if config.gated else shapes
+
+    @classmethod
     def init(
         cls, config: FeedForwardConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
     ) -> Self:
         """Draw weights; biases start at zero."""
-        d, f = config.d_model, config.d_ff
-        shapes = {"1": (d, f), "2": (f, d)}
-        if config.gated:
-            shapes["3"] = d, f
-        params: Params = {}
-        for name, shape in shapes.items():
-            params[f"w_{name}"] = normal(rng, *shape, std=config.initializer_range, dtype=dtype)
-            if config.use_bias:
-                params[f"b_{name}"] = np.zeros(shape[1], dtype)
-        return cls(config, params)
+        return cls(config, draw(cls.shapes(config), rng, dtype, std=config.initializer_range))
 
     def forward(self, x: FloatArray) -> tuple[FloatArray, FeedForwardCache]:
         """Apply the layer to x of shape (..., D)."""

@@ -1,13 +1,10 @@
 """The norm of a block: layer norm, or root-mean-square norm in its place."""
 
 from dataclasses import dataclass
-from typing import Self
-
-import numpy as np
-from numpy.typing import DTypeLike
 
 from npformer.checks import check_positive
 from npformer.layers.config import Config, check_choice, check_sizes
+from npformer.layers.shapes import Axis, Shapes
 from npformer.ops.layernorm import (
     LayerNormCache,
     RmsNormCache,
@@ -52,12 +49,10 @@ class Norm:
     params: Params
 
     @classmethod
-    def init(cls, config: NormConfig, dtype: DTypeLike = np.float32) -> Self:
-        """Start as gamma = 1, beta = 0."""
-        params: Params = {"gamma": np.ones(config.d_model, dtype)}
-        if config.norm == "layer":
-            params["beta"] = np.zeros(config.d_model, dtype)
-        return cls(config, params)
+    def shapes(cls, config: NormConfig) -> Shapes:
+        """Return name -> axes."""
+        names = ("gamma", "beta") if config.norm == "layer" else ("gamma",)
+        return {name: (Axis("D", config.d_model),) for name in names}
 
     def forward(self, x: FloatArray) -> tuple[FloatArray, NormCache]:
         """Normalise x of shape (..., D)."""

@@ -1,18 +1,17 @@
-"""Absolute positions: a vector a place, computed or learned, added to the embeddings."""
+"""Absolute positions: one vector per place, computed or learned, added to the embeddings."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from npformer.checks import InputError
 from npformer.layers.config import Config, check_choice, check_sizes
-from npformer.layers.init import normal
+from npformer.layers.shapes import Axis, Shapes
 from npformer.ops.positions.sinusoidal import (
     SinusoidalCache,
     sinusoidal_backward,
     sinusoidal_forward,
-    sinusoidal_table,
 )
 from npformer.types import FloatArray, Params
 
@@ -46,51 +45,49 @@ class PositionsConfig(Config):
         return self.sinusoidal_layout == "interleaved"
 
 
-PositionsCache = SinusoidalCache | FloatArray | None  # (max_len, D) the learned table
+class LearnedCache(NamedTuple):
+    """What `positions_backward` needs of learned positions."""
+
+    first: int
+    table: FloatArray  # (max_len, D)
 
 
-def positions_params(
-    config: PositionsConfig, width: int, rng: np.random.Generator, *, std: float, dtype: DTypeLike
-) -> Params:
-    """Draw ``position`` of shape (max_len, width), if positions are learned."""
+PositionsCache = SinusoidalCache | LearnedCache | None
+
+
+def positions_shapes(config: PositionsConfig, width: Axis) -> Shapes:
+    """Return ``position`` of shape (max_len, width), if positions are learned."""
     if config.positions != "learned":
         return {}
-    return {"position": normal(rng, config.max_len, width, std=std, dtype=dtype)}
+    return {"position": (Axis("max_len", config.max_len), width)}
 
 
 def positions_forward(
-    config: PositionsConfig, params: Params, x: FloatArray
+    config: PositionsConfig, params: Params, x: FloatArray, first: int = 0
 ) -> tuple[FloatArray, PositionsCache]:
-    """Add the positions to x of shape (B, T, D), with T at most max_len."""
+    """Add the positions to x (B, T, D), whose first token stands at ``first``.
+
+    Raises
+    ------
+    InputError
+        If the last one stands beyond max_len.
+    """
+    end = first + x.shape[1]
+    if end > config.max_len:
+        got = f"{x.shape[1]} after {first} tokens" if first else f"{end} tokens"
+        total = " in all" if first else ""
+        raise InputError(f"ids: got {got}, expected at most max_len = {config.max_len}{total}")
     if config.positions == "sinusoidal":
-        return sinusoidal_forward(x, interleaved=config.interleaved)
+        return sinusoidal_forward(x, first=first, interleaved=config.interleaved)
     if config.positions == "learned":
-        table = params["position"]
-        return x + table[: x.shape[1]], table
+        return x + params["position"][first:end], LearnedCache(first, params["position"])
     return x, None
 
 
 def positions_backward(dy: FloatArray, cache: PositionsCache) -> tuple[FloatArray, Params]:
     """Undo `positions_forward`: a learned row gets the sum over the batch, the others nothing."""
-    if isinstance(cache, SinusoidalCache):
-        return sinusoidal_backward(dy, cache), {}
-    if cache is not None:
-        dtable = np.zeros_like(cache)
-        dtable[: dy.shape[1]] = dy.sum(axis=0)
+    if isinstance(cache, LearnedCache):
+        dtable = np.zeros_like(cache.table)
+        dtable[cache.first : cache.first + dy.shape[1]] = dy.sum(axis=0)
         return dy, {"position": dtable}
-    return dy, {}
-
-
-def positions_from(
-    config: PositionsConfig, params: Params, x: FloatArray, first: int
-) -> FloatArray:
-    """Add the positions from ``first`` on to further tokens (B, T, D); no backward."""
-    end = first + x.shape[1]
-    if config.positions == "sinusoidal":
-        table = sinusoidal_table(end, config.d_model, interleaved=config.interleaved, dtype=x.dtype)
-    elif config.positions == "learned":
-        table = params["position"][:end]
-    else:
-        return x
-    y: FloatArray = x + table[first:]
-    return y
+    return (dy if cache is None else sinusoidal_backward(dy, cache)), {}

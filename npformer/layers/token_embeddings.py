@@ -7,17 +7,16 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npformer.checks import InputError, check_fraction, check_shape
+from npformer.checks import check_fraction, check_shape
 from npformer.layers.config import check_sizes
-from npformer.layers.init import normal
 from npformer.layers.positions import (
     PositionsCache,
     PositionsConfig,
     positions_backward,
     positions_forward,
-    positions_from,
-    positions_params,
+    positions_shapes,
 )
+from npformer.layers.shapes import Axis, Shapes, draw
 from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
 from npformer.ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
 from npformer.types import FloatArray, IntArray, Params
@@ -69,29 +68,32 @@ class TokenEmbeddings:
     params: Params
 
     @classmethod
+    def shapes(cls, config: TokenEmbeddingsConfig) -> Shapes:
+        """Return name -> axes."""
+        d = Axis("D", config.d_model)
+        return {"token": (Axis("V", config.vocab_size), d), **positions_shapes(config, d)}
+
+    @classmethod
     def init(
         cls, config: TokenEmbeddingsConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
     ) -> Self:
         """Draw the tables with standard deviation 1/sqrt(D): scaled, tokens have variance 1."""
-        d, std = config.d_model, config.d_model**-0.5
-        params = {
-            "token": normal(rng, config.vocab_size, d, std=std, dtype=dtype),
-            **positions_params(config, d, rng, std=std, dtype=dtype),
-        }
-        return cls(config, params)
+        return cls(config, draw(cls.shapes(config), rng, dtype, std=config.d_model**-0.5))
 
     @property
     def _scale(self) -> float:
         return math.sqrt(self.config.d_model) if self.config.scale_embeddings else 1.0
 
     def forward(
-        self, ids: IntArray, *, rng: np.random.Generator | None = None
+        self, ids: IntArray, first: int = 0, *, rng: np.random.Generator | None = None
     ) -> tuple[FloatArray, TokenEmbeddingsCache]:
         """Embed a batch.
 
         Parameters
         ----------
         ids : integer ndarray of shape (B, T)
+        first : int
+            The position of the first token.
         rng : numpy.random.Generator, optional
             None means no dropout.
 
@@ -103,38 +105,14 @@ class TokenEmbeddings:
         Raises
         ------
         InputError
-            If T exceeds max_len or an id is outside the vocabulary.
+            If a token stands beyond max_len or an id is outside the vocabulary.
         """
         config = self.config
         check_shape("ids", ids, ("B", "T"))
-        if ids.shape[1] > config.max_len:
-            raise InputError(
-                f"ids: got {ids.shape[1]} tokens, expected at most max_len = {config.max_len}"
-            )
         x, token = embedding_forward(ids, self.params["token"])  # (B, T, D)
-        x *= self._scale
-        x, position = positions_forward(config, self.params, x)
+        x, position = positions_forward(config, self.params, x * self._scale, first)
         y, dropout = dropout_forward(x, config.dropout, rng)
         return y, TokenEmbeddingsCache(token, position, dropout)
-
-    def further(self, ids: IntArray, first: int) -> FloatArray:
-        """Embed tokens (B, T) that stand from position ``first`` on, without dropout: (B, T, D).
-
-        Raises
-        ------
-        InputError
-            If they reach beyond max_len or an id is outside the vocabulary.
-        """
-        config = self.config
-        check_shape("ids", ids, ("B", "T"))
-        if first + ids.shape[1] > config.max_len:
-            raise InputError(
-                f"ids: got {ids.shape[1]} after {first} tokens, expected at most max_len = "
-                f"{config.max_len} in all"
-            )
-        x, _ = embedding_forward(ids, self.params["token"])  # (B, T, D)
-        x *= self._scale
-        return positions_from(config, self.params, x, first)
 
     def backward(self, dy: FloatArray, cache: TokenEmbeddingsCache) -> tuple[None, Params]:
         """Undo `forward`: from dy of shape (B, T, D) to ``grads``; ids have no gradient."""

@@ -1,67 +1,35 @@
 """Part III, models: configurations, the encoder, its heads, and the encoder-decoder."""
 
-from npformer.models.causal_lm import CausalLM, CausalLMCache, CausalLMConfig
-from npformer.models.config import PRESETS, ClassifierConfig, EncoderConfig, preset
-from npformer.models.decoding import Decoding, decode_step, start_decoding
-from npformer.models.encoder import BlockInputs, Encoder, EncoderCache
-from npformer.models.generation import (
-    Hypothesis,
-    beam_search,
-    filtered_probs,
-    greedy_search,
-    sample,
-)
-from npformer.models.heads import (
-    SequenceClassifier,
-    SequenceClassifierCache,
-    TokenClassifier,
-    TokenClassifierCache,
-)
-from npformer.models.huggingface import (
-    find_model,
-    from_pretrained,
-    read_projections,
-    save_pretrained,
-)
-from npformer.models.masked_lm import MaskedLM, MaskedLMCache
-from npformer.models.output import ModelOutput, add_outputs, output_arrays
-from npformer.models.seq2seq import Seq2Seq, Seq2SeqCache, Seq2SeqConfig, Seq2SeqOutput, shift_right
-
-__all__ = [
-    "PRESETS",
-    "BlockInputs",
-    "CausalLM",
-    "CausalLMCache",
-    "CausalLMConfig",
-    "ClassifierConfig",
-    "Decoding",
-    "Encoder",
-    "EncoderCache",
-    "EncoderConfig",
-    "Hypothesis",
-    "MaskedLM",
-    "MaskedLMCache",
-    "ModelOutput",
-    "Seq2Seq",
-    "Seq2SeqCache",
-    "Seq2SeqConfig",
-    "Seq2SeqOutput",
-    "SequenceClassifier",
-    "SequenceClassifierCache",
-    "TokenClassifier",
-    "TokenClassifierCache",
-    "add_outputs",
-    "beam_search",
-    "decode_step",
-    "filtered_probs",
-    "find_model",
-    "from_pretrained",
-    "greedy_search",
-    "output_arrays",
-    "preset",
-    "read_projections",
-    "sample",
-    "save_pretrained",
-    "shift_right",
-    "start_decoding",
-]
+from npformer.models.causal_lm import CausalLM as CausalLM
+from npformer.models.causal_lm import CausalLMCache as CausalLMCache
+from npformer.models.config import PRESETS as PRESETS
+from npformer.models.config import CausalLMConfig as CausalLMConfig
+from npformer.models.config import ClassifierConfig as ClassifierConfig
+from npformer.models.config import EncoderConfig as EncoderConfig
+from npformer.models.config import Seq2SeqConfig as Seq2SeqConfig
+from npformer.models.config import preset as preset
+from npformer.models.decoding import Decoding as Decoding
+from npformer.models.decoding import GenerativeModel as GenerativeModel
+from npformer.models.decoding import shift_right as shift_right
+from npformer.models.encoder import Encoder as Encoder
+from npformer.models.encoder import EncoderCache as EncoderCache
+from npformer.models.generation import Hypothesis as Hypothesis
+from npformer.models.generation import beam_search as beam_search
+from npformer.models.generation import filtered_probs as filtered_probs
+from npformer.models.generation import greedy_search as greedy_search
+from npformer.models.generation import sample as sample
+from npformer.models.heads import SequenceClassifier as SequenceClassifier
+from npformer.models.heads import SequenceClassifierCache as SequenceClassifierCache
+from npformer.models.heads import TokenClassifier as TokenClassifier
+from npformer.models.heads import TokenClassifierCache as TokenClassifierCache
+from npformer.models.huggingface import find_model as find_model
+from npformer.models.huggingface import from_pretrained as from_pretrained
+from npformer.models.huggingface import read_projections as read_projections
+from npformer.models.huggingface import save_pretrained as save_pretrained
+from npformer.models.masked_lm import MaskedLM as MaskedLM
+from npformer.models.masked_lm import MaskedLMCache as MaskedLMCache
+from npformer.models.output import ModelOutput as ModelOutput
+from npformer.models.output import add_outputs as add_outputs
+from npformer.models.output import output_arrays as output_arrays
+from npformer.models.seq2seq import Seq2Seq as Seq2Seq
+from npformer.models.seq2seq import Seq2SeqCache as Seq2SeqCache

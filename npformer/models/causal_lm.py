@@ -1,54 +1,39 @@
 """The decoder-only language model: encoder blocks under a causal mask, as GPT-2."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, Unpack
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from npformer.checks import check_shape
-from npformer.layers.attention import AttentionOutput, causal_keep
-from npformer.layers.block import BlockCache, BlockConfig, EncoderBlock
-from npformer.layers.config import check_sizes
-from npformer.layers.norm import Norm, NormCache
-from npformer.layers.shared_positions import (
-    SharedCache,
-    shared_backward,
-    shared_forward,
-    shared_params,
+from npformer.layers.seeds import generator_of, layer_seeds
+from npformer.layers.shapes import Shapes
+from npformer.layers.stack import Stack, StackCache, StackOptions
+from npformer.layers.token_embeddings import TokenEmbeddings, TokenEmbeddingsCache
+from npformer.models.config import CausalLMConfig
+from npformer.models.decoding import Decoding
+from npformer.models.output import (
+    ModelOutput,
+    RowsCache,
+    model_output,
+    or_zeros,
+    rows_backward,
+    rows_forward,
+    stack_cotangent,
 )
-from npformer.layers.token_embeddings import (
-    TokenEmbeddings,
-    TokenEmbeddingsCache,
-    TokenEmbeddingsConfig,
-)
-from npformer.models.seeds import generator_of, layer_seeds
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
 from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
 
-
-@dataclass(frozen=True, kw_only=True)
-class CausalLMConfig(BlockConfig, TokenEmbeddingsConfig):
-    """Sizes of a `CausalLM`; the defaults are GPT-2's."""
-
-    num_layers: int
-    positions: str = "learned"
-    scale_embeddings: bool = False
-    norm_first: bool = True
-    layer_norm_eps: float = 1e-5
-
-    def __post_init__(self) -> None:
-        check_sizes(num_layers=self.num_layers)
-        super().__post_init__()
+TABLE = "embeddings.token"
 
 
 class CausalLMCache(NamedTuple):
     """What `CausalLM.backward` needs."""
 
     embeddings: TokenEmbeddingsCache
-    shared: SharedCache
-    blocks: tuple[BlockCache, ...]
-    norm: NormCache | None
+    stack: StackCache
+    rows: RowsCache
     output: LinearCache
 
 
@@ -67,8 +52,8 @@ class CausalLM:
     ----------
     config : CausalLMConfig
     params : dict
-        ``embeddings.*``, ``layers.0.*`` ...; with ``norm_first`` also ``norm.*``; with relative
-        positions of T5 or DeBERTa the table that all layers share, see `shared_params`.
+        ``embeddings.*`` and those of the `Stack`: ``layers.0.*`` ..., with ``norm_first`` also
+        ``norm.*``, and what relative positions have once for all layers.
 
     References
     ----------
@@ -80,54 +65,37 @@ class CausalLM:
     params: Params
 
     @classmethod
+    def shapes(cls, config: CausalLMConfig) -> Shapes:
+        """Return name -> axes."""
+        stack = Stack.shapes(config, config.num_layers)
+        return prefixed("embeddings", TokenEmbeddings.shapes(config)) | stack
+
+    @classmethod
     def init(
         cls, config: CausalLMConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
     ) -> Self:
         """Draw weights; biases start at zero, norms as gamma = 1, beta = 0."""
-        params = prefixed("embeddings", TokenEmbeddings.init(config, rng, dtype).params)
-        for i in range(config.num_layers):
-            params |= prefixed(f"layers.{i}", EncoderBlock.init(config, rng, dtype).params)
-        params |= shared_params(config, rng, dtype)
-        if config.norm_first:
-            params |= prefixed("norm", Norm.init(config, dtype).params)
-        return cls(config, params)
+        embeddings = TokenEmbeddings.init(config, rng, dtype).params
+        stack = Stack.init(config, config.num_layers, rng, dtype).params
+        return cls(config, prefixed("embeddings", embeddings) | stack)
 
     @property
-    def embeddings(self) -> TokenEmbeddings:
-        """The table and the positions, sharing this model's arrays."""
+    def _embeddings(self) -> TokenEmbeddings:
         return TokenEmbeddings(self.config, part(self.params, "embeddings"))
 
-    def block(self, i: int) -> EncoderBlock:
-        """Return layer i, sharing this model's arrays."""
-        return EncoderBlock(self.config, part(self.params, f"layers.{i}"))
-
     @property
-    def _norm(self) -> Norm:
-        return Norm(self.config, part(self.params, "norm"))
-
-    def shared_positions(
-        self, query_len: int, key_len: int, offset: int = 0
-    ) -> tuple[FloatArray | None, SharedCache]:
-        """Return what the layers share, see `shared_forward`."""
-        return shared_forward(
-            self.config, self.params, query_len, key_len, offset=offset, bidirectional=False
-        )
-
-    def final_norm(self, x: FloatArray) -> tuple[FloatArray, NormCache | None]:
-        """Apply the norm that ends pre-LN."""
-        return self._norm.forward(x) if self.config.norm_first else (x, None)
-
-    def predict(self, h: FloatArray) -> tuple[FloatArray, LinearCache]:
-        """Return the logits of the last states: (..., D) -> (..., V)."""
-        return linear_forward(h, self.params["embeddings.token"].T)
+    def _stack(self) -> Stack:
+        return Stack(self.config, self.params, self.config.num_layers, causal=True)
 
     def forward(
         self,
         ids: IntArray,
         keep: BoolArray | None = None,
         *,
+        positions: IntArray | None = None,
         rng: np.random.Generator | None = None,
-    ) -> tuple[FloatArray, CausalLMCache]:
+        **options: Unpack[StackOptions],
+    ) -> tuple[ModelOutput, CausalLMCache]:
         """Predict, at every position, the token that follows.
 
         Parameters
@@ -135,12 +103,17 @@ class CausalLM:
         ids : integer ndarray of shape (B, T)
         keep : boolean ndarray of shape (B, T), optional
             True = real token; default all.
+        positions : integer ndarray of shape (P,), optional
+            Where to predict, as indices into the B * T tokens in order; default everywhere.
         rng : numpy.random.Generator, optional
             None means no dropout.
+        **options
+            As in `Encoder.forward`.
 
         Returns
         -------
-        logits : ndarray of shape (B, T, V)
+        output : ModelOutput
+            Logits of shape (B, T, V), or (P, V) at the positions asked for.
         cache : CausalLMCache
 
         Raises
@@ -149,32 +122,55 @@ class CausalLM:
             If an id is outside the vocabulary or T exceeds max_len.
         """
         check_shape("ids", ids, ("B", "T"))
-        past = causal_keep(keep, ids.shape[1])  # (1 or B, 1, T, T)
-        seeds = layer_seeds(rng, self.config.num_layers + 1)
-        x, embeddings = self.embeddings.forward(ids, rng=generator_of(seeds[0]))
-        shared, shared_cache = self.shared_positions(ids.shape[1], ids.shape[1])
-        caches = []
-        for i in range(self.config.num_layers):
-            (x, _), cache = self.block(i).forward(x, past, shared, rng=generator_of(seeds[i + 1]))
-            caches.append(cache)
-        h, norm = self.final_norm(x)
-        logits, output = self.predict(h)  # (B, T, V)
-        return logits, CausalLMCache(embeddings, shared_cache, tuple(caches), norm, output)
+        seed, *seeds = layer_seeds(rng, self.config.num_layers + 1)
+        x, embeddings = self._embeddings.forward(ids, rng=generator_of(seed))
+        states, stack = self._stack.forward(x, keep, seeds=seeds, **options)
+        read, rows = rows_forward(stack.last, positions)  # (P, D) or (B, T, D)
+        logits, output = linear_forward(read, self.params[TABLE].T)  # (P, V) or (B, T, V)
+        return model_output(states, logits), CausalLMCache(embeddings, stack, rows, output)
 
-    def backward(self, dlogits: FloatArray, cache: CausalLMCache) -> tuple[None, Params]:
-        """Undo `forward`: from dlogits of shape (B, T, V) to ``grads``; ids have no gradient."""
-        g: Params = {}
-        dx, dtable, _ = linear_backward(dlogits, cache.output)
-        if cache.norm is not None:
-            dx, grads = self._norm.backward(dx, cache.norm)
-            g |= prefixed("norm", grads)
-        dshared: list[FloatArray | None] = []
-        for i in reversed(range(self.config.num_layers)):
-            (dx, dread), grads = self.block(i).backward(AttentionOutput(dx, None), cache.blocks[i])
-            g |= prefixed(f"layers.{i}", grads)
-            dshared.append(dread)
-        g |= shared_backward(dshared, cache.shared)
-        _, grads = self.embeddings.backward(dx, cache.embeddings)
+    def backward(self, doutput: ModelOutput, cache: CausalLMCache) -> tuple[None, Params]:
+        """Undo `forward`; gradients enter at the logits, every hidden state, score and value."""
+        read = cache.output.x  # (P, D) or (B, T, D)
+        shape = (*read.shape[:-1], self.config.vocab_size)
+        dlogits = or_zeros(doutput.logits, shape, read.dtype)
+        dread, dtable, _ = linear_backward(dlogits, cache.output)
+        dlast = rows_backward(dread, cache.rows)  # (B, T, D)
+        (dx, _), g = self._stack.backward(stack_cotangent(doutput), cache.stack, dlast)
+        _, grads = self._embeddings.backward(dx, cache.embeddings)
         g |= prefixed("embeddings", grads)
-        g["embeddings.token"] += dtable.T
+        g[TABLE] = g[TABLE] + dtable.T  # tied
         return None, g
+
+    def start(self, source: IntArray, keep: BoolArray | None = None) -> Decoding:
+        """Return the state before the first token of B texts, of which there is nothing to read."""
+        return Decoding(self._stack.no_past(len(source), self.params[TABLE].dtype))
+
+    def step(self, ids: IntArray, state: Decoding) -> tuple[FloatArray, Decoding]:
+        """Go on with further tokens.
+
+        What `forward` computes for its last position, with the work of these tokens alone: the
+        keys and values of the tokens before come from the state.
+
+        Parameters
+        ----------
+        ids : integer ndarray of shape (B, T)
+            A prompt at once, or (B, 1).
+        state : Decoding
+
+        Returns
+        -------
+        logits : ndarray of shape (B, V)
+            Of the token after the last.
+        state : Decoding
+            With these tokens; the one given is left as it was.
+
+        Raises
+        ------
+        InputError
+            If the text would be longer than max_len or an id is outside the vocabulary.
+        """
+        x, _ = self._embeddings.forward(ids, state.length)
+        states, stack = self._stack.forward(x, past=state.layers)
+        logits, _ = linear_forward(stack.last[:, -1], self.params[TABLE].T)  # (B, V)
+        return logits, Decoding(states.past or ())

@@ -1,13 +1,14 @@
 """Configurations of whole models, and the presets."""
 
 import re
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 from npformer.checks import InputError, check_fraction
 from npformer.layers.block import BlockConfig
 from npformer.layers.config import check_sizes
 from npformer.layers.embeddings import EmbeddingsConfig
+from npformer.layers.token_embeddings import TokenEmbeddingsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,76 @@ class ClassifierConfig(EncoderConfig):
     def head_dropout(self) -> float:
         """The share of what enters the classifier that is dropped in training."""
         return self.dropout if self.classifier_dropout is None else self.classifier_dropout
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausalLMConfig(BlockConfig, TokenEmbeddingsConfig):
+    """Sizes of a `CausalLM`; the defaults are GPT-2's."""
+
+    num_layers: int
+    positions: str = "learned"
+    scale_embeddings: bool = False
+    norm_first: bool = True
+    layer_norm_eps: float = 1e-5
+
+    has_source: ClassVar[bool] = False  # it goes on from a prompt
+
+    def __post_init__(self) -> None:
+        check_sizes(num_layers=self.num_layers)
+        super().__post_init__()
+
+    @property
+    def target_size(self) -> int:
+        """V, the number of tokens it chooses from."""
+        return self.vocab_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seq2SeqConfig(BlockConfig, TokenEmbeddingsConfig):
+    """Sizes of a `Seq2Seq`; both sides have the same width, heads and d_ff."""
+
+    target_vocab_size: int
+    num_encoder_layers: int
+    num_decoder_layers: int
+    shared_embeddings: bool = False  # one table for source, target and output
+    scale_output: bool = False  # divide by sqrt(D) before the output, as T5 with a shared table
+    activation: str = "relu"
+    layer_norm_eps: float = 1e-5
+
+    has_source: ClassVar[bool] = True  # it looks at one, and begins with a start token
+
+    def __post_init__(self) -> None:
+        check_sizes(
+            target_vocab_size=self.target_vocab_size,
+            num_encoder_layers=self.num_encoder_layers,
+            num_decoder_layers=self.num_decoder_layers,
+        )
+        if self.shared_embeddings and self.target_vocab_size != self.vocab_size:
+            raise InputError(
+                f"target_vocab_size: got {self.target_vocab_size}, expected vocab_size = "
+                f"{self.vocab_size}, because shared_embeddings have one table for both"
+            )
+        super().__post_init__()
+
+    @property
+    def target_size(self) -> int:
+        """V, the number of tokens it chooses from."""
+        return self.target_vocab_size
+
+    @property
+    def of_target(self) -> Self:
+        """The sizes of the target's tables."""
+        return replace(self, vocab_size=self.target_vocab_size)
+
+    @property
+    def source_tables(self) -> str:
+        """Where the source's tables are among the parameters."""
+        return "embeddings" if self.shared_embeddings else "source"
+
+    @property
+    def target_tables(self) -> str:
+        """Where the target's tables are among the parameters."""
+        return "embeddings" if self.shared_embeddings else "target"
 
 
 # The blog post's sizes are BERT-base's. TinyBERT: Jiao et al. 2020, section 4.1.

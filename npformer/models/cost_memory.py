@@ -7,7 +7,7 @@ bytes of float32, of the whole batch.
 from dataclasses import replace
 from typing import NamedTuple
 
-from npformer.layers.relative_attention import BLOCKWISE_FROM
+from npformer.layers.attend import BLOCKWISE_FROM
 from npformer.models.config import ClassifierConfig
 from npformer.models.cost import PARTS, Workload, count_parameters, of_layers
 from npformer.models.heads import SequenceClassifier, TokenClassifier
@@ -99,9 +99,8 @@ def count_kept(work: Workload) -> dict[str, int]:
     elif work.kind is TokenClassifier:
         kept["classifier"] = 2 * mask + column * classes
     elif work.kind is MaskedLM:
-        # The positions, their states, the activation, the norm; the logits.
-        kept["head: transform"] = INT * n + wide + keeps * n * config.table_width + narrow_norm
-        kept["head: output"] = column * config.vocab_size
+        kept["head: transform"] = keeps * n * config.table_width + narrow_norm
+        kept["head: output"] = column * config.vocab_size  # logits
     return kept
 
 
@@ -131,8 +130,8 @@ def _prediction(work: Workload) -> int:
     activated = kept["layers: feed-forward"] // config.num_layers
     entered = inner if config.activation == "relu" else 0  # which does not keep its input
     last_layer = max(
-        # The end of attention: q, c q, k, v, the context twice, y; scores, probabilities.
-        7 * wide + 2 * scores,
+        # The end of attention: q, c q, k, v, the context; scores, probabilities.
+        5 * wide + 2 * scores,
         # The end of feed-forward: c q, k, v, the context, y, xhat, u, the result.
         8 * wide + scores + activated + entered,
         # The last norm: these and the sum, the centred sum, its square.

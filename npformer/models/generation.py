@@ -1,14 +1,13 @@
 """From a source or a prompt to what follows: greedy, beam search, sampling; with a KV cache."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from npformer.checks import InputError, check_fraction, check_ids, check_positive, check_shape
+from npformer.checks import InputError, check_fraction, check_positive, check_shape
 from npformer.layers.config import check_sizes
-from npformer.models.causal_lm import CausalLM
-from npformer.models.decoding import Decoding, Generator, decode_step, start_decoding
+from npformer.models.decoding import Decoding, GenerativeModel, begin
 from npformer.ops.softmax import log_softmax_forward, softmax_forward
 from npformer.types import BoolArray, FloatArray, IntArray
 
@@ -22,7 +21,7 @@ class Hypothesis(NamedTuple):
 
 
 def beam_search(
-    model: Generator,
+    model: GenerativeModel,
     source: IntArray,
     source_keep: BoolArray | None = None,
     *,
@@ -81,7 +80,7 @@ def beam_search(
     if not 0 <= length_penalty < float("inf"):
         raise InputError(f"length_penalty: got {length_penalty}, expected a finite number >= 0")
     found: list[list[Hypothesis]] = [[] for _ in source]
-    for indices, logits, state in _begin(model, source, source_keep, start, end, max_new):
+    for indices, logits, state in begin(model, source, source_keep, start, end, max_new):
         results = _beams(model, logits, state, end, max_new, num_beams, length_penalty)
         for i, hypotheses in zip(indices, results, strict=True):
             found[i] = hypotheses
@@ -89,7 +88,7 @@ def beam_search(
 
 
 def _beams(
-    model: Generator,
+    model: GenerativeModel,
     logits: FloatArray,
     state: Decoding,
     end: int | None,
@@ -127,12 +126,12 @@ def _beams(
             break
         rows = [(rows[r][0], (*rows[r][1], token), total) for r, token, total in kept]
         last = np.array([[token] for _, token, _ in kept])  # (rows, 1)
-        logits, state = decode_step(model, last, state.take(np.array([r for r, _, _ in kept])))
+        logits, state = model.step(last, state.take(np.array([r for r, _, _ in kept])))
     return finished
 
 
 def greedy_search(
-    model: Generator,
+    model: GenerativeModel,
     source: IntArray,
     source_keep: BoolArray | None = None,
     *,
@@ -150,7 +149,7 @@ def greedy_search(
 
 
 def sample(
-    model: Generator,
+    model: GenerativeModel,
     source: IntArray,
     source_keep: BoolArray | None = None,
     *,
@@ -169,7 +168,7 @@ def sample(
     model, source, source_keep, start, end, max_new
         As in `beam_search`.
     rng : numpy.random.Generator
-        One number a source and step, drawn before the first: what is chosen for one source
+        One number per source and step, drawn before the first: what is chosen for one source
         does not depend on how long the others get.
     temperature, top_k, top_p
         As in `filtered_probs`.
@@ -251,7 +250,7 @@ def filtered_probs(
 
 
 def _token_by_token(
-    model: Generator,
+    model: GenerativeModel,
     source: IntArray,
     source_keep: BoolArray | None,
     start: int | None,
@@ -264,7 +263,7 @@ def _token_by_token(
     ``choose`` gets the logits (n, V), whose they are, and how many tokens came before.
     """
     targets: list[tuple[int, ...]] = [()] * len(source)
-    for indices, logits, state in _begin(model, source, source_keep, start, end, max_new):
+    for indices, logits, state in begin(model, source, source_keep, start, end, max_new):
         for step in range(max_new):
             last = choose(logits, indices, step)
             for i, token in zip(indices, last, strict=True):
@@ -272,59 +271,5 @@ def _token_by_token(
                     targets[i] = (*targets[i], int(token))
             if step == max_new - 1 or all(targets[i][-1] == end for i in indices):
                 break
-            logits, state = decode_step(model, last[:, None], state)
+            logits, state = model.step(last[:, None], state)
     return targets
-
-
-def _begin(
-    model: Generator,
-    source: IntArray,
-    source_keep: BoolArray | None,
-    start: int | None,
-    end: int | None,
-    max_new: int,
-) -> Iterator[tuple[IntArray, FloatArray, Decoding]]:
-    """Yield groups of the batch: which rows they are, the logits of their first token, the state.
-
-    The prompts of a group have one length, so that none is padded: every row of a group is at
-    the same position, and gives what it would give alone.
-    """
-    check_sizes(max_new=max_new)
-    check_shape("source", source, ("B", "S"))
-    only_decoder = isinstance(model, CausalLM)
-    if isinstance(model, CausalLM):
-        vocab_size = model.config.vocab_size
-    else:
-        vocab_size = model.config.target_vocab_size
-    check_ids("end", np.array([] if end is None else [end], int), vocab_size)
-    if (start is None) != only_decoder:
-        raise InputError(
-            f"start: got {start}, expected "
-            + ("None: a prompt starts itself" if only_decoder else "the token before the first")
-        )
-    if start is not None:
-        check_ids("start", np.array([start]), vocab_size)
-        _check_length(model, max_new, 0)
-        state = start_decoding(model, source, source_keep)
-        yield np.arange(len(source)), *decode_step(model, np.full((len(source), 1), start), state)
-        return
-    if source_keep is None:
-        source_keep = np.ones(source.shape, bool)
-    check_shape("source_keep", source_keep, source.shape)
-    lengths = source_keep.sum(axis=1)  # (B,)
-    if not lengths.all():
-        raise InputError(
-            f"source: got no token in prompt {int(lengths.argmin())}, expected at least one"
-        )
-    _check_length(model, max_new, int(lengths.max(initial=0)))
-    for length in np.unique(lengths):
-        indices = np.flatnonzero(lengths == length)
-        prompts = np.stack([source[i][source_keep[i]] for i in indices])  # (n, length)
-        yield indices, *decode_step(model, prompts, start_decoding(model, prompts))
-
-
-def _check_length(model: Generator, max_new: int, prompt: int) -> None:
-    most = model.config.max_len
-    if max_new > most - prompt:
-        after = f" less the {prompt} tokens of a prompt" if prompt else ""
-        raise InputError(f"max_new: got {max_new}, expected at most max_len = {most}{after}")

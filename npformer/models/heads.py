@@ -1,15 +1,16 @@
 """What stands on an encoder: classifiers of sequences and of tokens."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, Unpack
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npformer.layers.init import normal
-from npformer.models.config import ClassifierConfig
+from npformer.layers.shapes import Axis, Shapes, draw
+from npformer.layers.stack import StackOptions
+from npformer.models.config import ClassifierConfig, EncoderConfig
 from npformer.models.encoder import Encoder, EncoderCache
-from npformer.models.output import ModelOutput, add_outputs, last_hidden
+from npformer.models.output import ModelOutput, last_hidden, or_zeros
 from npformer.ops.activations import (
     ReluCache,
     TanhCache,
@@ -20,7 +21,7 @@ from npformer.ops.activations import (
 )
 from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
-from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
+from npformer.types import BoolArray, IntArray, Params, part, prefixed
 
 
 class SequenceClassifierCache(NamedTuple):
@@ -61,6 +62,14 @@ class SequenceClassifier:
     params: Params
 
     @classmethod
+    def shapes(cls, config: ClassifierConfig) -> Shapes:
+        """Return name -> axes."""
+        d, c = Axis("D", config.d_model), Axis("C", config.num_classes)
+        head: Shapes = {"pooler.w": (d, d), "pooler.b": (d,)}
+        head |= {"classifier.w": (d, c), "classifier.b": (c,)}
+        return prefixed("encoder", Encoder.shapes(config)) | head
+
+    @classmethod
     def init(
         cls, config: ClassifierConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
     ) -> Self:
@@ -76,15 +85,7 @@ class SequenceClassifier:
         dtype: DTypeLike = np.float32,
     ) -> Self:
         """Put a new pooler and classifier on the weights of an encoder, which are copied."""
-        d, std = config.d_model, config.initializer_range
-        params = {
-            **prefixed("encoder", {name: a.astype(dtype) for name, a in encoder.items()}),
-            "pooler.w": normal(rng, d, d, std=std, dtype=dtype),
-            "pooler.b": np.zeros(d, dtype),
-            "classifier.w": normal(rng, d, config.num_classes, std=std, dtype=dtype),
-            "classifier.b": np.zeros(config.num_classes, dtype),
-        }
-        return cls(config, params)
+        return cls(config, on_encoder(cls.shapes(config), config, encoder, rng, dtype))
 
     @property
     def encoder(self) -> Encoder:
@@ -98,15 +99,12 @@ class SequenceClassifier:
         segments: IntArray | None = None,
         *,
         rng: np.random.Generator | None = None,
-        output_scores: bool = False,
-        recompute: bool = False,
+        **options: Unpack[StackOptions],
     ) -> tuple[ModelOutput, SequenceClassifierCache]:
         """Classify a batch: arguments as in `Encoder.forward`, logits of shape (B, C)."""
         p = self.params
         rngs = [None, None] if rng is None else rng.spawn(2)
-        output, encoder_cache = self.encoder.forward(
-            ids, keep, segments, rng=rngs[0], output_scores=output_scores, recompute=recompute
-        )
+        output, encoder_cache = self.encoder.forward(ids, keep, segments, rng=rngs[0], **options)
         cls_state = last_hidden(output)[:, 0]  # (B, D)
         pooled, pooler_cache = linear_forward(cls_state, p["pooler.w"], p["pooler.b"])
         x, tanh_cache, relu_cache = pooled, None, None
@@ -125,10 +123,8 @@ class SequenceClassifier:
     def backward(self, doutput: ModelOutput, cache: SequenceClassifierCache) -> tuple[None, Params]:
         """Undo `forward`; gradients enter at the logits, every hidden state and every score."""
         g: Params = {}
-        dlogits = doutput.logits
-        if dlogits is None:
-            batch, classes = len(cache.classifier.x), self.config.num_classes
-            dlogits = np.zeros((batch, classes), cache.classifier.x.dtype)
+        read = cache.classifier.x  # (B, D)
+        dlogits = or_zeros(doutput.logits, (len(read), self.config.num_classes), read.dtype)
         ddropped, g["classifier.w"], g["classifier.b"] = linear_backward(
             dlogits, cache.classifier
         )  # (B, D)
@@ -138,14 +134,10 @@ class SequenceClassifier:
         if cache.tanh is not None:
             dx = tanh_backward(dx, cache.tanh)
         dcls, g["pooler.w"], g["pooler.b"] = linear_backward(dx, cache.pooler)
-        dlast = np.zeros_like(cache.encoder.last)
+        dlast = np.zeros_like(cache.encoder.stack.last)
         dlast[:, 0] = dcls
-        dencoder = add_outputs(doutput._replace(logits=None), self._at_last(dlast))
-        _, grads = self.encoder.backward(dencoder, cache.encoder)
+        _, grads = self.encoder.backward(doutput, cache.encoder, dlast)
         return None, g | prefixed("encoder", grads)
-
-    def _at_last(self, dlast: FloatArray) -> ModelOutput:
-        return ModelOutput(hidden=(*(None,) * self.config.num_layers, dlast))
 
 
 class TokenClassifierCache(NamedTuple):
@@ -177,17 +169,19 @@ class TokenClassifier:
     params: Params
 
     @classmethod
+    def shapes(cls, config: ClassifierConfig) -> Shapes:
+        """Return name -> axes."""
+        d, c = Axis("D", config.d_model), Axis("C", config.num_classes)
+        head: Shapes = {"classifier.w": (d, c), "classifier.b": (c,)}
+        return prefixed("encoder", Encoder.shapes(config)) | head
+
+    @classmethod
     def init(
         cls, config: ClassifierConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
     ) -> Self:
         """Draw weights from normal(0, initializer_range); biases start at zero."""
-        std, classes = config.initializer_range, config.num_classes
-        params = {
-            **prefixed("encoder", Encoder.init(config, rng, dtype).params),
-            "classifier.w": normal(rng, config.d_model, classes, std=std, dtype=dtype),
-            "classifier.b": np.zeros(classes, dtype),
-        }
-        return cls(config, params)
+        encoder = Encoder.init(config, rng, dtype).params
+        return cls(config, on_encoder(cls.shapes(config), config, encoder, rng, dtype))
 
     @property
     def encoder(self) -> Encoder:
@@ -201,15 +195,12 @@ class TokenClassifier:
         segments: IntArray | None = None,
         *,
         rng: np.random.Generator | None = None,
-        output_scores: bool = False,
-        recompute: bool = False,
+        **options: Unpack[StackOptions],
     ) -> tuple[ModelOutput, TokenClassifierCache]:
         """Classify every token: arguments as in `Encoder.forward`, logits (B, T, C)."""
         p = self.params
         rngs = [None, None] if rng is None else rng.spawn(2)
-        output, encoder_cache = self.encoder.forward(
-            ids, keep, segments, rng=rngs[0], output_scores=output_scores, recompute=recompute
-        )
+        output, encoder_cache = self.encoder.forward(ids, keep, segments, rng=rngs[0], **options)
         dropped, dropout_cache = dropout_forward(
             last_hidden(output), self.config.head_dropout, rngs[1]
         )
@@ -222,15 +213,25 @@ class TokenClassifier:
     def backward(self, doutput: ModelOutput, cache: TokenClassifierCache) -> tuple[None, Params]:
         """Undo `forward`; gradients enter at the logits, every hidden state and every score."""
         g: Params = {}
-        dlogits = doutput.logits
-        if dlogits is None:
-            rows = cache.classifier.x.shape[:2]
-            dlogits = np.zeros((*rows, self.config.num_classes), cache.classifier.x.dtype)
+        read = cache.classifier.x  # (B, T, D)
+        dlogits = or_zeros(doutput.logits, (*read.shape[:2], self.config.num_classes), read.dtype)
         ddropped, g["classifier.w"], g["classifier.b"] = linear_backward(
             dlogits, cache.classifier
         )  # (B, T, D)
         dlast = dropout_backward(ddropped, cache.dropout)
-        at_last = ModelOutput(hidden=(*(None,) * self.config.num_layers, dlast))
-        dencoder = add_outputs(doutput._replace(logits=None), at_last)
-        _, grads = self.encoder.backward(dencoder, cache.encoder)
+        _, grads = self.encoder.backward(doutput, cache.encoder, dlast)
         return None, g | prefixed("encoder", grads)
+
+
+def on_encoder(
+    shapes: Shapes,
+    config: EncoderConfig,
+    encoder: Params,
+    rng: np.random.Generator,
+    dtype: DTypeLike,
+) -> Params:
+    """Return the arrays of a model on these weights of an encoder: copied, and a head drawn."""
+    head = {name: axes for name, axes in shapes.items() if not name.startswith("encoder.")}
+    copied = {name: a.astype(dtype) for name, a in encoder.items()}
+    drawn = draw(head, rng, dtype, std=config.initializer_range)
+    return prefixed("encoder", copied) | drawn

@@ -1,17 +1,25 @@
 """BERT's masked-LM head, whose output matrix is the token table."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, Unpack
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npformer.checks import check_ids
 from npformer.layers.feedforward import ACTIVATIONS
-from npformer.layers.init import normal
+from npformer.layers.shapes import Axis, Shapes
+from npformer.layers.stack import StackOptions
 from npformer.models.config import EncoderConfig
 from npformer.models.encoder import Encoder, EncoderCache
-from npformer.models.output import ModelOutput, add_outputs, last_hidden
+from npformer.models.heads import on_encoder
+from npformer.models.output import (
+    ModelOutput,
+    RowsCache,
+    last_hidden,
+    or_zeros,
+    rows_backward,
+    rows_forward,
+)
 from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
 from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
@@ -32,7 +40,7 @@ class MaskedLMCache(NamedTuple):
     """What `MaskedLM.backward` needs."""
 
     encoder: EncoderCache
-    positions: IntArray  # (P,)
+    rows: RowsCache
     head: HeadCache
 
 
@@ -63,6 +71,14 @@ class MaskedLM:
     params: Params
 
     @classmethod
+    def shapes(cls, config: EncoderConfig) -> Shapes:
+        """Return name -> axes."""
+        d, e = Axis("D", config.d_model), Axis("E", config.table_width)
+        head: Shapes = {"head.w": (d, e), "head.b": (e,), "head.gamma": (e,), "head.beta": (e,)}
+        head |= {"head.b_decoder": (Axis("V", config.vocab_size),)}
+        return prefixed("encoder", Encoder.shapes(config)) | head
+
+    @classmethod
     def init(
         cls, config: EncoderConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
     ) -> Self:
@@ -78,16 +94,7 @@ class MaskedLM:
         dtype: DTypeLike = np.float32,
     ) -> Self:
         """Put a new head on the weights of an encoder, which are copied."""
-        d, e = config.d_model, config.table_width
-        params = {
-            **prefixed("encoder", {name: a.astype(dtype) for name, a in encoder.items()}),
-            "head.w": normal(rng, d, e, std=config.initializer_range, dtype=dtype),
-            "head.b": np.zeros(e, dtype),
-            "head.gamma": np.ones(e, dtype),
-            "head.beta": np.zeros(e, dtype),
-            "head.b_decoder": np.zeros(config.vocab_size, dtype),
-        }
-        return cls(config, params)
+        return cls(config, on_encoder(cls.shapes(config), config, encoder, rng, dtype))
 
     @property
     def encoder(self) -> Encoder:
@@ -102,14 +109,13 @@ class MaskedLM:
         *,
         positions: IntArray | None = None,
         rng: np.random.Generator | None = None,
-        output_scores: bool = False,
-        recompute: bool = False,
+        **options: Unpack[StackOptions],
     ) -> tuple[ModelOutput, MaskedLMCache]:
         """Predict tokens.
 
         Parameters
         ----------
-        ids, keep, segments, rng, output_scores, recompute
+        ids, keep, segments, rng, **options
             As in `Encoder.forward`.
         positions : integer ndarray of shape (P,), optional
             Where to predict, as indices into the B * T tokens in order; default everywhere.
@@ -118,57 +124,47 @@ class MaskedLM:
         Returns
         -------
         output : ModelOutput
-            Logits of shape (P, V), or (B * T, V) by default.
+            Logits of shape (B, T, V), or (P, V) at the positions asked for.
         cache : MaskedLMCache
         """
-        output, encoder_cache = self.encoder.forward(
-            ids, keep, segments, rng=rng, output_scores=output_scores, recompute=recompute
-        )
-        if positions is None:
-            positions = np.arange(ids.size)
-        check_ids("positions", positions, ids.size, "batch")
-        states = last_hidden(output).reshape(-1, self.config.d_model)[positions]  # (P, D)
-        logits, head_cache = self.head_forward(states)  # (P, V)
-        return output._replace(logits=logits), MaskedLMCache(encoder_cache, positions, head_cache)
+        output, encoder_cache = self.encoder.forward(ids, keep, segments, rng=rng, **options)
+        states, rows = rows_forward(last_hidden(output), positions)  # (P, D) or (B, T, D)
+        logits, head = self.head_forward(states)  # (P, V) or (B, T, V)
+        return output._replace(logits=logits), MaskedLMCache(encoder_cache, rows, head)
 
     def backward(self, doutput: ModelOutput, cache: MaskedLMCache) -> tuple[None, Params]:
         """Undo `forward`; gradients enter at the logits, every hidden state and every score."""
-        dlogits = doutput.logits
-        if dlogits is None:
-            shape = len(cache.positions), self.config.vocab_size
-            dlogits = np.zeros(shape, cache.encoder.last.dtype)
-        dstates, g = self.head_backward(dlogits, cache.head)  # (P, D)
-        dlast = np.zeros_like(cache.encoder.last)
-        # A position given twice gets both gradients.
-        np.add.at(dlast.reshape(-1, self.config.d_model), cache.positions, dstates)
-        at_last = ModelOutput(hidden=(*(None,) * self.config.num_layers, dlast))
-        dencoder = add_outputs(doutput._replace(logits=None), at_last)
-        _, grads = self.encoder.backward(dencoder, cache.encoder)
+        read = cache.head.decoder.x  # (P, E) or (B, T, E)
+        shape = (*read.shape[:-1], self.config.vocab_size)
+        dlogits = or_zeros(doutput.logits, shape, read.dtype)
+        dstates, g = self.head_backward(dlogits, cache.head)  # (P, D) or (B, T, D)
+        dlast = rows_backward(dstates, cache.rows)  # (B, T, D)
+        _, grads = self.encoder.backward(doutput, cache.encoder, dlast)
         dtable = g.pop(TABLE)
         g |= prefixed("encoder", grads)
         g[TABLE] = g[TABLE] + dtable  # tied
         return None, g
 
     def head_forward(self, states: FloatArray) -> tuple[FloatArray, HeadCache]:
-        """Predict tokens from states, without the encoder: (P, D) gives logits (P, V)."""
+        """Predict tokens from states (..., D), without the encoder: logits (..., V)."""
         p = self.params
-        t, transform_cache = linear_forward(states, p["head.w"], p["head.b"])  # (P, E)
+        t, transform_cache = linear_forward(states, p["head.w"], p["head.b"])  # (..., E)
         activate, _ = ACTIVATIONS[self.config.activation]
         a, activation_cache = activate(t)
         n, norm_cache = layernorm_forward(
             a, p["head.gamma"], p["head.beta"], eps=self.config.layer_norm_eps
         )
         table = p[TABLE]  # (V, E)
-        logits, decoder_cache = linear_forward(n, table.T, p["head.b_decoder"])  # (P, V)
+        logits, decoder_cache = linear_forward(n, table.T, p["head.b_decoder"])  # (..., V)
         return logits, HeadCache(transform_cache, activation_cache, norm_cache, decoder_cache)
 
     def head_backward(self, dlogits: FloatArray, cache: HeadCache) -> tuple[FloatArray, Params]:
         """Undo `head_forward`; the token table gets the gradient of its use here alone."""
         g: Params = {}
-        dn, dtable, g["head.b_decoder"] = linear_backward(dlogits, cache.decoder)  # (P, E)
+        dn, dtable, g["head.b_decoder"] = linear_backward(dlogits, cache.decoder)  # (..., E)
         g[TABLE] = dtable.T
         da, g["head.gamma"], g["head.beta"] = layernorm_backward(dn, cache.norm)
         _, undo_activate = ACTIVATIONS[self.config.activation]
         dt = undo_activate(da, cache.activation)
-        dstates, g["head.w"], g["head.b"] = linear_backward(dt, cache.transform)  # (P, D)
+        dstates, g["head.w"], g["head.b"] = linear_backward(dt, cache.transform)  # (..., D)
         return dstates, g

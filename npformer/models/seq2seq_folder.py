@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from npformer.checks import InputError
-from npformer.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from npformer.models.config import Seq2SeqConfig
+from npformer.models.seq2seq import Seq2Seq
 from npformer.types import Params
 
 MODEL_TYPE = "npformer-seq2seq"

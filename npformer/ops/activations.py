@@ -1,27 +1,15 @@
 """The elementwise nonlinearities: relu, gelu (exact and by a tanh), tanh, sigmoid, silu."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from npformer.checks import check_float
+from npformer.ops.fast import normal_cdf, normal_pdf, saturated
 from npformer.types import BoolArray, FloatArray
 
-# erf(x / sqrt 2) = tanh(x P(x^2)) to float32 accuracy: a least-squares fit of P, low order first.
-# The leading coefficient is positive, so that large |x| saturates instead of turning back.
-_ERF_FIT = (
-    0.7978849414603578,
-    0.03633308457410234,
-    -3.259497586754635e-05,
-    -5.530619353767497e-05,
-    3.964744377581292e-06,
-    -1.3226333571945747e-07,
-    1.7561706146890437e-09,
-)
-# Floats in a block of `_normal_cdf`, which goes over them twenty times: they stay in cache.
-# `python -m benchmarks ablation` measures the difference.
-BLOCK = 32_768
+ROOT = math.sqrt(2 / math.pi)  # the slope at 0 of GELU's tanh
 
 
 class ReluCache(NamedTuple):
@@ -49,8 +37,8 @@ def relu_forward(x: FloatArray) -> tuple[FloatArray, ReluCache]:
     Nair and Hinton 2010, "Rectified linear units improve restricted Boltzmann machines".
     """
     check_float("x", x)
-    positive = x > 0
-    return np.maximum(x, 0), ReluCache(positive)
+    y = np.maximum(x, 0)
+    return y, ReluCache(x > 0)
 
 
 def relu_backward(dy: FloatArray, cache: ReluCache) -> FloatArray:
@@ -65,7 +53,7 @@ def relu_backward(dy: FloatArray, cache: ReluCache) -> FloatArray:
     -------
     dx : ndarray of shape (...)
     """
-    return dy * cache.positive
+    return dy * cache.positive  # y = np.maximum(x, 0)
 
 
 class GeluCache(NamedTuple):
@@ -98,8 +86,9 @@ def gelu_forward(x: FloatArray) -> tuple[FloatArray, GeluCache]:
     polynomial P, whose value and derivative are within 1e-6 of the exact ones on [-12, 12].
     """
     check_float("x", x)
-    cdf = _normal_cdf(x)
-    return x * cdf, GeluCache(x, cdf)
+    cdf = normal_cdf(x)
+    y = x * cdf
+    return y, GeluCache(x, cdf)
 
 
 def gelu_backward(dy: FloatArray, cache: GeluCache) -> FloatArray:
@@ -118,37 +107,7 @@ def gelu_backward(dy: FloatArray, cache: GeluCache) -> FloatArray:
     dx : ndarray of shape (...)
     """
     x, cdf = cache
-    with np.errstate(over="ignore"):  # x^2 may be infinite: phi is 0 there
-        slope = x * x
-    slope *= -0.5
-    np.exp(slope, out=slope)
-    slope *= 1 / math.sqrt(2 * math.pi)  # phi(x)
-    slope *= x
-    slope += cdf
-    slope *= dy
-    return slope
-
-
-def _normal_cdf(x: FloatArray) -> FloatArray:
-    if x.dtype == np.float64:
-        erf = np.frompyfunc(math.erf, 1, 1)(x / math.sqrt(2))
-        return 0.5 * (1 + np.asarray(erf, dtype=np.float64))
-    near = x.astype(np.float32, copy=False).reshape(-1)  # (N,)
-    whole = np.empty_like(near)
-    with np.errstate(over="ignore"):  # of a power of x^2: tanh(inf) is 1
-        for i in range(0, len(near), BLOCK):
-            block, cdf = near[i : i + BLOCK], whole[i : i + BLOCK]
-            square = block * block
-            np.multiply(square, _ERF_FIT[-1], out=cdf)
-            for coefficient in _ERF_FIT[-2:0:-1]:
-                cdf += coefficient
-                cdf *= square
-            cdf += _ERF_FIT[0]
-            cdf *= block
-            np.tanh(cdf, out=cdf)
-            cdf += 1
-            cdf *= 0.5
-    return whole.reshape(x.shape).astype(x.dtype, copy=False)
+    return dy * (cdf + x * normal_pdf(x))  # cdf = normal_cdf(x); y = x * cdf
 
 
 class GeluTanhCache(NamedTuple):
@@ -158,6 +117,7 @@ class GeluTanhCache(NamedTuple):
     tanh: FloatArray  # (...) of u(x)
 
 
+@np.errstate(over="ignore")  # u may be infinite: tanh u is 1 there
 def gelu_tanh_forward(x: FloatArray) -> tuple[FloatArray, GeluTanhCache]:
     r"""Gaussian error linear unit by a tanh, as in GPT-2: within 5e-4 of the exact one.
 
@@ -179,16 +139,8 @@ def gelu_tanh_forward(x: FloatArray) -> tuple[FloatArray, GeluTanhCache]:
     Deviations: none. Hugging Face calls it gelu_new, PyTorch ``approximate="tanh"``.
     """
     check_float("x", x)
-    with np.errstate(over="ignore"):  # of a power of x: tanh(inf) is 1
-        u = x * x
-        u *= 0.044715
-        u += 1
-        u *= x
-        u *= math.sqrt(2 / math.pi)
-    tanh = np.tanh(u, out=u)
-    y: FloatArray = 1 + tanh
-    y *= x
-    y *= 0.5
+    tanh = np.tanh(ROOT * (1 + 0.044715 * x**2) * x)  # of u
+    y = 0.5 * (1 + tanh) * x
     return y, GeluTanhCache(x, tanh)
 
 
@@ -208,18 +160,9 @@ def gelu_tanh_backward(dy: FloatArray, cache: GeluTanhCache) -> FloatArray:
     dx : ndarray of shape (...)
     """
     x, tanh = cache
-    near = np.clip(x, -20, 20)  # beyond, 1 - tanh^2 is 0 and x u' may be infinite
-    slope = near * near
-    slope *= 3 * 0.044715
-    slope += 1
-    slope *= math.sqrt(2 / math.pi)  # u'
-    slope *= 1 - tanh * tanh
-    slope *= near
-    slope += tanh
-    slope += 1
-    slope *= 0.5
-    slope *= dy
-    return slope
+    near = saturated(x)
+    rise = ROOT * near * (1 + 3 * 0.044715 * near**2)  # np.tanh(ROOT * (1 + ...) * x)
+    return 0.5 * (1 + tanh + (1 - tanh * tanh) * rise) * dy  # y = 0.5 * (1 + tanh) * x
 
 
 class TanhCache(NamedTuple):
@@ -259,7 +202,7 @@ def tanh_backward(dy: FloatArray, cache: TanhCache) -> FloatArray:
     -------
     dx : ndarray of shape (...)
     """
-    return dy * (1 - cache.y * cache.y)
+    return dy * (1 - cache.y * cache.y)  # y = np.tanh(x)
 
 
 class SigmoidCache(NamedTuple):
@@ -285,7 +228,7 @@ def sigmoid_forward(x: FloatArray) -> tuple[FloatArray, SigmoidCache]:
     cache : SigmoidCache
     """
     check_float("x", x)
-    y = _sigmoid(x)
+    y = sigmoid(x)
     return y, SigmoidCache(y)
 
 
@@ -301,7 +244,7 @@ def sigmoid_backward(dy: FloatArray, cache: SigmoidCache) -> FloatArray:
     -------
     dx : ndarray of shape (...)
     """
-    return dy * cache.y * (1 - cache.y)
+    return dy * cache.y * (1 - cache.y)  # y = sigmoid(x)
 
 
 class SiluCache(NamedTuple):
@@ -330,8 +273,9 @@ def silu_forward(x: FloatArray) -> tuple[FloatArray, SiluCache]:
     Hendrycks and Gimpel 2016, "Gaussian error linear units", section 2.
     """
     check_float("x", x)
-    gate = _sigmoid(x)
-    return x * gate, SiluCache(x, gate)
+    gate = sigmoid(x)
+    y = x * gate
+    return y, SiluCache(x, gate)
 
 
 def silu_backward(dy: FloatArray, cache: SiluCache) -> FloatArray:
@@ -347,11 +291,8 @@ def silu_backward(dy: FloatArray, cache: SiluCache) -> FloatArray:
     dx : ndarray of shape (...)
     """
     x, gate = cache
-    return dy * (gate + x * gate * (1 - gate))
+    return dy * (gate + x * gate * (1 - gate))  # gate = sigmoid(x); y = x * gate
 
 
-def _sigmoid(x: FloatArray) -> FloatArray:
-    y: np.ndarray[Any, np.dtype[np.floating[Any]]] = np.tanh(0.5 * x)
-    y += 1
-    y *= 0.5
-    return y
+def sigmoid(x: FloatArray) -> FloatArray:
+    return 0.5 * (1 + np.tanh(0.5 * x))

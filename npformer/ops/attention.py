@@ -8,6 +8,7 @@ import numpy as np
 from npformer.checks import check_bias, check_float, check_shape
 from npformer.ops.broadcast import sum_to
 from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
+from npformer.ops.fast import dot_rows
 from npformer.ops.softmax import (
     MaskedSoftmaxCache,
     masked_softmax_backward,
@@ -66,10 +67,9 @@ def attention_scores_forward(
     check_float("q", q)
     check_shape("q", q, ("B", "H", "T", "K"))
     check_shape("k", k, (*q.shape[:2], "S", q.shape[3]))
-    if scale is None:
-        scale = 1 / math.sqrt(q.shape[3])
-    scaled_q = q * q.dtype.type(scale)
-    scores = _keys_first(k, scaled_q)  # (B, H, T, S)
+    scale = 1 / math.sqrt(q.shape[3]) if scale is None else float(scale)
+    scaled_q = scale * q
+    scores = dot_rows(scaled_q, k)  # (B, H, T, S)
     if bias is not None:
         check_bias(bias, scores.shape)
         scores += bias
@@ -98,11 +98,10 @@ def attention_scores_backward(
     dbias : ndarray of the shape of bias, or None if there was none
     """
     scaled_q, k, bias, scale = cache
-    dbias = sum_to(dscores, bias.shape) if bias is not None else None
-    dscaled_q = dscores @ k  # (B, H, T, K)
-    dk = dscores.swapaxes(-1, -2) @ scaled_q  # (B, H, S, K)
-    dq = dscaled_q
-    dq *= scale
+    dbias = sum_to(dscores, bias.shape) if bias is not None else None  # scores += bias
+    dk = dscores.swapaxes(-1, -2) @ scaled_q  # (B, H, S, K) scores = dot_rows(scaled_q, k)
+    dq = dscores @ k  # (B, H, T, K) scores = dot_rows(scaled_q, k)
+    dq *= scale  # scaled_q = scale * q
     return dq, dk, dbias
 
 
@@ -136,7 +135,8 @@ def attention_mix_forward(probs: FloatArray, v: FloatArray) -> tuple[FloatArray,
     check_float("probs", probs)
     check_shape("probs", probs, ("B", "H", "T", "S"))
     check_shape("v", v, (*probs.shape[:2], probs.shape[3], "K"))
-    return probs @ v, AttentionMixCache(probs, v)  # (B, H, T, K)
+    ctx = probs @ v  # (B, H, T, K)
+    return ctx, AttentionMixCache(probs, v)
 
 
 def attention_mix_backward(
@@ -158,8 +158,8 @@ def attention_mix_backward(
     dv : ndarray of shape (B, H, S, K)
     """
     probs, v = cache
-    dprobs = _keys_first(v, dctx)  # (B, H, T, S)
-    dv = probs.swapaxes(-1, -2) @ dctx  # (B, H, S, K)
+    dprobs = dot_rows(dctx, v)  # (B, H, T, S) ctx = probs @ v
+    dv = probs.swapaxes(-1, -2) @ dctx  # (B, H, S, K) ctx = probs @ v
     return dprobs, dv
 
 
@@ -260,20 +260,10 @@ def attention_backward(
         dv = np.zeros_like(cache.mix.v)
         total = np.zeros_like(cache.softmax.probs) if dscores is None else dscores
     else:
-        ddropped, dv = attention_mix_backward(dctx, cache.mix)
-        dprobs = dropout_backward(ddropped, cache.dropout)
-        total = masked_softmax_backward(dprobs, cache.softmax)
+        ddropped, dv = attention_mix_backward(dctx, cache.mix)  # attention_mix_forward(dropped, v)
+        dprobs = dropout_backward(ddropped, cache.dropout)  # dropout_forward(probs, ...)
+        total = masked_softmax_backward(dprobs, cache.softmax)  # masked_softmax_forward(...)
         if dscores is not None:
             total += dscores
-    dq, dk, dbias = attention_scores_backward(total, cache.scores)
+    dq, dk, dbias = attention_scores_backward(total, cache.scores)  # attention_scores_forward(...)
     return dq, dk, dv, dbias
-
-
-def _keys_first(k: FloatArray, q: FloatArray) -> FloatArray:
-    """Return q k^T of shape (..., T, S), in memory (..., S, T): whole columns side by side.
-
-    A softmax takes the maximum and the sum over the keys. Over the last axis in memory NumPy
-    does that row by row, over the one before it in long vectors: `python -m benchmarks ablation`
-    measures the difference.
-    """
-    return (k @ q.swapaxes(-1, -2)).swapaxes(-1, -2)  # (..., T, S)

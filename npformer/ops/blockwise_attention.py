@@ -16,6 +16,7 @@ from npformer.ops.attention import (
     attention_scores_forward,
 )
 from npformer.ops.dropout import dropout_backward, dropout_forward
+from npformer.ops.fast import exp_over, hide
 from npformer.types import BoolArray, FloatArray
 
 # 512 x 512 float32 are 1 MiB, which a core's own cache holds: with 256 and with 1024 the pass takes
@@ -129,17 +130,14 @@ def blockwise_attention_forward(
         total = np.zeros_like(top)
         mixed = np.zeros_like(ctx[b, h, rows])
         for cols in _blocks(k.shape[2], block):
-            weights, _ = _masked_scores(cache, b, h, rows, cols)
-            higher = np.maximum(top, weights.max(axis=-1, keepdims=True))
-            weights -= higher
-            np.exp(weights, out=weights)
+            scores, _ = _masked_scores(cache, b, h, rows, cols)
+            higher = np.maximum(top, scores.max(axis=-1, keepdims=True))
+            weights = exp_over(scores, higher)
             shrink = np.exp(top - higher)
-            total *= shrink
-            total += weights.sum(axis=-1, keepdims=True)
+            total = shrink * total + weights.sum(axis=-1, keepdims=True)
             dropped, _ = dropout_forward(weights, p_drop, _block_rng(cache, b, h, rows, cols))
             mix, _ = attention_mix_forward(dropped, v[b, h, cols])
-            mixed *= shrink
-            mixed += mix
+            mixed = shrink * mixed + mix
             top = higher
         total[total == 0] = 1
         ctx[b, h, rows] = mixed / total
@@ -184,20 +182,20 @@ def blockwise_attention_backward(
     dq, dk, dv = np.zeros_like(cache.q), np.zeros_like(cache.k), np.zeros_like(v)
     dbias = None if cache.bias is None else np.zeros_like(cache.bias)
     for b, h, rows in _query_blocks(cache):
-        dmix = dctx[b, h, rows]
-        delta = (dmix * cache.ctx[b, h, rows]).sum(axis=-1, keepdims=True)
+        dmix = dctx[b, h, rows]  # ctx[b, h, rows] = mixed / total
+        delta = (dmix * cache.ctx[b, h, rows]).sum(axis=-1, keepdims=True)  # mixed / total
         for cols in _blocks(v.shape[2], cache.block):
-            probs, scores_cache = _masked_scores(cache, b, h, rows, cols)
-            probs -= cache.lse[b, h, rows]
-            np.exp(probs, out=probs)
+            scores, scores_cache = _masked_scores(cache, b, h, rows, cols)
+            probs = exp_over(scores, cache.lse[b, h, rows])
             dropped, dropout_cache = dropout_forward(
                 probs, cache.p_drop, _block_rng(cache, b, h, rows, cols)
             )
             mix_cache = AttentionMixCache(dropped, v[b, h, cols])
+            # attention_mix_forward(dropped, ...)
             ddropped, dv_block = attention_mix_backward(dmix, mix_cache)
-            dprobs = dropout_backward(ddropped, dropout_cache)
-            dscores = dprobs - delta
-            dscores *= probs
+            dprobs = dropout_backward(ddropped, dropout_cache)  # dropout_forward(weights, ...)
+            dscores = probs * (dprobs - delta)  # weights = exp_over(scores, higher)
+            # scores, _ = _masked_scores(...)
             dq_block, dk_block, dbias_block = attention_scores_backward(dscores, scores_cache)
             dv[b, h, cols] += dv_block
             dq[b, h, rows] += dq_block
@@ -218,7 +216,7 @@ def _masked_scores(
     )
     if cache.keep is not None:
         keep = cache.keep[_part(cache.keep.shape, *place)]
-        scores = np.where(keep, scores, np.finfo(scores.dtype).min / 2)
+        scores = hide(scores, keep)
     return scores, scores_cache
 
 

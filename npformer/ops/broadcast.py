@@ -44,7 +44,8 @@ def broadcast_add_forward(x: FloatArray, bias: FloatArray) -> tuple[FloatArray, 
         m not in (1, n) for n, m in zip(tail, bias.shape, strict=True)
     ):
         raise InputError(f"bias: got shape {bias.shape}, expected one that broadcasts to {x.shape}")
-    return np.add(x, bias), BroadcastAddCache(bias)
+    y = np.add(x, bias)
+    return y, BroadcastAddCache(bias)
 
 
 def broadcast_add_backward(
@@ -66,7 +67,7 @@ def broadcast_add_backward(
     dx : ndarray of shape (...)
     dbias : ndarray of the shape of bias
     """
-    return dy.copy(), sum_to(dy, cache.bias.shape)
+    return dy.copy(), sum_to(dy, cache.bias.shape)  # y = np.add(x, bias)
 
 
 def sum_to(x: FloatArray, shape: tuple[int, ...]) -> FloatArray:

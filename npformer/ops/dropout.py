@@ -54,7 +54,8 @@ def dropout_forward(
         return x, DropoutCache(None)
     r = (rng.random(x.shape, dtype=np.float32) >= p_drop).astype(x.dtype)
     r *= 1 / (1 - p_drop)
-    return x * r, DropoutCache(r)
+    y = x * r
+    return y, DropoutCache(r)
 
 
 def dropout_backward(dy: FloatArray, cache: DropoutCache) -> FloatArray:
@@ -70,4 +71,4 @@ def dropout_backward(dy: FloatArray, cache: DropoutCache) -> FloatArray:
     dx : ndarray of shape (...)
         ``dy`` itself, not a copy, when nothing was dropped.
     """
-    return dy if cache.r is None else dy * cache.r
+    return dy if cache.r is None else dy * cache.r  # y = x * r

@@ -43,7 +43,8 @@ def gate_forward(gate: FloatArray, x: FloatArray) -> tuple[FloatArray, GateCache
     check_float("gate", gate)
     check_float("x", x)
     check_shape("x", x, gate.shape)
-    return gate * x, GateCache(gate, x)
+    y = gate * x
+    return y, GateCache(gate, x)
 
 
 def gate_backward(dy: FloatArray, cache: GateCache) -> tuple[FloatArray, FloatArray]:
@@ -60,4 +61,4 @@ def gate_backward(dy: FloatArray, cache: GateCache) -> tuple[FloatArray, FloatAr
     dx : ndarray of shape (..., F)
     """
     gate, x = cache
-    return dy * x, dy * gate
+    return dy * x, dy * gate  # y = gate * x

@@ -48,7 +48,8 @@ def repeat_heads_forward(x: FloatArray, num_heads: int) -> tuple[FloatArray, Rep
     if x.shape[1] == 0 or num_heads % x.shape[1]:
         raise InputError(f"num_heads: got {num_heads}, expected a multiple of G = {x.shape[1]}")
     group = num_heads // x.shape[1]
-    return np.repeat(x, group, axis=1), RepeatHeadsCache(group)  # (B, H, S, K)
+    y = np.repeat(x, group, axis=1)  # (B, H, S, K)
+    return y, RepeatHeadsCache(group)
 
 
 def repeat_heads_backward(dy: FloatArray, cache: RepeatHeadsCache) -> FloatArray:
@@ -67,5 +68,5 @@ def repeat_heads_backward(dy: FloatArray, cache: RepeatHeadsCache) -> FloatArray
     """
     batch, num_heads, length, size = dy.shape
     groups = num_heads // cache.group
-    dx: FloatArray = dy.reshape(batch, groups, cache.group, length, size).sum(axis=2)
-    return dx  # (B, G, S, K)
+    shape = batch, groups, cache.group, length, size
+    return dy.reshape(shape).sum(axis=2)  # (B, G, S, K) y = np.repeat(x, group, axis=1)

@@ -1,12 +1,11 @@
 """Layer norm and RMS norm."""
 
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from npformer.checks import check_float, check_shape
-from npformer.ops.linear import sum_rows
+from npformer.ops.fast import mean, sum_rows
 from npformer.types import FloatArray
 
 
@@ -53,14 +52,8 @@ def layernorm_forward(
     check_float("x", x)
     check_shape("gamma", gamma, (x.shape[-1],))
     check_shape("beta", beta, (x.shape[-1],))
-    centred = x - _mean(x)
-    # Twice: in float32 the first mean is off by a rounding error of the size of x itself.
-    centred -= _mean(centred)
-    variance = _mean(centred * centred)  # (..., 1)
-    rstd = 1 / np.sqrt(variance + x.dtype.type(eps))  # (..., 1)
-    xhat = centred
-    xhat *= rstd
-    y = xhat * gamma
+    xhat, rstd = standardise(x, eps)
+    y = gamma * xhat
     y += beta
     return y, LayerNormCache(xhat, rstd, gamma)
 
@@ -95,15 +88,22 @@ def layernorm_backward(
     dgamma, dbeta : ndarray of shape (D,)
     """
     xhat, rstd, gamma = cache
-    along = dy * xhat
-    dbeta = sum_rows(dy.reshape(-1, dy.shape[-1]))
-    dgamma = sum_rows(along.reshape(-1, dy.shape[-1]))
-    mean, mean_along = _mean(dy, gamma), _mean(along, gamma)  # (..., 1) of dxhat, dxhat * xhat
-    dx = dy * gamma  # dxhat
-    dx -= mean
-    dx -= np.multiply(xhat, mean_along, out=along)
-    dx *= rstd
+    dbeta = sum_rows(dy)  # y += beta
+    dgamma = sum_rows(dy * xhat)  # y = gamma * xhat
+    dxhat = dy * gamma  # y = gamma * xhat
+    dx = rstd * (dxhat - mean(dxhat) - xhat * mean(dxhat * xhat))  # xhat = centred * rstd
     return dx, dgamma, dbeta
+
+
+def standardise(x: FloatArray, eps: float) -> tuple[FloatArray, FloatArray]:
+    """Return x with mean 0 and variance 1 over the last axis, and what centred x was times."""
+    centred = x - mean(x)
+    # Twice: in float32 the first mean is off by a rounding error of the size of x itself.
+    centred -= mean(centred)
+    variance = mean(centred * centred)  # (..., 1)
+    rstd = 1 / np.sqrt(variance + float(eps))  # (..., 1)
+    xhat = centred * rstd
+    return xhat, rstd
 
 
 class RmsNormCache(NamedTuple):
@@ -146,9 +146,10 @@ def rmsnorm_forward(
     """
     check_float("x", x)
     check_shape("gamma", gamma, (x.shape[-1],))
-    rrms = 1 / np.sqrt(_mean(x * x) + x.dtype.type(eps))  # (..., 1)
+    rrms = 1 / np.sqrt(mean(x * x) + float(eps))  # (..., 1)
     xhat = x * rrms
-    return xhat * gamma, RmsNormCache(xhat, rrms, gamma)
+    y = gamma * xhat
+    return y, RmsNormCache(xhat, rrms, gamma)
 
 
 def rmsnorm_backward(dy: FloatArray, cache: RmsNormCache) -> tuple[FloatArray, FloatArray]:
@@ -168,26 +169,7 @@ def rmsnorm_backward(dy: FloatArray, cache: RmsNormCache) -> tuple[FloatArray, F
     dgamma : ndarray of shape (D,)
     """
     xhat, rrms, gamma = cache
-    along = dy * xhat
-    dgamma = sum_rows(along.reshape(-1, dy.shape[-1]))
-    mean_along = _mean(along, gamma)  # (..., 1) of dxhat * xhat
-    dx = dy * gamma  # dxhat
-    dx -= np.multiply(xhat, mean_along, out=along)
-    dx *= rrms
+    dgamma = sum_rows(dy * xhat)  # y = gamma * xhat
+    dxhat = dy * gamma  # y = gamma * xhat
+    dx = rrms * (dxhat - xhat * mean(dxhat * xhat))  # xhat = x * rrms
     return dx, dgamma
-
-
-def _mean(x: FloatArray, gamma: FloatArray | None = None) -> FloatArray:
-    """Mean of gamma x over the last axis, kept as an axis; a matrix-vector product is fast."""
-    weights = _shares(x.shape[-1], x.dtype)
-    if gamma is not None:
-        weights = gamma * weights
-    mean: FloatArray = (x @ weights)[..., None]  # (..., 1)
-    return mean
-
-
-@lru_cache
-def _shares(size: int, dtype: "np.dtype[Any]") -> FloatArray:
-    shares = np.full(size, 1 / max(size, 1), dtype)
-    shares.flags.writeable = False  # it is everybody's
-    return shares

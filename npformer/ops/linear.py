@@ -2,9 +2,8 @@
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from npformer.checks import check_float, check_shape
+from npformer.ops.fast import sum_rows
 from npformer.types import FloatArray
 
 
@@ -76,13 +75,8 @@ def linear_backward(dy: FloatArray, cache: LinearCache) -> tuple[FloatArray, Flo
     """
     x, w, b = cache
     rows = x.reshape(-1, x.shape[-1])  # (N, I)
-    drows = dy.reshape(-1, dy.shape[-1])  # (N, O)
-    db = sum_rows(drows) if b is not None else None
-    dw = rows.T @ drows  # (I, O)
-    dx = drows @ w.T  # (N, I)
-    return dx.reshape(x.shape), dw, db
-
-
-def sum_rows(x: FloatArray) -> FloatArray:
-    """Sum an (N, D) array over its rows, as a matrix-vector product, which BLAS does faster."""
-    return np.ones(len(x), x.dtype) @ x  # (D,)
+    drows = dy.reshape(-1, dy.shape[-1])  # (N, O) y.reshape(...)
+    db = sum_rows(drows) if b is not None else None  # y += b
+    dw = rows.T @ drows  # (I, O) y = rows @ w
+    dx = drows @ w.T  # (N, I) y = rows @ w
+    return dx.reshape(x.shape), dw, db  # rows = x.reshape(-1, x.shape[-1])

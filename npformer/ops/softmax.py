@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npformer.checks import InputError, check_float, check_keep
+from npformer.ops.fast import exp_kept
 from npformer.types import BoolArray, FloatArray
 
 
@@ -39,9 +40,8 @@ def softmax_forward(x: FloatArray, *, axis: int = -1) -> tuple[FloatArray, Softm
         If x is not floating, or the axis is empty or does not exist.
     """
     _check_axis("x", x, axis)
-    probs = x - x.max(axis=axis, keepdims=True)
-    np.exp(probs, out=probs)
-    probs /= probs.sum(axis=axis, keepdims=True)
+    weights = np.exp(x - x.max(axis=axis, keepdims=True))
+    probs = weights / weights.sum(axis=axis, keepdims=True)
     return probs, SoftmaxCache(probs, axis)
 
 
@@ -64,9 +64,7 @@ def softmax_backward(dprobs: FloatArray, cache: SoftmaxCache) -> FloatArray:
     """
     probs, axis = cache
     mean = (dprobs * probs).sum(axis=axis, keepdims=True)  # of dprobs, under probs
-    dx: FloatArray = dprobs - mean
-    dx *= probs
-    return dx
+    return probs * (dprobs - mean)  # probs = weights / weights.sum(axis=axis, keepdims=True)
 
 
 class LogSoftmaxCache(NamedTuple):
@@ -99,7 +97,8 @@ def log_softmax_forward(x: FloatArray, *, axis: int = -1) -> tuple[FloatArray, L
     """
     _check_axis("x", x, axis)
     log_probs = x - x.max(axis=axis, keepdims=True)
-    log_probs -= np.log(np.exp(log_probs).sum(axis=axis, keepdims=True))
+    total = np.exp(log_probs).sum(axis=axis, keepdims=True)
+    log_probs -= np.log(total)
     return log_probs, LogSoftmaxCache(log_probs, axis)
 
 
@@ -118,10 +117,9 @@ def log_softmax_backward(dlog_probs: FloatArray, cache: LogSoftmaxCache) -> Floa
     dx : ndarray of shape (...)
     """
     log_probs, axis = cache
-    dx = np.exp(log_probs)
-    dx *= -dlog_probs.sum(axis=axis, keepdims=True)
-    dx += dlog_probs
-    return dx
+    probs = np.exp(log_probs)
+    dlog_total = -dlog_probs.sum(axis=axis, keepdims=True)  # log_probs -= np.log(total)
+    return dlog_probs + probs * dlog_total  # total = np.exp(log_probs).sum(...)
 
 
 class MaskedSoftmaxCache(NamedTuple):
@@ -135,8 +133,9 @@ def masked_softmax_forward(
 ) -> tuple[FloatArray, MaskedSoftmaxCache]:
     r"""Softmax over the last axis among the kept entries only.
 
-    .. math:: p_{ts} = k_{ts} e^{a_{ts} - m_t} \Big/ \sum_l k_{tl} e^{a_{tl} - m_t},
-              \qquad m_t = \max_{s:\,k_{ts}=1} a_{ts}
+    .. math:: p_{ts} = \mathrm{keep}_{ts}\,e^{a_{ts} - m_t} \Big/
+              \sum_l \mathrm{keep}_{tl}\,e^{a_{tl} - m_t},
+              \qquad m_t = \max_{s:\,\mathrm{keep}_{ts}=1} a_{ts}
 
     Parameters
     ----------
@@ -160,19 +159,11 @@ def masked_softmax_forward(
     with nothing to attend to has uniform weights over the padding; here its weights are zero.
     """
     _check_axis("scores", scores, -1)
-    if keep is None:
-        probs = scores - scores.max(axis=-1, keepdims=True)
-        np.exp(probs, out=probs)
-        probs /= probs.sum(axis=-1, keepdims=True)
-        return probs, MaskedSoftmaxCache(probs)
-    check_keep(keep, scores.shape)
-    # Half of the lowest number, so that subtracting a maximum cannot overflow to infinity.
-    probs = np.where(keep, scores, np.finfo(scores.dtype).min / 2)
-    probs -= probs.max(axis=-1, keepdims=True)
-    np.exp(probs, out=probs)
+    if keep is not None:
+        check_keep(keep, scores.shape)
+    probs = exp_kept(scores, keep)
     total = probs.sum(axis=-1, keepdims=True)
-    # In a row that keeps nothing exp gave 1 everywhere; divided by infinity it is 0.
-    probs /= np.where(keep.any(axis=-1, keepdims=True), total, total.dtype.type(np.inf))
+    probs /= np.maximum(total, 1)  # at least 1 where a key is kept; a row of zeros stays so
     return probs, MaskedSoftmaxCache(probs)
 
 
@@ -193,7 +184,7 @@ def masked_softmax_backward(dprobs: FloatArray, cache: MaskedSoftmaxCache) -> Fl
     -------
     dscores : ndarray of shape (..., T, S)
     """
-    return softmax_backward(dprobs, SoftmaxCache(cache.probs, -1))
+    return softmax_backward(dprobs, SoftmaxCache(cache.probs, -1))  # exp_kept(scores, keep)
 
 
 def _check_axis(name: str, x: FloatArray, axis: int) -> None:

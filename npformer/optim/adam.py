@@ -1,6 +1,6 @@
 r"""Adam and the two descendants that BERT's training uses.
 
-All three keep a running mean of the gradient and of its square (`_accumulate`),
+All three keep a running mean of the gradient and of its square,
 
 .. math::
     m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t \qquad
@@ -17,11 +17,13 @@ AdamW      corrected                         apart from the gradient: decoupled
 BertAdam   left as it is                     decoupled
 ========== ================================= ==========================================
 
-Decay applies to arrays of more than one axis only: see `npformer.optim.optimizer.decays`.
+Decay applies to arrays of more than one axis only: see `npformer.optim.optimizer.decays`. The
+table's two columns are the two switches of `Moments`, which holds the one loop.
 """
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,11 +36,64 @@ from npformer.optim.optimizer import (
     decays,
     zeros,
 )
-from npformer.types import FloatArray, Params
+from npformer.types import Params
 
 
 @dataclass(frozen=True)
-class Adam:
+class Moments:
+    """What `Adam`, `AdamW` and `BertAdam` have in common."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    corrected: ClassVar[bool] = True  # for the early bias of m and v
+    decoupled: ClassVar[bool] = True  # the decay, from the gradient
+
+    def __post_init__(self) -> None:
+        if len(self.betas) != 2:
+            raise InputError(f"betas: got {self.betas}, expected two numbers")
+        for beta in self.betas:
+            check_fraction("betas", beta)
+        check_positive("eps", self.eps)
+        check_not_negative("weight_decay", self.weight_decay)
+
+    def init(self, params: Params) -> OptimizerState:
+        """Return the state before the first step: both means zero."""
+        return zeros(params, "m", "v")
+
+    def update(self, params: Params, grads: Params, state: OptimizerState, lr: float) -> None:
+        """Do one step in place.
+
+        Raises
+        ------
+        InputError
+            If ``grads`` or ``state`` do not fit ``params``; nothing is written then.
+        """
+        lr = check_update(params, grads, state, lr, "m", "v")
+        state.step += 1
+        beta_1, beta_2 = self.betas
+        rate, root = lr, 1.0
+        if self.corrected:
+            rate, root = lr / (1.0 - beta_1**state.step), math.sqrt(1.0 - beta_2**state.step)
+        for name, param in params.items():
+            decay = self.weight_decay if decays(param) else 0.0
+            slots = state.arrays["m"][name], state.arrays["v"][name]
+            for p, g, m, v in blocks(param, grads[name], *slots):
+                if decay and self.decoupled:
+                    p *= 1.0 - lr * decay
+                elif decay:
+                    g = g + decay * p
+                m *= beta_1
+                m += (1.0 - beta_1) * g
+                v *= beta_2
+                v += (1.0 - beta_2) * (g * g)
+                # rate * m / (sqrt(v) / root + eps), with root taken out of the fraction.
+                p -= m / (np.sqrt(v) + self.eps * root) * (rate * root)
+
+
+@dataclass(frozen=True)
+class Adam(Moments):
     r"""Adam, with weight decay (if any) as an L2 penalty in the gradient.
 
     .. math::
@@ -64,39 +119,11 @@ class Adam:
     Same arithmetic as ``torch.optim.Adam``. Deviations: none.
     """
 
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check_numbers(self.betas, self.eps, self.weight_decay)
-
-    def init(self, params: Params) -> OptimizerState:
-        """Return the state before the first step: both means zero."""
-        return zeros(params, "m", "v")
-
-    def update(self, params: Params, grads: Params, state: OptimizerState, lr: float) -> None:
-        """Do one step in place.
-
-        Raises
-        ------
-        InputError
-            If ``grads`` or ``state`` do not fit ``params``; nothing is written then.
-        """
-        lr = check_update(params, grads, state, lr, "m", "v")
-        state.step += 1
-        rate, root = _corrected(lr, self.betas, state.step)
-        for name, param in params.items():
-            decay = self.weight_decay if decays(param) else 0.0
-            for p, g, m, v in blocks(
-                param, grads[name], state.arrays["m"][name], state.arrays["v"][name]
-            ):
-                _accumulate(m, v, g + decay * p if decay else g, self.betas)
-                p -= _ratio(m, v, rate, root, self.eps)
+    decoupled: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
-class AdamW:
+class AdamW(Moments):
     r"""Adam with decoupled weight decay.
 
     .. math::
@@ -122,41 +149,11 @@ class AdamW:
     by the rate :math:`\eta`, where the paper multiplies it by the schedule's factor alone.
     """
 
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
     weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        _check_numbers(self.betas, self.eps, self.weight_decay)
-
-    def init(self, params: Params) -> OptimizerState:
-        """Return the state before the first step: both means zero."""
-        return zeros(params, "m", "v")
-
-    def update(self, params: Params, grads: Params, state: OptimizerState, lr: float) -> None:
-        """Do one step in place.
-
-        Raises
-        ------
-        InputError
-            If ``grads`` or ``state`` do not fit ``params``; nothing is written then.
-        """
-        lr = check_update(params, grads, state, lr, "m", "v")
-        state.step += 1
-        rate, root = _corrected(lr, self.betas, state.step)
-        for name, param in params.items():
-            decay = self.weight_decay if decays(param) else 0.0
-            for p, g, m, v in blocks(
-                param, grads[name], state.arrays["m"][name], state.arrays["v"][name]
-            ):
-                _accumulate(m, v, g, self.betas)
-                if decay:
-                    p *= 1.0 - lr * decay
-                p -= _ratio(m, v, rate, root, self.eps)
 
 
 @dataclass(frozen=True)
-class BertAdam:
+class BertAdam(Moments):
     r"""The optimizer of BERT's and TinyBERT's released code: no bias correction.
 
     .. math::
@@ -183,68 +180,7 @@ class BertAdam:
     its step; here that is a call of its own, `npformer.optim.clip_by_tensor_norm`.
     """
 
-    betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-6
     weight_decay: float = 0.01
 
-    def __post_init__(self) -> None:
-        _check_numbers(self.betas, self.eps, self.weight_decay)
-
-    def init(self, params: Params) -> OptimizerState:
-        """Return the state before the first step: both means zero."""
-        return zeros(params, "m", "v")
-
-    def update(self, params: Params, grads: Params, state: OptimizerState, lr: float) -> None:
-        """Do one step in place.
-
-        Raises
-        ------
-        InputError
-            If ``grads`` or ``state`` do not fit ``params``; nothing is written then.
-        """
-        lr = check_update(params, grads, state, lr, "m", "v")
-        state.step += 1
-        for name, param in params.items():
-            decay = self.weight_decay if decays(param) else 0.0
-            for p, g, m, v in blocks(
-                param, grads[name], state.arrays["m"][name], state.arrays["v"][name]
-            ):
-                _accumulate(m, v, g, self.betas)
-                if decay:
-                    p *= 1.0 - lr * decay
-                p -= _ratio(m, v, lr, 1.0, self.eps)
-
-
-def _accumulate(m: FloatArray, v: FloatArray, g: FloatArray, betas: tuple[float, float]) -> None:
-    beta_1, beta_2 = betas
-    fresh = (1.0 - beta_1) * g
-    m *= beta_1
-    m += fresh
-    np.multiply(g, g, out=fresh)
-    fresh *= 1.0 - beta_2
-    v *= beta_2
-    v += fresh
-
-
-def _corrected(lr: float, betas: tuple[float, float], step: int) -> tuple[float, float]:
-    """Return the two numbers of the bias correction: the rate for m, the root for v."""
-    beta_1, beta_2 = betas
-    return lr / (1.0 - beta_1**step), math.sqrt(1.0 - beta_2**step)
-
-
-def _ratio(m: FloatArray, v: FloatArray, rate: float, root: float, eps: float) -> FloatArray:
-    """Return ``rate * m / (sqrt(v) / root + eps)``, with root taken out of the fraction."""
-    below = np.sqrt(v)
-    below += eps * root
-    ratio = np.divide(m, below, out=below)
-    ratio *= rate * root
-    return ratio
-
-
-def _check_numbers(betas: tuple[float, float], eps: float, weight_decay: float) -> None:
-    if len(betas) != 2:
-        raise InputError(f"betas: got {betas}, expected two numbers")
-    for beta in betas:
-        check_fraction("betas", beta)
-    check_positive("eps", eps)
-    check_not_negative("weight_decay", weight_decay)
+    corrected: ClassVar[bool] = False

@@ -11,10 +11,11 @@ import numpy as np
 
 from npformer.data.batches import IGNORE, Batch, Counts
 from npformer.data.pairs import PairBatch
+from npformer.models.decoding import shift_right
 from npformer.models.heads import SequenceClassifier
 from npformer.models.masked_lm import HeadCache, MaskedLM
 from npformer.models.output import ModelOutput, last_hidden
-from npformer.models.seq2seq import Seq2Seq, Seq2SeqOutput, shift_right
+from npformer.models.seq2seq import Seq2Seq
 from npformer.ops.losses import (
     cross_entropy_backward,
     cross_entropy_forward,
@@ -175,6 +176,6 @@ class TranslationObjective:
             count=counts.targets,
         )
         dlogits = cross_entropy_backward(1.0, ce_cache)
-        _, grads = self.model.backward(Seq2SeqOutput(dlogits), cache)
+        _, grads = self.model.backward(ModelOutput(logits=dlogits), cache)
         norm = float(np.vdot(dlogits, dlogits))
         return StepResult({"loss": loss}, {"loss": norm}, grads)

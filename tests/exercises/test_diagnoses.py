@@ -320,18 +320,15 @@ def test_nothing_is_said_of_what_is_not_finite_or_random(strange):
 
 
 def exercise(reference, cases, steps=None):
-    nothing = Text("", "")
     return Exercise(
         id="made-up",
-        title=nothing,
-        statement=nothing,
+        title="",
+        statement="",
         reference=reference,
         library=(),
         outputs=("dx",),
         cases=lambda rng: [Case(args) for args in cases],
-        hints=(nothing, nothing, nothing),
-        misconceptions=(),
-        topic="calculus",
+        hints=("", "", ""),
         tracks=(),
         difficulty=1,
         minutes=1,

@@ -1,4 +1,4 @@
-"""Every exercise: stubs fail, references pass, misconceptions fail and are named."""
+"""Every exercise: stubs fail, references pass, mistakes fail and are named."""
 
 import re
 from pathlib import Path
@@ -15,13 +15,14 @@ from npformer.exercises.course import EXERCISES, find
 from npformer.exercises.exercise import (
     DIFFICULTIES,
     HEADER,
-    PARTS,
     SOLUTION_HEADER,
     TRACKS,
     Exercise,
 )
 from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 
+THE_SAME = {"x = 0", "alpha = 0", "p_drop = 0"}  # parts that need no translation
 CHINESE = re.compile(r"[一-鿿]")
 DOCS = Path(__file__).parents[2] / "docs"
 SEEDS = 100
@@ -29,10 +30,10 @@ SEEDS = 100
 FEW_SEEDS = {"multi-head-attention": 3, "gradient-checker": 20}
 
 each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)
-MISCONCEPTIONS = [
-    pytest.param(exercise, misconception, id=f"{exercise.id}-{misconception.name}")
+MISTAKES = [
+    pytest.param(exercise, name, id=f"{exercise.id}-{name}")
     for exercise in EXERCISES
-    for misconception in exercise.misconceptions
+    for name in exercise.mistakes
 ]
 
 
@@ -72,12 +73,12 @@ def test_the_solution_is_source_that_passes_for_a_teacher_alone(exercise):
     assert exercise.library_source
 
 
-@pytest.mark.parametrize(("exercise", "misconception"), MISCONCEPTIONS)
-def test_a_misconception_fails_and_is_named(exercise, misconception):
+@pytest.mark.parametrize(("exercise", "name"), MISTAKES)
+def test_a_mistake_fails_and_is_named(exercise, name):
     for seed in range(2):
-        report = check(exercise, misconception.wrong, seed=seed)
+        report = check(exercise, exercise.mistakes[name], seed=seed)
         assert not report.passed
-        assert report.names == [misconception.name], report.text("en")
+        assert report.names == [name], report.text("en")
 
 
 @pytest.mark.slow
@@ -88,7 +89,7 @@ def test_over_many_seeds_no_false_alarm_and_no_survivor(exercise):
         expected = [
             named(exercise, call(exercise.reference, case.args, None).value) for case in cases
         ]
-        for fn in (exercise.reference, *(m.wrong for m in exercise.misconceptions)):
+        for fn in (exercise.reference, *exercise.mistakes.values()):
             right = all(
                 is_right(exercise, fn, case.args, answer)
                 for case, answer in zip(cases, expected, strict=True)
@@ -119,19 +120,13 @@ def test_the_terms_of_a_formula_add_up(exercise):
 
 @each
 def test_both_languages_are_complete(exercise):
-    texts = [
-        exercise.title,
-        exercise.statement,
-        *exercise.hints,
-        *(m.diagnosis for m in exercise.misconceptions),
-    ]
-    for text in texts:
+    for text in exercise.said.values():
         assert isinstance(text, Text)
         assert text.en.strip()
         assert not CHINESE.search(text.en)
         assert text.zh.strip()
-    for text in (exercise.statement, *(m.diagnosis for m in exercise.misconceptions)):
-        assert CHINESE.search(text.zh), text.zh
+    for name in ("statement", *exercise.mistakes):
+        assert CHINESE.search(exercise.said[name].zh), name
 
 
 @each
@@ -143,16 +138,16 @@ def test_the_labels_are_known(exercise):
     assert exercise.difficulty in DIFFICULTIES
     assert 1 <= exercise.minutes <= 60
     assert len(exercise.hints) == 3
-    assert len(exercise.misconceptions) >= 3
+    assert len(exercise.mistakes) >= 3
     parts = {case.part for case in exercise.cases(np.random.default_rng(0))}
-    assert parts <= {"", *PARTS}
+    assert all(CHINESE.search(message(part).zh) for part in parts - {"", *THE_SAME})
     assert "" in parts
     assert (DOCS / exercise.docs).is_file()
 
 
 @each
 def test_a_student_sees_no_solution(exercise):
-    shown = exercise.stub + exercise.statement.en + exercise.statement.zh
+    shown = exercise.stub + "".join(exercise.said["statement"])
     body = exercise.solution.partition('"""')[2].partition('"""')[2]
     for line in body.splitlines():
         assert len(line.strip()) < 12 or line.strip() not in shown

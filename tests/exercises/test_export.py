@@ -38,7 +38,7 @@ def test_students_get_no_solution_and_teachers_one_that_passes(tmp_path, fmt, la
         student, solution = tmp_path / "out/student" / place, tmp_path / "out/solutions" / place
         shown = code(student)
         assert not [line for line in solution_lines(exercise) if line in shown]
-        assert exercise.title.to(lang) in student.read_text("utf-8")
+        assert exercise.said["title"].to(lang) in student.read_text("utf-8")
         for path, passes in ((student, False), (solution, True)):
             assert runs_and_passes(exercise, path) == passes
 
@@ -84,7 +84,7 @@ def test_a_grade_is_an_assertion_with_the_diagnosis():
 
     for name in property_names(exercise):
         grade(exercise.id, right, name, seeds=(0, 1))
-    wrong = exercise.misconceptions[0].wrong
+    wrong = next(iter(exercise.mistakes.values()))
     with pytest.raises(AssertionError, match="Every logit also lowers"):
         grade(exercise.id, wrong, "dx")
     # Good manners earn nothing while no output is right, and nothing the library did.

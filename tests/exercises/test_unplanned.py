@@ -4,7 +4,7 @@ Each set was committed before the checker was run on it, and is kept as it was w
 
 * The first, `unplanned.py`: all 44 failed, and 34 diagnoses (77 %) were right at the first run.
   Then the generic diagnoses were extended (a factor missing in one term, a reshape for a
-  transpose, where a NaN comes from); no misconception was added.
+  transpose, where a NaN comes from); no mistake of an exercise was added.
 * The second, `unplanned_2.py`, after that: all 36 failed, and 33 diagnoses (92 %) were right at
   the first run.
 """

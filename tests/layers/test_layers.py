@@ -17,8 +17,9 @@ from npformer.layers import (
     FeedForward,
     FeedForwardConfig,
     MultiHeadAttention,
-    relative_attention,
+    attend,
 )
+from npformer.layers.block import ATTENTIONS
 
 WIDTH = H * 4  # of the layers with heads; D need not divide
 LENGTH = 8  # longest sequence of the position table
@@ -47,7 +48,8 @@ def moved(layer, seed=0):
 
 def attention(**changes):
     config = AttentionConfig(d_model=WIDTH, num_heads=H, **changes)
-    return moved(MultiHeadAttention.init(config, np.random.default_rng(0), np.float64))
+    kind = ATTENTIONS[config.attention]
+    return moved(kind.init(config, np.random.default_rng(0), np.float64))
 
 
 def feedforward(activation="gelu", **changes):
@@ -364,7 +366,7 @@ def test_rows_nobody_looked_up_get_nothing():
 
 @pytest.fixture
 def every_length_is_long(monkeypatch):
-    monkeypatch.setattr(relative_attention, "BLOCKWISE_FROM", 1)
+    monkeypatch.setattr(attend, "BLOCKWISE_FROM", 1)
 
 
 @pytest.mark.usefixtures("every_length_is_long")
@@ -374,7 +376,7 @@ def test_blockwise_attention_in_a_layer(dropout):
         inputs = normal(1, B, T, WIDTH), memory, keep
         layer = attention(attention_dropout=dropout)
         output, cache = layer.forward(*inputs)
-        assert isinstance(cache.attention, ops.BlockwiseAttentionCache)
+        assert isinstance(cache.attend.attention, ops.BlockwiseAttentionCache)
         plain, _ = layer.forward(*inputs, output_scores=True)
         np.testing.assert_allclose(output.y, plain.y, rtol=0, atol=1e-12)
         dropped, _ = layer.forward(*inputs, rng=make_rng())
@@ -390,7 +392,7 @@ def test_a_long_sequence_goes_block_by_block_unless_its_scores_are_asked_for():
         layer.forward(x, output_scores=True)[1],
         layer.forward(x, x[:, 1:])[1],
     ]
-    kinds = [isinstance(cache.attention, ops.BlockwiseAttentionCache) for cache in caches]
+    kinds = [isinstance(cache.attend.attention, ops.BlockwiseAttentionCache) for cache in caches]
     assert kinds == [True, False, False]
     dy = AttentionOutput(normal(3, *x.shape), None)
     ((dx, *_), grads), ((plain_dx, *_), plain) = (layer.backward(dy, c) for c in caches[:2])
@@ -405,7 +407,7 @@ def test_blockwise_attention_with_a_bias_and_as_an_average(relative):
     layer = attention(relative=relative, attention="softmax" if relative == "t5" else "average")
     inputs = normal(1, B, T, WIDTH), None, mask(2, B, T), bias
     output, cache = layer.forward(*inputs)
-    assert isinstance(cache.attention, ops.BlockwiseAttentionCache)
+    assert isinstance(cache.attend.attention, ops.BlockwiseAttentionCache)
     plain, _ = layer.forward(*inputs, output_scores=True)
     np.testing.assert_allclose(output.y, plain.y, rtol=0, atol=1e-12)
     report = check_model(layer, inputs, zero=("b_k",) if relative == "t5" else ())
@@ -440,10 +442,10 @@ def test_names_shapes_and_types(case, dtype):
     for a in (*layer.params.values(), *inputs):
         a.flags.writeable = False
     output, cache = layer.forward(*inputs)
-    y = output.y if isinstance(output, AttentionOutput) else output
+    y = getattr(output, "y", output)
     assert y.dtype == dtype
     dy = normal(5, *y.shape).astype(dtype)
-    doutput = AttentionOutput(dy, None) if isinstance(output, AttentionOutput) else dy
+    doutput = output._replace(y=dy) if hasattr(output, "y") else dy
     results = [layer.backward(doutput, cache) for _ in range(2)]
     for dinput, grads in results:
         assert set(grads) == set(layer.params)

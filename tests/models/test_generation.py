@@ -10,11 +10,9 @@ from models.small_seq2seq import batch, make
 from npformer.checks import InputError
 from npformer.models import (
     beam_search,
-    decode_step,
     filtered_probs,
     greedy_search,
     sample,
-    start_decoding,
 )
 from npformer.ops import log_softmax_forward
 
@@ -48,7 +46,7 @@ every_model = pytest.mark.parametrize(
 
 def recomputed(model, choose):
     """Generate without a cache: the whole target again for each token."""
-    memory, _ = model.encode(SOURCE, KEEP)
+    memory = model.encode(SOURCE, KEEP)[0].hidden[-1]
     given = np.full((len(SOURCE), 1), TOKENS["start"])
     for _ in range(TOKENS["max_new"]):
         output, _ = model.decode(given, memory, None, KEEP)
@@ -64,15 +62,15 @@ def recomputed(model, choose):
 def test_a_step_gives_what_decoding_the_whole_target_gives(changes):
     model = make(**changes)
     target = np.random.default_rng(3).integers(0, 19, (4, 8))
-    memory, _ = model.encode(SOURCE, KEEP)
+    memory = model.encode(SOURCE, KEEP)[0].hidden[-1]
     expected = model.decode(target, memory, None, KEEP)[0].logits
-    state = start_decoding(model, SOURCE, KEEP)
+    state = model.start(SOURCE, KEEP)
     for t in range(8):
         before = state
-        logits, state = decode_step(model, target[:, t : t + 1], state)
+        logits, state = model.step(target[:, t : t + 1], state)
         np.testing.assert_allclose(logits, expected[:, t], rtol=0, atol=1e-12)
         assert before.length == t
-        again, _ = decode_step(model, target[:, t : t + 1], before)  # the state given is left alone
+        again, _ = model.step(target[:, t : t + 1], before)  # the state given is left alone
         np.testing.assert_array_equal(again, logits)
 
 
@@ -117,7 +115,7 @@ def test_a_source_in_a_batch_gives_what_it_gives_alone(num_beams):
 def test_with_all_beams_it_is_exhaustive_search(length_penalty, num_beams):
     model = make(target_vocab_size=4, seed=2)
     tokens = {"start": 1, "end": 2, "max_new": 4}
-    memory, _ = model.encode(SOURCE, KEEP)
+    memory = model.encode(SOURCE, KEEP)[0].hidden[-1]
     found = beam_search(
         model, SOURCE, KEEP, num_beams=num_beams, length_penalty=length_penalty, **tokens
     )
@@ -172,7 +170,7 @@ def test_samples_come_as_often_as_their_probability():
     drawn = sample(
         model, sources, start=1, end=2, max_new=1, rng=np.random.default_rng(0), temperature=2.0
     )
-    logits, _ = decode_step(model, np.array([[1]]), start_decoding(model, SOURCE[1:2]))
+    logits, _ = model.step(np.array([[1]]), model.start(SOURCE[1:2]))
     probs = filtered_probs(logits, temperature=2.0)[0]
     share = np.bincount([ids[0] for ids in drawn], minlength=5) / 4000
     np.testing.assert_allclose(share, probs, rtol=0, atol=0.03)
@@ -209,9 +207,9 @@ def test_bad_filters(options, message):
 
 def test_a_position_beyond_max_len():
     model = make()
-    state = start_decoding(model, SOURCE, KEEP)._replace(length=9)
+    _, state = model.step(np.zeros((4, 9), int), model.start(SOURCE, KEEP))
     with pytest.raises(InputError, match="ids: got 1 after 9 tokens, expected at most max_len = 9"):
-        decode_step(model, np.zeros((4, 1), int), state)
+        model.step(np.zeros((4, 1), int), state)
 
 
 # The decoder-only model: prompts of different lengths, padded at either end.
@@ -239,7 +237,7 @@ def continued(model, prompt, choose, max_new, end=None):
     """Continue one prompt without a cache and without padding."""
     ids = prompt.tolist()
     while len(ids) < len(prompt) + max_new:
-        logits, _ = model.forward(np.array([ids]))
+        logits = model.forward(np.array([ids]))[0].logits
         ids.append(int(choose(logits[:, -1])[0]))
         if ids[-1] == end:
             break
@@ -272,12 +270,12 @@ def test_prompts_of_different_lengths_give_the_tokens_of_recomputation(changes):
 @every_language_model
 def test_a_prompt_at_once_gives_what_its_tokens_give_one_by_one(changes):
     model = small_causal_lm.make(**changes)
-    at_once, _ = decode_step(model, PROMPTS, start_decoding(model, PROMPTS))
-    state = start_decoding(model, PROMPTS)
+    at_once, _ = model.step(PROMPTS, model.start(PROMPTS))
+    state = model.start(PROMPTS)
     for t in range(PROMPTS.shape[1]):
-        one_by_one, state = decode_step(model, PROMPTS[:, t : t + 1], state)
+        one_by_one, state = model.step(PROMPTS[:, t : t + 1], state)
     np.testing.assert_allclose(at_once, one_by_one, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(at_once, model.forward(PROMPTS)[0][:, -1], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(at_once, model.forward(PROMPTS)[0].logits[:, -1], rtol=0, atol=1e-12)
 
 
 def test_a_samples_draws_are_its_own():
@@ -318,5 +316,5 @@ def test_an_encoder_decoder_needs_a_start():
 
 def test_grouped_queries_keep_fewer_keys():
     model = small_causal_lm.make(num_heads=6, num_kv_heads=2)
-    _, state = decode_step(model, PROMPTS, start_decoding(model, PROMPTS))
+    _, state = model.step(PROMPTS, model.start(PROMPTS))
     assert {layer.k.shape for layer in state.layers} == {(4, 2, 5, 2)}

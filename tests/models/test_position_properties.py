@@ -51,9 +51,9 @@ def close(a, b):
 @every(**NONE, **RELATIVE, **ABSOLUTE)
 def test_moving_a_text_changes_absolute_positions_alone(name, changes):
     model, ids = small_causal_lm.make(**changes), random_ids(6)
-    expected, _ = model.forward(ids)
+    expected = model.forward(ids)[0].logits
     for number in (1, 3):
-        found, _ = model.forward(*padded(ids, number))
+        found = model.forward(*padded(ids, number))[0].logits
         assert close(found[:, number:], expected) is (name not in ABSOLUTE)
 
 
@@ -80,8 +80,8 @@ def test_an_encoder_without_positions_sees_a_bag_of_words(name, changes):
     """Permuting its source permutes its states, and the decoder does not notice."""
     model, source, target = small_seq2seq.make(**changes), random_ids(7), random_ids(5, seed=1)
     order = np.array([4, 0, 6, 2, 5, 1, 3])
-    memory, _ = model.encode(source)
-    reordered, _ = model.encode(source[:, order])
+    memory = model.encode(source)[0].hidden[-1]
+    reordered = model.encode(source[:, order])[0].hidden[-1]
     assert close(reordered, memory[:, order]) is (name == "none")
     expected = model.forward(source, target)[0].logits
     found = model.forward(source[:, order], target)[0].logits
@@ -93,8 +93,8 @@ def test_a_causal_mask_tells_the_order_from_the_second_layer_on(num_layers, same
     """One layer averages a bag of tokens; in the second each has a different past."""
     model = small_causal_lm.make(positions="none", num_layers=num_layers)
     ids, order = random_ids(7), np.array([4, 0, 2, 5, 1, 3, 6])  # the last token stays
-    expected, _ = model.forward(ids)
-    found, _ = model.forward(ids[:, order])
+    expected = model.forward(ids)[0].logits
+    found = model.forward(ids[:, order])[0].logits
     assert close(found[:, -1], expected[:, -1]) is same
 
 
@@ -107,8 +107,8 @@ def test_only_learned_positions_set_a_longest_text(name, changes):
     model, ids = small_causal_lm.make(**changes), random_ids(9)
     longer = CausalLM(replace(model.config, max_len=40), model.params)
     text = np.concatenate((ids, ids, ids, ids), axis=1)
-    found, _ = longer.forward(text)
-    np.testing.assert_allclose(found[:, :9], model.forward(ids)[0], rtol=0, atol=1e-12)
+    found = longer.forward(text)[0].logits
+    np.testing.assert_allclose(found[:, :9], model.forward(ids)[0].logits, rtol=0, atol=1e-12)
 
 
 def test_a_learned_table_has_a_row_a_position():
@@ -127,7 +127,7 @@ def test_shaw_cannot_tell_far_tokens_apart(clip):
     ids = random_ids(9)
     swapped = ids.copy()
     swapped[:, [0, 1]] = ids[:, [1, 0]]
-    same = [close(*(model.forward(x)[0][:, t] for x in (ids, swapped))) for t in range(9)]
+    same = [close(*(model.forward(x)[0].logits[:, t] for x in (ids, swapped))) for t in range(9)]
     assert same == [t - 1 >= clip for t in range(9)]
 
 
@@ -135,12 +135,12 @@ def test_alibi_forgets_what_is_far():
     """What a token adds to a query falls with its distance, at a rate that needs no training."""
     model = small_causal_lm.make(positions="none", relative="alibi", num_layers=1, max_len=400)
     ids = np.random.default_rng(3).integers(0, 23, (1, 400))
-    expected, _ = model.forward(ids)
+    expected = model.forward(ids)[0].logits
 
     def effect(distance):
         changed = ids.copy()
         changed[:, -1 - distance] = (changed[:, -1 - distance] + 1) % 23
-        return np.abs(model.forward(changed)[0] - expected)[:, -1].max()
+        return np.abs(model.forward(changed)[0].logits - expected)[:, -1].max()
 
     near, far, farther = (effect(d) for d in (1, 100, 399))
     assert near > 10 * far > 0

@@ -79,7 +79,7 @@ def soft_tau_squared_uninvited(dloss, cache):
 @mutant("soft_cross_entropy/kept", "mask ignored")
 def soft_keep_ignored(dloss, cache):
     """The rows left out get a gradient."""
-    return ops.soft_cross_entropy_backward(dloss, cache._replace(keep=None))
+    return ops.soft_cross_entropy_backward(dloss, cache._replace(keep=np.ones_like(cache.keep)))
 
 
 @mutant("soft_cross_entropy/kept", "constant factor")
@@ -135,7 +135,7 @@ def kl_count_ignored(dloss, cache):
 @mutant("kl/kept", "mask ignored")
 def kl_keep_ignored(dloss, cache):
     """The rows left out get a gradient."""
-    return ops.kl_backward(dloss, cache._replace(keep=None))
+    return ops.kl_backward(dloss, cache._replace(keep=np.ones_like(cache.keep)))
 
 
 @mutant("mse", "constant factor")
@@ -195,7 +195,7 @@ def cosine_maximises_the_angle(dloss, cache):
 @mutant("cosine/kept", "mask ignored")
 def cosine_keep_ignored(dloss, cache):
     """The vectors left out get a gradient."""
-    return ops.cosine_backward(dloss, cache._replace(keep=None))
+    return ops.cosine_backward(dloss, cache._replace(keep=np.ones_like(cache.keep)))
 
 
 @mutant("patient")

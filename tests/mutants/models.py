@@ -23,7 +23,6 @@ from npformer.layers.token_embeddings import TokenEmbeddings
 from npformer.models import heads, masked_lm
 from npformer.models.causal_lm import CausalLM
 from npformer.models.encoder import Encoder
-from npformer.models.heads import SequenceClassifier
 from npformer.models.seq2seq import Seq2Seq
 from npformer.ops import DropoutCache, dropout_backward, layernorm_backward, linear_backward
 from npformer.selfcheck import SIZES
@@ -56,12 +55,12 @@ def mutant(case, owner, attribute="backward"):
 def undo_block(self, doutput, cache, *, first=True, second=True):
     """`EncoderBlock.backward` in post-LN, whose residuals may be left out."""
     g = {}
-    duf, g["norm_2.gamma"], g["norm_2.beta"] = layernorm_backward(doutput.y, cache.norm_2)
-    dfed = dropout_backward(duf, cache.dropout_2)
+    duf, g["norm_2.gamma"], g["norm_2.beta"] = layernorm_backward(doutput.y, cache.merge_2.norm)
+    dfed = dropout_backward(duf, cache.merge_2.dropout)
     du, feedforward = self._feedforward.backward(dfed, cache.feedforward)
     du = du + duf if second else du
-    dxa, g["norm_1.gamma"], g["norm_1.beta"] = layernorm_backward(du, cache.norm_1)
-    da = AttentionOutput(dropout_backward(dxa, cache.dropout_1), doutput.scores)
+    dxa, g["norm_1.gamma"], g["norm_1.beta"] = layernorm_backward(du, cache.merge_1.norm)
+    da = AttentionOutput(dropout_backward(dxa, cache.merge_1.dropout), doutput.scores)
     (dx, _, dbias), attention = self._attention.backward(da, cache.attention)
     g |= prefixed("attention", attention) | prefixed("feedforward", feedforward)
     return (dx + dxa if first else dx, dbias), g
@@ -89,7 +88,7 @@ def block_loss_on_scores_ignored(right):
 def block_dropout_not_undone(right):
     """The residual branch's dropout is passed over."""
     return lambda self, doutput, cache: right(
-        self, doutput, cache._replace(dropout_1=DropoutCache(None))
+        self, doutput, cache._replace(merge_1=cache.merge_1._replace(dropout=DropoutCache(None)))
     )
 
 
@@ -98,8 +97,9 @@ def self_attention_without_the_keys_path(right):
     """x feeds queries, keys and values; only two of the three come back."""
 
     def backward(self, doutput, cache):
-        blind = cache.k._replace(w=np.zeros_like(cache.k.w))
-        return right(self, doutput, cache._replace(k=blind))
+        k = cache.key_value.k
+        blind = cache.key_value._replace(k=k._replace(w=np.zeros_like(k.w)))
+        return right(self, doutput, cache._replace(key_value=blind))
 
     return backward
 
@@ -216,9 +216,9 @@ def narrow_table_without_the_decoder(right):
 def hidden_gradients_one_layer_off(right):
     """The cotangent of hidden[l] enters at hidden[l - 1] (hidden has L + 1 entries)."""
 
-    def backward(self, doutput, cache):
+    def backward(self, doutput, cache, dlast=None):
         hidden = doutput.hidden
-        return right(self, doutput._replace(hidden=(*hidden[1:], hidden[0])), cache)
+        return right(self, doutput._replace(hidden=(*hidden[1:], hidden[0])), cache, dlast)
 
     return backward
 
@@ -227,8 +227,8 @@ def hidden_gradients_one_layer_off(right):
 def score_gradients_in_reverse(right):
     """The layers are walked backwards and the scores' cotangents forwards."""
 
-    def backward(self, doutput, cache):
-        return right(self, doutput._replace(scores=doutput.scores[::-1]), cache)
+    def backward(self, doutput, cache, dlast=None):
+        return right(self, doutput._replace(scores=doutput.scores[::-1]), cache, dlast)
 
     return backward
 
@@ -237,9 +237,9 @@ def score_gradients_in_reverse(right):
 def hidden_gradients_of_the_last_layer_only(right):
     """Losses on the layers between never reach the weights."""
 
-    def backward(self, doutput, cache):
+    def backward(self, doutput, cache, dlast=None):
         silent = (None,) * self.config.num_layers
-        return right(self, doutput._replace(hidden=(*silent, doutput.hidden[-1])), cache)
+        return right(self, doutput._replace(hidden=(*silent, doutput.hidden[-1])), cache, dlast)
 
     return backward
 
@@ -261,10 +261,12 @@ def rms_norm_undone_as_if_it_centred(right):
     return backward
 
 
-@mutant("student", SequenceClassifier, "_at_last")
+@mutant("student", Encoder)
 def pooler_reads_the_last_token(right):
     """The pooler's gradient goes to the last token instead of [CLS]."""
-    return lambda self, dlast: right(self, np.roll(dlast, -1, axis=1))
+    return lambda self, doutput, cache, dlast: right(
+        self, doutput, cache, np.roll(dlast, -1, axis=1)
+    )
 
 
 @mutant("student", heads, "tanh_backward")
@@ -288,8 +290,8 @@ def tied_table_without_the_decoder(right):
 def tied_table_without_the_embedding(right):
     """The token table gets the gradient of the decoder only."""
 
-    def backward(self, doutput, cache):
-        dinput, g = right(self, doutput, cache)
+    def backward(self, doutput, cache, dlast):
+        dinput, g = right(self, doutput, cache, dlast)
         return dinput, g | {"embeddings.token": 0 * g["embeddings.token"]}
 
     return backward
@@ -372,7 +374,7 @@ def shared_table_without_the_source(right):
     def backward(self, doutput, cache):
         _, g = right(self, doutput, cache)
         dmemory, _ = self.decode_backward(doutput, cache.decode)
-        _, encoder = self.encode_backward(dmemory, cache.encode)
+        _, encoder = self.encode_backward(doutput.encoder, cache.encode, dmemory)
         g["embeddings.token"] = g["embeddings.token"] - encoder["embeddings.token"]
         return None, g
 
@@ -394,9 +396,11 @@ def token_gradient_not_scaled(right):
 def tied_table_as_input_alone(right):
     """The table is tied and its gradient as the output matrix is forgotten."""
 
-    def backward(self, dlogits, cache):
-        _, g = right(self, dlogits, cache)
-        _, dtable, _ = linear_backward(dlogits, cache.output)
+    def backward(self, doutput, cache):
+        _, g = right(self, doutput, cache)
+        if doutput.logits is None:
+            return None, g
+        _, dtable, _ = linear_backward(doutput.logits, cache.output)
         return None, g | {"embeddings.token": g["embeddings.token"] - dtable.T}
 
     return backward
@@ -407,10 +411,9 @@ def keys_not_turned_back(right):
     """The queries' gradient is turned back, the keys' is not."""
 
     def backward(self, doutput, cache):
-        still = cache.rotary[1]._replace(
-            cos=np.ones_like(cache.rotary[1].cos), sin=np.zeros_like(cache.rotary[1].sin)
-        )
-        return right(self, doutput, cache._replace(rotary=(cache.rotary[0], still)))
+        turn = cache.key_value.turn
+        still = turn._replace(cos=np.ones_like(turn.cos), sin=np.zeros_like(turn.sin))
+        return right(self, doutput, cache._replace(key_value=cache.key_value._replace(turn=still)))
 
     return backward
 
@@ -420,10 +423,11 @@ def average_taken_for_the_mean_over_everything(right):
     """Backward spreads the gradient over all positions, the forward averaged those kept."""
 
     def backward(self, doutput, cache):
-        probs = cache.attention.softmax.probs
-        flat = np.full_like(probs, 1 / probs.shape[-1])
-        mix = cache.attention.mix._replace(probs=flat)
-        return right(self, doutput, cache._replace(attention=cache.attention._replace(mix=mix)))
+        plain = cache.attend.attention
+        flat = np.full_like(plain.softmax.probs, 1 / plain.softmax.probs.shape[-1])
+        wrong = plain._replace(mix=plain.mix._replace(probs=flat))
+        attend = cache.attend._replace(attention=wrong)
+        return right(self, doutput, cache._replace(attend=attend))
 
     return backward
 
@@ -432,8 +436,8 @@ def average_taken_for_the_mean_over_everything(right):
 def shared_bias_of_the_first_layer(right):
     """All layers read the bias, and only the first one's gradient reaches the table."""
 
-    def backward(self, doutput, cache):
-        _, g = right(self, doutput, cache)
+    def backward(self, doutput, cache, dlast):
+        _, g = right(self, doutput, cache, dlast)
         undo, i = EncoderBlock.backward, self.config.num_layers
 
         def undo_counted(block, doutput, cache):
@@ -444,7 +448,9 @@ def shared_bias_of_the_first_layer(right):
 
         EncoderBlock.backward = undo_counted
         try:
-            return None, g | {"relative_bias": right(self, doutput, cache)[1]["relative_bias"]}
+            return None, g | {
+                "relative_bias": right(self, doutput, cache, dlast)[1]["relative_bias"]
+            }
         finally:
             EncoderBlock.backward = undo
 
@@ -467,10 +473,12 @@ def shared_bias_averaged(right):
 def shared_bias_read_on_both_sides(right):
     """The table's gradient is looked up as an encoder would, keys after the query apart."""
 
-    def backward(self, dlogits, cache):
-        ids = cache.shared.lookup.ids
-        moved = cache.shared.lookup._replace(ids=np.where(ids > 0, ids - 1, ids))
-        return right(self, dlogits, cache._replace(shared=cache.shared._replace(lookup=moved)))
+    def backward(self, doutput, cache):
+        shared = cache.stack.shared
+        ids = shared.lookup.ids
+        moved = shared.lookup._replace(ids=np.where(ids > 0, ids - 1, ids))
+        stack = cache.stack._replace(shared=shared._replace(lookup=moved))
+        return right(self, doutput, cache._replace(stack=stack))
 
     return backward
 
@@ -491,8 +499,11 @@ def turned_back_in_the_other_layout(right):
     """Forward turns neighbours, backward turns the halves."""
 
     def backward(self, doutput, cache):
-        other = tuple(turned._replace(interleaved=False) for turned in cache.rotary)
-        return right(self, doutput, cache._replace(rotary=other))
+        query, key_value = (
+            side._replace(turn=side.turn._replace(interleaved=False))
+            for side in (cache.query, cache.key_value)
+        )
+        return right(self, doutput, cache._replace(query=query, key_value=key_value))
 
     return backward
 
@@ -507,8 +518,8 @@ def gate_lets_nothing_back(right):
 def shared_table_of_the_first_layer(right):
     """All layers read the table, and only the first one's gradient reaches it."""
 
-    def backward(self, doutput, cache):
-        _, g = right(self, doutput, cache)
+    def backward(self, doutput, cache, dlast):
+        _, g = right(self, doutput, cache, dlast)
         seen = []
         undo = EncoderBlock.backward
 
@@ -519,7 +530,7 @@ def shared_table_of_the_first_layer(right):
 
         EncoderBlock.backward = undo_noted
         try:
-            right(self, doutput, cache)
+            right(self, doutput, cache, dlast)
         finally:
             EncoderBlock.backward = undo
         return None, g | {"relative_embeddings": seen[-1]}

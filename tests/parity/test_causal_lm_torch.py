@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from models.small_causal_lm import make
 
+from npformer.models import ModelOutput
 from npformer.ops import cross_entropy_backward, cross_entropy_forward
 
 torch = pytest.importorskip("torch")
@@ -74,9 +75,10 @@ def compare(model, theirs, their_array):
     ids = rng.integers(0, 23, (4, 7))
     keep = np.arange(7) < np.array([3, 7, 1, 5])[:, None]
     labels = np.where(keep, rng.integers(0, 23, (4, 7)), -100)
-    logits, cache = model.forward(ids, keep)
+    output, cache = model.forward(ids, keep)
+    logits = output.logits
     loss, loss_cache = cross_entropy_forward(logits, labels)
-    _, grads = model.backward(cross_entropy_backward(1.0, loss_cache), cache)
+    _, grads = model.backward(ModelOutput(logits=cross_entropy_backward(1.0, loss_cache)), cache)
     expected = theirs(torch.tensor(ids), attention_mask=torch.tensor(keep)).logits
     their_loss = torch.nn.functional.cross_entropy(
         expected.transpose(1, 2), torch.tensor(labels), ignore_index=-100

@@ -121,7 +121,7 @@ def batch():
 def our_logits(model):
     source, keep, target = batch()
     if isinstance(model, CausalLM):
-        return model.forward(source, keep)[0][keep]
+        return model.forward(source, keep)[0].logits[keep]
     return model.forward(source, target, keep)[0].logits
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from models.small_seq2seq import SIZES, batch, make
 
-from npformer.models import Seq2SeqOutput
+from npformer.models import ModelOutput
 from npformer.ops import cross_entropy_backward, cross_entropy_forward
 
 torch = pytest.importorskip("torch")
@@ -105,7 +105,7 @@ def test_transformer(norm_first, shared, positions, activation):
     output, cache = model.forward(source, target, source_keep, target_keep)
     loss, loss_cache = cross_entropy_forward(output.logits, labels, label_smoothing=0.1)
     dlogits = cross_entropy_backward(1.0, loss_cache)
-    _, grads = model.backward(Seq2SeqOutput(dlogits), cache)
+    _, grads = model.backward(ModelOutput(logits=dlogits), cache)
 
     theirs = theirs_of(model)
     outside = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from models.small_seq2seq import SIZES, batch, make
 
-from npformer.models import Seq2SeqOutput
+from npformer.models import ModelOutput
 from npformer.ops import cross_entropy_backward, cross_entropy_forward, sinusoidal_table
 
 torch = pytest.importorskip("torch")
@@ -96,7 +96,7 @@ def compare(model, theirs, arrays, their_name, label_smoothing=0.0):
     source, target, source_keep, target_keep, labels = batch()
     output, cache = model.forward(source, target, source_keep, target_keep)
     loss, loss_cache = cross_entropy_forward(output.logits, labels, label_smoothing=label_smoothing)
-    _, grads = model.backward(Seq2SeqOutput(cross_entropy_backward(1.0, loss_cache)), cache)
+    _, grads = model.backward(ModelOutput(logits=cross_entropy_backward(1.0, loss_cache)), cache)
 
     logits = theirs(
         input_ids=torch.tensor(source),

@@ -72,7 +72,7 @@ def masked(model, seed, lengths):
     """Return a batch with labels, some of them what the model will guess."""
     inputs, rng = small.inputs(seed=seed, lengths=lengths), np.random.default_rng(seed)
     hidden = inputs.keep & (rng.random(inputs.keep.shape) < 0.6)
-    guesses = model.forward(*inputs)[0].logits.argmax(axis=1).reshape(inputs.ids.shape)
+    guesses = model.forward(*inputs)[0].logits.argmax(axis=-1)
     labels = np.where(rng.random(inputs.ids.shape) < 0.3, guesses, inputs.ids)
     return Batch(*inputs, np.where(hidden, labels, IGNORE))
 
@@ -83,8 +83,9 @@ def test_scores_of_a_masked_lm_count_every_hidden_token_once():
     right, losses = [], []
     for batch in batches:
         logits = model.forward(*batch[:3])[0].logits
-        probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)  # (B T, V)
-        for row, label in zip(probs, batch.labels.reshape(-1), strict=True):
+        probs = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)  # (B, T, V)
+        rows = probs.reshape(-1, probs.shape[-1])
+        for row, label in zip(rows, batch.labels.reshape(-1), strict=True):
             if label != IGNORE:
                 right.append(row.argmax() == label)
                 losses.append(-np.log(row[label]))

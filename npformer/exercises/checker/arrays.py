@@ -7,6 +7,7 @@ from npformer.exercises.checker.factors import factor
 from npformer.exercises.checker.pairs import SAME, Pair, all_close, close, same_shapes, spreads
 from npformer.exercises.checker.terms import term, term_product
 from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 from npformer.types import FloatArray
 
 
@@ -52,10 +53,10 @@ def _shape(name: str, pairs: list[Pair]) -> Text | None:
     ):
         return _transposed(name)
     if all(_summed(pair.got, pair.expected) for pair in pairs):
-        return Text(
-            f"{name} is larger than its argument, which was broadcast: the gradient must be summed over "
-            "all axes along which that happened",
-            f"{name} 比对应的参数大：该参数曾被广播，所以它的梯度要沿所有被广播的轴求和",
+        return message(
+            "{name} is larger than its argument, which was broadcast: the gradient must be "
+            "summed over all axes along which that happened",
+            name=name,
         )
     return None
 
@@ -75,7 +76,7 @@ def _summed(got: FloatArray, expected: FloatArray) -> bool:
 
 def _zero(name: str, pairs: list[Pair]) -> Text | None:
     if same_shapes(pairs) and all(not pair.got.any() for pair in pairs):
-        return Text(f"{name} is zero everywhere", f"{name} 处处为零")
+        return message("{name} is zero everywhere", name=name)
     return None
 
 
@@ -89,18 +90,16 @@ def _transpose(name: str, pairs: list[Pair]) -> Text | None:
         if same_shapes(pairs) and all_close(
             (pair.got, pair.expected.swapaxes(a, b).reshape(pair.got.shape)) for pair in pairs
         ):
-            return Text(
-                f"{name} has the right numbers in the wrong places: a reshape where a transpose "
+            return message(
+                "{name} has the right numbers in the wrong places: a reshape where a transpose "
                 "belongs, or one without the other",
-                f"{name} 的数都对，但位置不对：该转置的地方用了 reshape，或者两步中少了一步",
+                name=name,
             )
     return None
 
 
 def _transposed(name: str) -> Text:
-    return Text(
-        f"{name} is transposed: two of its axes are exchanged", f"{name} 被转置了：有两个轴互换了"
-    )
+    return message("{name} is transposed: two of its axes are exchanged", name=name)
 
 
 def _product(name: str, pairs: list[Pair]) -> Text | None:
@@ -111,11 +110,9 @@ def _product(name: str, pairs: list[Pair]) -> Text | None:
         if not all(spreads(pair.others.get(other), pair.expected.shape) for pair in pairs):
             continue
         if all_close((pair.got * pair.others[other], pair.expected) for pair in pairs):
-            return Text(f"{name} lacks the factor {other}", f"{name} 少乘了 {other}")
+            return message("{name} lacks the factor {other}", name=name, other=other)
         if all_close((pair.got, pair.expected * pair.others[other]) for pair in pairs):
-            return Text(
-                f"{name} is multiplied by {other} once too often", f"{name} 多乘了一次 {other}"
-            )
+            return message("{name} is multiplied by {other} once too often", name=name, other=other)
     return None
 
 
@@ -125,10 +122,11 @@ def _where(name: str, pairs: list[Pair]) -> Text | None:
         return None
     for mask in pairs[0].masks:
         if all(mask in pair.masks and _wrong_only_outside(pair, mask) for pair in pairs):
-            return Text(
-                f"{name} is wrong only where {mask} is False: it is not applied there, or in the "
+            return message(
+                "{name} is wrong only where {mask} is False: it is not applied there, or in the "
                 "wrong step",
-                f"{name} 只在 {mask} 为 False 的地方不对：那里漏了这个掩码，或者把它用在了错误的步骤",
+                name=name,
+                mask=mask,
             )
     return None
 
@@ -154,10 +152,7 @@ def _shift(name: str, pairs: list[Pair]) -> Text | None:
                 for p in pairs
             ]
             if all(len(b) > 1 and b.any() for _, b in cut) and all_close(cut):
-                return Text(
-                    f"{name} is shifted by one along axis {axis}",
-                    f"{name} 沿轴 {axis} 错开了一位",
-                )
+                return message("{name} is shifted by one along axis {axis}", name=name, axis=axis)
     return None
 
 
@@ -169,11 +164,12 @@ def _offset(name: str, pairs: list[Pair]) -> Text | None:
         if all(pair.expected.shape[axis] > 1 for pair in pairs) and all(
             _constant(pair.got - pair.expected, axis) for pair in pairs
         ):
-            which = (Text("last", "最后一个"), Text("first", "第一个"))[axis == 0]
-            return Text(
-                f"{name} is off by a number that is the same along the {which.en} axis: a sum or mean over that "
-                "axis is missing or wrong",
-                f"{name} 的误差沿{which.zh}轴是常数：沿该轴的求和或平均漏掉了，或者算错了",
+            which = (message("last"), message("first"))[axis == 0]
+            return message(
+                "{name} is off by a number that is the same along the {which} axis: a sum or mean "
+                "over that axis is missing or wrong",
+                name=name,
+                which=which,
             )
     return None
 
@@ -188,11 +184,13 @@ def _ratio(name: str, pairs: list[Pair]) -> Text | None:
         if all(pair.expected.shape[axis] > 1 for pair in pairs) and all(
             _constant(pair.got / pair.expected, axis) for pair in pairs
         ):
-            which = (Text("last", "最后一个"), Text("first", "第一个"))[axis == 0]
-            return Text(
-                f"{name} is off by a factor that is the same along the {which.en} axis: something there is one "
-                "number for each row (a deviation, a norm, a count, a weight) and is missing or wrong",
-                f"{name} 与正确结果之比沿{which.zh}轴不变：每行一个的量（标准差、范数、个数、权重）漏掉了，或者算错了",
+            which = (message("last"), message("first"))[axis == 0]
+            return message(
+                "{name} is off by a factor that is the same along the {which} axis: something "
+                "there is one number for each row (a deviation, a norm, a count, a weight) and is "
+                "missing or wrong",
+                name=name,
+                which=which,
             )
     return None
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 
 PACKAGE = str(Path(__file__).parents[2])
 EXERCISES = str(Path(__file__).parents[1])
@@ -59,10 +60,10 @@ def call(fn: Callable[..., Any], args: dict[str, Any], reference: CodeType | Non
             outcome.value = fn(*given.values())
         except NotImplementedError:
             outcome.kind = "NotImplementedError"
-            outcome.error = Text("it is not written yet", "还没有写")
+            outcome.error = message("it is not written yet")
         except RecursionError:
             outcome.kind = "RecursionError"
-            outcome.error = Text("it calls itself without end", "函数不停地调用自己（无限递归）")
+            outcome.error = message("it calls itself without end")
         except (Exception, SystemExit) as error:
             outcome.kind = type(error).__name__
             outcome.error = _sentence(error)
@@ -105,11 +106,11 @@ def _sentence(error: BaseException) -> Text:
     ]
     what = f"{type(error).__name__}: {error}".rstrip(": ")
     if not frames:
-        return Text(f"it raised {what}", f"抛出了 {what}")
+        return message("it raised {what}", what=what)
     # The last line of the learner's own file, not of NumPy's below it.
     own = [frame for frame in frames if frame.filename == frames[0].filename][-1]
     line = f"{own.lineno}: {own.line}" if own.line else f"{own.lineno}"
-    return Text(f"it raised {what}, at line {line}", f"在第 {line} 行抛出了 {what}")
+    return message("it raised {what}, at line {line}", what=what, line=line)
 
 
 def _same(before: Any, after: Any) -> bool:

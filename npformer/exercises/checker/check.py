@@ -12,11 +12,12 @@ from npformer.exercises.checker.diagnose import diagnose
 from npformer.exercises.checker.manners import manners
 from npformer.exercises.checker.report import Report, Result
 from npformer.exercises.checker.trial import Trial, named
-from npformer.exercises.exercise import PARTS, Exercise
+from npformer.exercises.exercise import Exercise
 from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 
-CALL = Text("can be called", "可以调用")
-RETURNS = Text("what is returned", "返回值")
+CALL = message("can be called")
+RETURNS = message("what is returned")
 
 
 def check(
@@ -57,13 +58,13 @@ def check(
         if problem is not None:
             return _stopped(exercise, Result(RETURNS, False, None, problem))
     results = [*_values(exercise, trials), *manners(exercise, fn, trials)]
-    report = Report(exercise.id, exercise.title, results, [], [])
+    report = Report(exercise.id, exercise.said["title"], results, [], [])
     if report.passed:
         return report
     found = diagnose(exercise, trials)
     return Report(
         exercise.id,
-        exercise.title,
+        exercise.said["title"],
         results,
         [one.text for one in found],
         [one.name for one in found if one.name],
@@ -89,10 +90,7 @@ def _cannot_call(exercise: Exercise, fn: Any) -> Text | None:
     wanted = f"{exercise.function}({', '.join(names)})"
     if not callable(fn):
         kind = type(fn).__name__
-        return Text(
-            f"fn: got a {kind}, expected the function {wanted}",
-            f"应传入函数 {wanted}，而不是 {kind}",
-        )
+        return message("fn: got a {kind}, expected the function {wanted}", kind=kind, wanted=wanted)
     try:
         signature = inspect.signature(fn)
     except (TypeError, ValueError):
@@ -101,7 +99,7 @@ def _cannot_call(exercise: Exercise, fn: Any) -> Text | None:
         signature.bind(*names)
     except TypeError:
         got = f"{exercise.function}{signature}"
-        return Text(f"signature: got {got}, expected {wanted}", f"函数签名是 {got}，应为 {wanted}")
+        return message("signature: got {got}, expected {wanted}", got=got, wanted=wanted)
     return None
 
 
@@ -109,33 +107,36 @@ def _shape_of_return(exercise: Exercise, value: Any) -> Text | None:
     names = exercise.outputs
     listed = ", ".join(names)
     if value is None:
-        return Text(
-            f"got None, expected {listed}: is there a return?",
-            f"返回了 None，应返回 {listed}：是不是忘了 return？",
-        )
+        return message("got None, expected {listed}: is there a return?", listed=listed)
     if len(names) == 1:
         return None
     if isinstance(value, list):
-        return Text(
-            f"got a list of {len(value)}, expected a tuple of {len(names)}: {listed}",
-            f"返回了长度为 {len(value)} 的列表，应返回 {len(names)} 个结果的元组：{listed}",
+        return message(
+            "got a list of {given}, expected a tuple of {count}: {listed}",
+            given=len(value),
+            count=len(names),
+            listed=listed,
         )
     if not isinstance(value, tuple):
         kind = type(value).__name__
-        return Text(
-            f"got one {kind}, expected {len(names)} results: {listed}",
-            f"只返回了一个 {kind}，应返回 {len(names)} 个结果：{listed}",
+        return message(
+            "got one {kind}, expected {count} results: {listed}",
+            kind=kind,
+            count=len(names),
+            listed=listed,
         )
     if len(value) != len(names):
-        return Text(
-            f"got {len(value)} results, expected {len(names)}: {listed}",
-            f"返回了 {len(value)} 个结果，应为 {len(names)} 个：{listed}",
+        return message(
+            "got {given} results, expected {count}: {listed}",
+            given=len(value),
+            count=len(names),
+            listed=listed,
         )
     return None
 
 
 def _stopped(exercise: Exercise, result: Result) -> Report:
-    return Report(exercise.id, exercise.title, [result], [], [])
+    return Report(exercise.id, exercise.said["title"], [result], [], [])
 
 
 class _Property(NamedTuple):
@@ -149,7 +150,7 @@ def _values(exercise: Exercise, trials: list[Trial]) -> Iterator[Result]:
     properties = [_Property(Text(name, name), (name,), plain) for name in exercise.outputs]
     for part in dict.fromkeys(trial.part for trial in trials if trial.part):
         of = [trial for trial in trials if trial.part == part]
-        properties.append(_Property(Text(part, PARTS[part]), exercise.outputs, of))
+        properties.append(_Property(message(part), exercise.outputs, of))
     for name, outputs, of in properties:
         worst = Difference(0.0)
         for trial in of:

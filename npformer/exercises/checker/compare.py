@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 
 TOLERANCE = 1e-7
 
@@ -45,10 +46,10 @@ def _exactly(got: Any, expected: Any, name: str) -> Difference:
 
 def _dicts(got: Any, expected: dict[str, Any], name: str) -> Difference:
     if not isinstance(got, dict):
-        return _mismatch(name, _kind(got), Text("a dict", "dict"))
+        return _mismatch(name, _kind(got), message("a dict"))
     if got.keys() != expected.keys():
         keys = [", ".join(map(str, each)) or "-" for each in (got, expected)]
-        return _mismatch(name, *[Text(f"keys {each}", f"键 {each}") for each in keys])
+        return _mismatch(name, *[message("keys {each}", each=each) for each in keys])
     return _worst([difference(got[k], expected[k], f"{name}[{k!r}]") for k in expected])
 
 
@@ -57,7 +58,7 @@ def _sequences(got: Any, expected: "list[Any] | tuple[Any, ...]", name: str) -> 
         kind = type(expected).__name__
         return _mismatch(name, _kind(got), Text(f"a {kind}", kind))
     if len(got) != len(expected):
-        lengths = [Text(f"length {len(each)}", f"长度 {len(each)}") for each in (got, expected)]
+        lengths = [message("length {length}", length=len(each)) for each in (got, expected)]
         return _mismatch(name, *lengths)
     pairs = enumerate(zip(got, expected, strict=True))
     return _worst([difference(a, r, f"{name}[{i}]") for i, (a, r) in pairs])
@@ -67,11 +68,11 @@ def _arrays(got: Any, expected: Any, name: str) -> Difference:
     target = np.asarray(expected)
     scalar = target.ndim == 0
     if not isinstance(got, np.ndarray | np.generic | int | float | complex):
-        wanted = Text("a number", "一个数") if scalar else Text("an ndarray", "ndarray")
+        wanted = message("a number") if scalar else message("an ndarray")
         return _mismatch(name, _kind(got), wanted)
     value = np.asarray(got)
     if value.shape != target.shape:
-        shapes = [Text(f"shape {a.shape}", f"形状 {a.shape}") for a in (value, target)]
+        shapes = [message("shape {shape}", shape=a.shape) for a in (value, target)]
         return _mismatch(name, *shapes)
     same = value.dtype == target.dtype or value.dtype.kind == target.dtype.kind != "f"
     if value.dtype.kind not in "fiub" or not (same or scalar):
@@ -118,7 +119,7 @@ def _spaced(zh: str) -> str:
 
 def _kind(value: Any) -> Text:
     if value is None:
-        return Text("None (is there a return?)", "None（是不是忘了 return？）")
+        return message("None (is there a return?)")
     if isinstance(value, np.ndarray):
-        return Text(f"an array of shape {value.shape}", f"形状为 {value.shape} 的数组")
+        return message("an array of shape {shape}", shape=value.shape)
     return Text(f"a {type(value).__name__}", type(value).__name__)

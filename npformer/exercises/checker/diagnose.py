@@ -18,13 +18,14 @@ from npformer.exercises.checker.steps import first_wrong_step
 from npformer.exercises.checker.trial import Trial, named
 from npformer.exercises.exercise import Exercise
 from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 from npformer.types import BoolArray, FloatArray
 
 Outputs = dict[str, Any] | str  # of a case: by name, or the exception's class
 
 
 class Found(NamedTuple):
-    """A mistake; ``name`` if it is one of the exercise's misconceptions."""
+    """A mistake; ``name`` if it is one of those that the exercise names."""
 
     text: Text
     name: str = ""
@@ -33,9 +34,9 @@ class Found(NamedTuple):
 def diagnose(exercise: Exercise, trials: list[Trial]) -> list[Found]:
     """Return what the mistake is, the surest first.
 
-    1. A misconception that gives the same on every case.
-    2. For each output that is wrong: a misconception that is wrong there in the same way; or a
-       factor, a sign, a transpose, a missing sum, a term of the formula, an argument ignored.
+    1. A mistake of the exercise that gives the same on every case.
+    2. For each output that is wrong: a mistake of the exercise that is wrong there in the same way; or
+       a factor, a sign, a transpose, a missing sum, a term of the formula, an argument ignored.
     3. The first intermediate result that differs.
 
     Parameters
@@ -44,17 +45,15 @@ def diagnose(exercise: Exercise, trials: list[Trial]) -> list[Found]:
     trials : list of Trial
         All cases, at least one of them wrong.
     """
-    wrong = {m.name: m.wrong for m in exercise.misconceptions}
 
     @cache  # a case may be of real size: it is tried once, and only if somebody asks
     def tried(name: str, i: int) -> Outputs:
-        outcome = call(wrong[name], trials[i].args, None)
+        outcome = call(exercise.mistakes[name], trials[i].args, None)
         return outcome.kind or named(exercise, outcome.value)
 
-    for misconception in exercise.misconceptions:
-        name = misconception.name
+    for name in exercise.mistakes:
         if all(_same(exercise, tried(name, i), trial) for i, trial in enumerate(trials)):
-            return [Found(misconception.diagnosis, name)]
+            return [Found(exercise.said[name], name)]
     named_only = False
     for group in _groups(trials):
         cases = {i: trials[i] for i in group}
@@ -76,18 +75,15 @@ def diagnose(exercise: Exercise, trials: list[Trial]) -> list[Found]:
 
 # What NumPy says, and what it usually means.
 EXCEPTIONS = {
-    "could not be broadcast together": Text(
-        "two shapes do not meet: often a sum or mean has lost its axis, which `keepdims=True` keeps",
-        "两个形状对不上：常见原因是求和或平均丢掉了轴，`keepdims=True` 可以保留它",
+    "could not be broadcast together": message(
+        "two shapes do not meet: often a sum or mean has lost its axis, which `keepdims=True` keeps"
     ),
-    "mismatch in its core dimension": Text(
-        "the inner sizes of a matrix product differ: one of the two is to be transposed, or they "
-        "are the wrong way round",
-        "矩阵乘法的内侧维度不一致：其中一个需要转置，或者左右顺序反了",
+    "mismatch in its core dimension": message(
+        "the inner sizes of a matrix product differ: one of the two is to be transposed, "
+        "or they are the wrong way round"
     ),
-    "cannot reshape array": Text(
-        "a reshape to another number of entries: which axes are to be merged or split?",
-        "reshape 前后的元素个数不同：应该合并或拆分哪些轴？",
+    "cannot reshape array": message(
+        "a reshape to another number of entries: which axes are to be merged or split?"
     ),
 }
 
@@ -100,7 +96,7 @@ def _of_exceptions(trials: list[Trial]) -> Iterator[Text]:
 
 
 def _together(exercise: Exercise, found: list[tuple[str, Found]]) -> list[Found]:
-    """Say a misconception once, of all outputs that it spoils."""
+    """Say a mistake once, of all outputs that it spoils."""
     outputs: dict[Found, list[str]] = {}
     for output, one in found:
         outputs.setdefault(one, []).append(output)
@@ -128,7 +124,7 @@ def _groups(trials: list[Trial]) -> Iterator[list[int]]:
 
 
 def _same(exercise: Exercise, outcome: Outputs, trial: Trial) -> bool:
-    """Whether a misconception and the learner have the same results, or the same exception."""
+    """Whether a mistake and the learner have the same results, or the same exception."""
     if isinstance(outcome, str) or trial.outcome.error is not None:
         return outcome == trial.outcome.kind
     got = named(exercise, trial.outcome.value)
@@ -151,11 +147,10 @@ def _of_output(
         outcome = tried(name, i)
         return None if isinstance(outcome, str) else outcome.get(output)
 
-    for misconception in exercise.misconceptions:
-        name = misconception.name
+    for name in exercise.mistakes:
         same = all(wrong(name, i) is not None and alike(got[i], wrong(name, i)) for i in cases)
         if same and not all(alike(expected[i], wrong(name, i)) for i in cases):
-            return [Found(misconception.diagnosis, name)]
+            return [Found(exercise.said[name], name)]
     trials, values = list(cases.values()), list(got.values())
     texts = [
         *_of_arrays(exercise, output, trials, values),

@@ -8,6 +8,7 @@ import numpy as np
 from npformer.exercises.checker.compare import TOLERANCE
 from npformer.exercises.checker.pairs import SAME, Pair, close, same_shapes
 from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 from npformer.types import FloatArray
 
 # Factors that are what they are at every size.
@@ -22,19 +23,21 @@ def factor(name: str, pairs: list[Pair]) -> Text | None:
         ratios, [pair.factors for pair in pairs if np.abs(pair.expected).max() > TOLERANCE]
     )
     if said == "-1":
-        return Text(f"{name} has the wrong sign", f"{name} 的符号反了")
+        return message("{name} has the wrong sign", name=name)
     if said is None:
         if np.ptp(ratios) > SAME * np.abs(ratios).max():
             said = ", ".join(f"{ratio:.6g}" for ratio in ratios)
-            return Text(
-                f"{name} is right but for a number, which differs from case to case: {said}",
-                f"{name} 只差一个因子，但各用例的因子不同：{said}",
+            return message(
+                "{name} is right but for a number, which differs from case to case: {said}",
+                name=name,
+                said=said,
             )
         said = f"{ratios[0]:.6g}"
-    return Text(
-        f"{name} is the right result times {said}: that factor does not belong there, or its inverse "
-        "is missing",
-        f"{name} 是正确结果乘以 {said}：多了这个因子，或少了它的倒数",
+    return message(
+        "{name} is the right result times {said}: that factor does not belong there, or "
+        "its inverse is missing",
+        name=name,
+        said=said,
     )
 
 

@@ -15,6 +15,7 @@ from npformer.exercises.checker.report import Report
 from npformer.exercises.course import find
 from npformer.exercises.exercise import Exercise
 from npformer.exercises.text import Text, language
+from npformer.exercises.translation import message
 
 # Of one check; a learner's function takes milliseconds.
 SECONDS = 10
@@ -79,7 +80,7 @@ def _report(exercise_id: str, fn: Callable[..., Any], seed: int) -> Report | Tex
         with _time_limit():
             return check(find(exercise_id), fn, seed=seed)
     except OutOfTime:
-        return Text(f"it does not end within {SECONDS} seconds", f"运行 {SECONDS} 秒后仍未结束")
+        return message("it does not end within {seconds} seconds", seconds=SECONDS)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from npformer.exercises.checker.call import call
 from npformer.exercises.checker.trial import Trial, named
 from npformer.exercises.exercise import Exercise
 from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 
 
 class Change(NamedTuple):
@@ -44,21 +45,21 @@ def _changes(names: tuple[str, ...], trials: list[Trial]) -> Iterator[Change]:
             yield Change(lambda args, n=name, v=value: args | {n: v(args[n])}, text)
     for a, b in itertools.combinations(names, 2):
         if all(_exchangeable(trial.args[a], trial.args[b]) for trial in trials):
-            text = Text(f"{a} and {b} are exchanged", f"{a} 和 {b} 用反了")
+            text = message("{a} and {b} are exchanged", a=a, b=b)
             yield Change(lambda args, a=a, b=b: args | {a: args[b], b: args[a]}, text)
     for a, b in itertools.permutations(names, 2):
         if all(_exchangeable(trial.args[a], trial.args[b]) for trial in trials):
-            text = Text(f"{b} is used where {a} belongs", f"该用 {a} 的地方用了 {b}")
+            text = message("{b} is used where {a} belongs", b=b, a=a)
             yield Change(lambda args, a=a, b=b: args | {a: args[b]}, text)
     yield Change(
         lambda args: {name: _turned(value) for name, value in args.items()},
-        Text("the sums run along the wrong axis", "求和沿错了轴"),
+        message("the sums run along the wrong axis"),
         back=_turned,
     )
 
 
 def _neutral(name: str, values: list[Any]) -> Iterator[tuple[Any, Text]]:
-    ignored = Text(f"{name} is ignored", f"没有用到 {name}")
+    ignored = message("{name} is ignored", name=name)
     first = next((value for value in values if value is not None), None)
     if any(value is not None for value in values):
         yield lambda _: None, ignored
@@ -66,36 +67,28 @@ def _neutral(name: str, values: list[Any]) -> Iterator[tuple[Any, Text]]:
         yield lambda v: v if v is None else np.ones_like(v), ignored
         yield (
             lambda v: v if v is None else ~v,
-            Text(
-                f"{name} is the wrong way round: True is taken for False",
-                f"{name} 用反了：把 True 当成了 False",
-            ),
+            message("{name} is the wrong way round: True is taken for False", name=name),
         )
     elif isinstance(first, np.ndarray) and first.dtype.kind == "f":
         yield (
             _scrambled,
-            Text(
-                f"{name} is reshaped where it must be transposed: that scrambles it",
-                f"{name} 该转置的地方用了 reshape，元素的顺序全乱了",
-            ),
+            message("{name} is reshaped where it must be transposed: that scrambles it", name=name),
         )
         for fill in (np.ones_like, np.zeros_like):
             number = fill(np.empty(1)).item()
             yield (
                 lambda v, fill=fill: v if v is None else fill(v),
-                Text(
-                    f"it is as if {name} were {number:g} everywhere: {name} is forgotten",
-                    f"相当于 {name} 全为 {number:g}：忘了用 {name}",
+                message(
+                    "it is as if {name} were {number:g} everywhere: {name} is forgotten",
+                    name=name,
+                    number=number,
                 ),
             )
     elif isinstance(first, int | float) and not isinstance(first, bool):
         for n in (1, 0):
             yield (
                 lambda v, n=n: v if v is None else type(v)(n),
-                Text(
-                    f"it is as if {name} were {n}: {name} is forgotten",
-                    f"相当于 {name} = {n}：忘了用 {name}",
-                ),
+                message("it is as if {name} were {n}: {name} is forgotten", name=name, n=n),
             )
 
 

@@ -10,12 +10,13 @@ from npformer.exercises.checker.report import Result
 from npformer.exercises.checker.trial import Trial, named
 from npformer.exercises.exercise import Exercise
 from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 
-FLOAT32 = Text("float32 stays float32", "float32 仍为 float32")
-UNTOUCHED = Text("inputs untouched", "不改动输入")
-TWICE = Text("the same twice", "两次结果相同")
-PRINTS = Text("note: it prints, which is not shown", "注意：函数里有打印，不显示")
-OWN_WORK = Text("written by hand", "自己实现")
+FLOAT32 = message("float32 stays float32")
+UNTOUCHED = message("inputs untouched")
+TWICE = message("the same twice")
+PRINTS = message("note: it prints, which is not shown")
+OWN_WORK = message("written by hand")
 
 
 def manners(exercise: Exercise, fn: Callable[..., Any], trials: list[Trial]) -> Iterator[Result]:
@@ -31,9 +32,9 @@ def manners(exercise: Exercise, fn: Callable[..., Any], trials: list[Trial]) -> 
         UNTOUCHED,
         not changed,
         None,
-        Text(
-            f"it writes into {said}: make a new array instead of +=, out= or x[...] = on an input",
-            f"改动了输入 {said}：不要对输入用 +=、out= 或 x[...] =，而要新建数组",
+        message(
+            "it writes into {said}: make a new array instead of +=, out= or x[...] = on an input",
+            said=said,
         )
         if changed
         else None,
@@ -48,10 +49,9 @@ def manners(exercise: Exercise, fn: Callable[..., Any], trials: list[Trial]) -> 
         None,
         None
         if same
-        else Text(
-            "a second call with the same inputs gives something else: it keeps a state, or draws "
-            "random numbers of its own",
-            "输入相同，第二次调用的结果却不同：函数保存了状态，或自己生成了随机数",
+        else message(
+            "a second call with the same inputs gives something else: it keeps a state, or "
+            "draws random numbers of its own"
         ),
     )
     called = next((trial.outcome.library for trial in ran if trial.outcome.library), "")
@@ -59,10 +59,7 @@ def manners(exercise: Exercise, fn: Callable[..., Any], trials: list[Trial]) -> 
         OWN_WORK,
         not called,
         None,
-        Text(
-            f"it calls npformer's {called}: write it with NumPy alone",
-            f"调用了 npformer 的 {called}：请只用 NumPy 自己写",
-        )
+        message("it calls npformer's {called}: write it with NumPy alone", called=called)
         if called
         else None,
     )
@@ -85,13 +82,13 @@ def _float32(
             return (
                 False,
                 None,
-                Text(
-                    f"{name}: got {kind} from float32 inputs, expected float32. float64 comes in "
-                    "with an array made without dtype, such as np.zeros(n), and with numbers of "
-                    "NumPy's: np.sqrt(K) (take K**0.5), keep.sum() (take int(keep.sum())), and with a "
-                    "number times a mask",
-                    f"{name}：输入是 float32，结果却是 {kind}。float64 来自不写 dtype 的数组（如 np.zeros(n)），"
-                    "或 NumPy 的数：np.sqrt(K)（改用 K**0.5）、keep.sum()（改用 int(keep.sum())），以及数乘掩码",
+                message(
+                    "{name}: got {kind} from float32 inputs, expected float32. float64 comes in with "
+                    "an array made without dtype, such as np.zeros(n), and with numbers of NumPy's: "
+                    "np.sqrt(K) (take K**0.5), keep.sum() (take int(keep.sum())), and with a number "
+                    "times a mask",
+                    name=name,
+                    kind=kind,
                 ),
             )
     return True, None, None

@@ -7,6 +7,7 @@ import numpy as np
 
 from npformer.exercises.checker.trial import Trial
 from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 from npformer.types import BoolArray
 
 
@@ -24,19 +25,23 @@ def not_finite(output: str, trials: list[Trial], got: list[Any]) -> Iterator[Tex
         strange = ~np.isfinite(value) & np.isfinite(expected)
         if not strange.any():
             continue
-        what = Text("NaN", " NaN") if np.isnan(value[strange]).any() else Text("infinite", "无穷大")
+        what = Text("NaN", " NaN") if np.isnan(value[strange]).any() else message("infinite")
         for name, array in trial.outcome.local.items():  # the arguments are among them
             if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
                 continue
             if _covers(np.isinf(array), strange):
-                yield Text(
-                    f"{output} is {what.en} where {name} is infinite: something in it overflows",
-                    f"{name} 为无穷大的地方，{output} 是{what.zh}：计算它时溢出了",
+                yield message(
+                    "{output} is {what} where {name} is infinite: something in it overflows",
+                    output=output,
+                    what=what,
+                    name=name,
                 )
             elif name not in trial.args and _covers(array == 0, strange):
-                yield Text(
-                    f"{output} is {what.en} where {name} is 0: it is divided by, or its logarithm is taken",
-                    f"{name} 为 0 的地方，{output} 是{what.zh}：除以了它，或对它取了对数",
+                yield message(
+                    "{output} is {what} where {name} is 0: it is divided by, or its logarithm is taken",
+                    output=output,
+                    what=what,
+                    name=name,
                 )
         return
 

@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Self
 
 from npformer.exercises.text import COLON, Text, language, width
+from npformer.exercises.translation import message
 
-PASS, FAIL = Text("pass", "通过"), Text("FAIL", "未过")
-SOLVED = Text("solved", "已完成")
-OPEN = Text("not solved", "未完成")
-WRONG = Text("What is wrong", "问题在哪里")
+PASS, FAIL = message("pass"), message("FAIL")
+SOLVED = message("solved")
+OPEN = message("not solved")
+WRONG = message("What is wrong")
 
 
 class Result(NamedTuple):
@@ -34,7 +35,7 @@ class Report:
     diagnoses : list of Text
         What the mistake is, the surest first; empty if there is none.
     names : list of str
-        Of the misconceptions that the diagnoses are of; generic ones have none.
+        Of the mistakes that the diagnoses are of; generic ones have none.
     """
 
     exercise: str

@@ -9,6 +9,7 @@ from npformer.exercises.checker.compare import TOLERANCE, difference
 from npformer.exercises.checker.trial import Trial, named
 from npformer.exercises.exercise import Exercise
 from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 
 
 def first_wrong_step(exercise: Exercise, trials: list[Trial]) -> list[Text]:
@@ -36,29 +37,29 @@ def first_wrong_step(exercise: Exercise, trials: list[Trial]) -> list[Text]:
         if found.right:
             agree.append(name)
             continue
-        how = found.message or Text(
-            f"{name} differs by {found.error:.2g}", f"{name} 相差 {found.error:.2g}"
+        how = found.message or message(
+            "{name} differs by {error:.2g}", name=name, error=found.error
         )
         return [
-            Text(
-                f"{said.en} The first intermediate that differs from ours: {how.en}; ours begins "
-                f"{_begin(right)}.",
-                f"{said.zh}第一个与参考实现不同的中间结果：{how.zh}；参考值的开头是 {_begin(right)}。",
+            message(
+                "{said} The first intermediate that differs from ours: {how}; ours begins {begin}.",
+                said=said,
+                how=how,
+                begin=_begin(right),
             )
         ]
     if agree:
         listed = ", ".join(agree)
-        said = Text(
-            f"{said.en} Your {listed} agrees with ours.", f"{said.zh}你的 {listed} 与参考实现一致。"
-        )
+        said = message("{said} Your {listed} agrees with ours.", said=said, listed=listed)
     rest = [(name, right) for name, right in steps.items() if name not in agree]
     if not rest:
         return [said]
     shown = "; ".join(f"{name} {np.shape(right)} = {_begin(right)}" for name, right in rest)
     return [
-        Text(
-            f"{said.en} Compare with ours, on the first case that is wrong: {shown}.",
-            f"{said.zh}请在第一个出错的用例上，与参考实现的中间结果对照：{shown}。",
+        message(
+            "{said} Compare with ours, on the first case that is wrong: {shown}.",
+            said=said,
+            shown=shown,
         )
     ]
 
@@ -76,9 +77,12 @@ def _first_wrong_entry(exercise: Exercise, trial: Trial) -> Text:
         at = np.unravel_index(int(np.argmax(apart > TOLERANCE * scale)), apart.shape)
         index = f"[{', '.join(str(int(i)) for i in at)}]" if at else ""
         values = f"{own[at]:.6g}", f"{ours[at]:.6g}"
-        return Text(
-            f"{name}{index}: got {values[0]}, expected {values[1]}.",
-            f"{name}{index}：得到 {values[0]}，应为 {values[1]}。",
+        return message(
+            "{name}{index}: got {got}, expected {expected}.",
+            name=name,
+            index=index,
+            got=values[0],
+            expected=values[1],
         )
     return Text("", "")
 

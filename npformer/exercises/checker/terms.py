@@ -7,6 +7,7 @@ import numpy as np
 from npformer.exercises.checker.factors import name_factor
 from npformer.exercises.checker.pairs import Pair, close, same_shapes, spreads
 from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 
 
 def term(name: str, pairs: list[Pair]) -> Text | None:
@@ -45,14 +46,18 @@ def term_product(name: str, pairs: list[Pair]) -> Text | None:
                 for put, pair in zip(instead, pairs, strict=True)
             ]
             if all(close(put * factor, right) for put, factor, right in three):
-                return Text(
-                    f"{name}: the term {term} lacks the factor {other}",
-                    f"{name}：{term} 这一项少乘了 {other}",
+                return message(
+                    "{name}: the term {term} lacks the factor {other}",
+                    name=name,
+                    term=term,
+                    other=other,
                 )
             if all(close(put, right * factor) for put, factor, right in three):
-                return Text(
-                    f"{name}: the term {term} is multiplied by {other} once too often",
-                    f"{name}：{term} 这一项多乘了一次 {other}",
+                return message(
+                    "{name}: the term {term} is multiplied by {other} once too often",
+                    name=name,
+                    term=term,
+                    other=other,
                 )
     return None
 
@@ -78,18 +83,19 @@ def _coefficients(pairs: list[Pair]) -> dict[str, float] | None:
 
 def _said_of_term(term: str, numbers: list[float], factors: list[Mapping[str, float]]) -> Text:
     if np.allclose(numbers, 0, atol=1e-6):
-        return Text(f"the term {term} is missing", f"缺少 {term} 这一项")
+        return message("the term {term} is missing", term=term)
     if np.allclose(numbers, -1, atol=1e-6):
-        return Text(f"the term {term} has the wrong sign", f"{term} 这一项的符号反了")
+        return message("the term {term} has the wrong sign", term=term)
     if np.allclose(numbers, 2, atol=1e-6):
-        return Text(f"the term {term} is counted twice", f"{term} 这一项算了两次")
+        return message("the term {term} is counted twice", term=term)
     number = name_factor(numbers, factors)
     if number is None and np.allclose(numbers, numbers[0]):
         number = f"{numbers[0]:.4g}"
     if number is None:
         listed = ", ".join(f"{each:.4g}" for each in numbers)
-        return Text(
-            f"the term {term} is multiplied by a number which differs from case to case: {listed}",
-            f"{term} 这一项被乘了一个数，各用例不同：{listed}",
+        return message(
+            "the term {term} is multiplied by a number which differs from case to case: {listed}",
+            term=term,
+            listed=listed,
         )
-    return Text(f"the term {term} is multiplied by {number}", f"{term} 这一项被乘了 {number}")
+    return message("the term {term} is multiplied by {number}", term=term, number=number)

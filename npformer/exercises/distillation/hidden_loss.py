@@ -3,8 +3,7 @@
 import numpy as np
 
 from npformer import distill, models
-from npformer.exercises.exercise import Case, Exercise, Misconception
-from npformer.exercises.text import Text
+from npformer.exercises.exercise import Case, Exercise
 
 
 def hidden_loss(student_hidden, teacher_hidden, w_h, keep):
@@ -65,90 +64,6 @@ def tokens(keep):
     return max(int(keep.sum()), 1)
 
 
-def padding_counted(student_hidden, teacher_hidden, w_h, keep):
-    error = student_hidden @ w_h - teacher_hidden
-    return of_error(student_hidden, w_h, error, error.size)
-
-
-def divided_by_all_tokens(student_hidden, teacher_hidden, w_h, keep):
-    error = masked_error(student_hidden, teacher_hidden, w_h, keep)
-    return of_error(student_hidden, w_h, error, error.size)
-
-
-def mask_in_the_count_alone(student_hidden, teacher_hidden, w_h, keep):
-    error = student_hidden @ w_h - teacher_hidden
-    return of_error(student_hidden, w_h, error, tokens(keep) * w_h.shape[1])
-
-
-def summed_over_features(student_hidden, teacher_hidden, w_h, keep):
-    error = masked_error(student_hidden, teacher_hidden, w_h, keep)
-    return of_error(student_hidden, w_h, error, tokens(keep))
-
-
-def divided_by_the_students_width(student_hidden, teacher_hidden, w_h, keep):
-    error = masked_error(student_hidden, teacher_hidden, w_h, keep)
-    return of_error(student_hidden, w_h, error, tokens(keep) * w_h.shape[0])
-
-
-def mean_of_means(student_hidden, teacher_hidden, w_h, keep):
-    error = masked_error(student_hidden, teacher_hidden, w_h, keep)
-    n = np.maximum(keep.sum(axis=1), 1)[:, None, None] * (len(keep) * w_h.shape[1])
-    return ((error**2 / n).sum(), *gradients(student_hidden, w_h, 2 * error / n))
-
-
-def teacher_projected(student_hidden, teacher_hidden, w_h, keep):
-    error = (student_hidden - teacher_hidden @ w_h.T) * keep[..., None]
-    n = tokens(keep) * w_h.shape[0]
-    derror = 2 * error / n
-    dw = -derror.reshape(-1, w_h.shape[0]).T @ teacher_hidden.reshape(-1, w_h.shape[1])
-    return (error**2).sum() / n, derror, dw
-
-
-def stopped_at_the_projection(student_hidden, teacher_hidden, w_h, keep):
-    error = masked_error(student_hidden, teacher_hidden, w_h, keep)
-    loss, _, dw = of_error(student_hidden, w_h, error, tokens(keep) * w_h.shape[1])
-    return loss, 2 * error / (tokens(keep) * w_h.shape[1]), dw
-
-
-def mask_forgotten_in_the_gradients(student_hidden, teacher_hidden, w_h, keep):
-    error = student_hidden @ w_h - teacher_hidden
-    n = tokens(keep) * w_h.shape[1]
-    kept = error * keep[..., None]
-    return ((kept**2).sum() / n, *gradients(student_hidden, w_h, 2 * error / n))
-
-
-def student_masked_teacher_not(student_hidden, teacher_hidden, w_h, keep):
-    error = (student_hidden * keep[..., None]) @ w_h - teacher_hidden
-    n = tokens(keep) * w_h.shape[1]
-    loss, dx, dw = of_error(student_hidden * keep[..., None], w_h, error, n)
-    return loss, dx * keep[..., None], dw
-
-
-def dw_from_the_teacher(student_hidden, teacher_hidden, w_h, keep):
-    error = masked_error(student_hidden, teacher_hidden, w_h, keep)
-    n = tokens(keep) * w_h.shape[1]
-    loss, dx, _ = of_error(student_hidden, w_h, error, n)
-    projected = (student_hidden @ w_h) * keep[..., None]
-    return loss, dx, gradients(student_hidden, w_h, 2 * projected / n)[1]
-
-
-def two_forgotten(student_hidden, teacher_hidden, w_h, keep):
-    error = masked_error(student_hidden, teacher_hidden, w_h, keep)
-    loss, dx, dw = of_error(student_hidden, w_h, error, tokens(keep) * w_h.shape[1])
-    return loss, dx / 2, dw / 2
-
-
-def dw_averaged(student_hidden, teacher_hidden, w_h, keep):
-    error = masked_error(student_hidden, teacher_hidden, w_h, keep)
-    loss, dx, dw = of_error(student_hidden, w_h, error, tokens(keep) * w_h.shape[1])
-    return loss, dx, dw / len(keep)
-
-
-def nothing_kept_divides_by_zero(student_hidden, teacher_hidden, w_h, keep):
-    error = masked_error(student_hidden, teacher_hidden, w_h, keep)
-    return of_error(student_hidden, w_h, error, keep.sum() * w_h.shape[1])
-
-
 def hidden_loss_terms(student_hidden, teacher_hidden, w_h, keep):
     factor = 2 * keep[..., None] / (tokens(keep) * w_h.shape[1])
     of_student = gradients(student_hidden, w_h, factor * (student_hidden @ w_h))
@@ -168,171 +83,31 @@ def hidden_loss_steps(student_hidden, teacher_hidden, w_h, keep):
 
 HIDDEN_LOSS = Exercise(
     id="hidden-loss",
-    title=Text("Hidden states through a projection", "经过投影的隐藏状态损失"),
-    statement=Text(
-        "The student is narrower than the teacher, so its hidden states are projected by a learned "
-        "matrix before they are compared. `student_hidden` is (B, T, D_S), `teacher_hidden` "
-        "(B, T, D_T), `w_h` (D_S, D_T), `keep` (B, T) with True = real token, "
-        "and $k_{bt}$ is `keep` as 0 or 1:\n\n"
-        "$$L = \\frac1n \\sum_{b,t} k_{bt} \\lVert h^S_{bt} W_h - h^T_{bt} \\rVert^2, \\qquad "
-        "n = D_T \\sum_{b,t} k_{bt}.$$\n\n"
-        "With `error` = $k\\,(h^S W_h - h^T)$, return `loss` and its gradients `dstudent_hidden` and "
-        "`dw_h`, each of the shape of its argument; the teacher is a constant. If nothing is kept, all "
-        "three are 0.",
-        "学生比教师窄，所以它的隐藏状态先乘一个可学习的矩阵再比较。`student_hidden` 为 (B, T, D_S)，"
-        "`teacher_hidden` 为 (B, T, D_T)，`w_h` 为 (D_S, D_T)，`keep` (B, T) 为 True 的是真实词元，$k_{bt}$ 即取 0/1 的 `keep`：\n\n"
-        "$$L = \\frac1n \\sum_{b,t} k_{bt} \\lVert h^S_{bt} W_h - h^T_{bt} \\rVert^2, \\qquad "
-        "n = D_T \\sum_{b,t} k_{bt}.$$\n\n"
-        "记 `error` = $k\\,(h^S W_h - h^T)$。返回 `loss` 以及梯度 `dstudent_hidden` 和 `dw_h`，形状各与对应参数相同；"
-        "教师是常量。如果什么都不保留，三者都是 0。",
-    ),
+    title="Hidden states through a projection",
+    statement=r"""
+        The student is narrower than the teacher, so its hidden states are projected by a learned
+        matrix before they are compared. `student_hidden` is (B, T, D_S), `teacher_hidden`
+        (B, T, D_T), `w_h` (D_S, D_T), `keep` (B, T) with True = real token, and $k_{bt}$ is `keep`
+        as 0 or 1:
+
+        $$L = \frac1n \sum_{b,t} k_{bt} \lVert h^S_{bt} W_h - h^T_{bt} \rVert^2, \qquad n = D_T
+        \sum_{b,t} k_{bt}.$$
+
+        With `error` = $k\,(h^S W_h - h^T)$, return `loss` and its gradients `dstudent_hidden` and
+        `dw_h`, each of the shape of its argument; the teacher is a constant. If nothing is kept,
+        all three are 0.""",
     reference=hidden_loss,
     library=(distill.HiddenTerm.forward, distill.HiddenTerm.backward),
     outputs=("loss", "dstudent_hidden", "dw_h"),
     cases=hidden_loss_cases,
     hints=(
-        Text(
-            "Two steps: a linear map without bias, then a mean squared error among the kept tokens. Undo "
-            "the second, then the first.",
-            "两步：先是没有偏置的线性变换，再是保留词元上的均方误差。反向时先处理第二步，再处理第一步。",
-        ),
-        Text(
-            "$dE = \\frac2n E$ with $E = k\\,(h^S W_h - h^T)$; then $dh^S = dE\\,W_h^\\top$ and "
-            "$dW_h = \\sum_{b,t} (h^S_{bt})^\\top dE_{bt}$.",
-            "$dE = \\frac2n E$，其中 $E = k\\,(h^S W_h - h^T)$；然后 $dh^S = dE\\,W_h^\\top$，"
-            "$dW_h = \\sum_{b,t} (h^S_{bt})^\\top dE_{bt}$。",
-        ),
-        Text(
-            "`derror = 2 * error / n`; `derror @ w_h.T`; `student_hidden.reshape(-1, D_S).T @ "
-            "derror.reshape(-1, D_T)`.",
-            "`derror = 2 * error / n`；`derror @ w_h.T`；`student_hidden.reshape(-1, D_S).T @ "
-            "derror.reshape(-1, D_T)`。",
-        ),
+        """Two steps: a linear map without bias, then a mean squared error among the kept tokens.
+        Undo the second, then the first.""",
+        r"""$dE = \frac2n E$ with $E = k\,(h^S W_h - h^T)$; then $dh^S = dE\,W_h^\top$ and $dW_h =
+        \sum_{b,t} (h^S_{bt})^\top dE_{bt}$.""",
+        """`derror = 2 * error / n`; `derror @ w_h.T`; `student_hidden.reshape(-1, D_S).T @
+        derror.reshape(-1, D_T)`.""",
     ),
-    misconceptions=(
-        Misconception(
-            "padding-counted",
-            padding_counted,
-            Text(
-                "padded tokens count like any other, as in TinyBERT's released code: the loss of a "
-                "sentence then depends on what it is batched with. Leave them out of sum and count.",
-                "填充词元也一样计入（TinyBERT 发布的代码就是这样）：一个句子的损失就取决于它和哪些句子在同一批次里。求和与计数都要去掉它们。",
-            ),
-        ),
-        Misconception(
-            "padding-in-the-mean",
-            divided_by_all_tokens,
-            Text(
-                "the errors are masked, but they are divided by B T D_T: divide by the number of kept "
-                "tokens times D_T.",
-                "误差用了掩码，却除以 B T D_T：应除以保留的词元数乘 D_T。",
-            ),
-        ),
-        Misconception(
-            "mask-in-the-count-alone",
-            mask_in_the_count_alone,
-            Text(
-                "the mean is over the kept tokens, but errors of padding are in the sum: multiply by "
-                "`keep[..., None]`.",
-                "平均按保留的词元数，求和里却有填充的误差：要乘以 `keep[..., None]`。",
-            ),
-        ),
-        Misconception(
-            "sum-over-features",
-            summed_over_features,
-            Text(
-                "the squared length of the error is not divided by D_T: a mean squared error is a mean "
-                "over features too.",
-                "误差的平方和没有除以 D_T：均方误差对特征也取平均。",
-            ),
-        ),
-        Misconception(
-            "students-width",
-            divided_by_the_students_width,
-            Text(
-                "divided by D_S: the error lives in the teacher's space and has D_T entries.",
-                "除以了 D_S：误差在教师的空间里，有 D_T 个分量。",
-            ),
-        ),
-        Misconception(
-            "mean-of-means",
-            mean_of_means,
-            Text(
-                "each sequence is averaged by itself and then the sequences: tokens of short ones count "
-                "more. All kept tokens count alike.",
-                "先对每个序列求平均，再对序列求平均：短序列的词元权重更大。所有保留的词元应同等对待。",
-            ),
-        ),
-        Misconception(
-            "teacher-projected",
-            teacher_projected,
-            Text(
-                "the projection is applied to the teacher. Then the student could match a teacher shrunk "
-                "to zero, W = 0; TinyBERT's `fit_dense` is applied to the student.",
-                "把投影用在了教师身上。那样 W = 0 时学生只要输出零就能“学会”；TinyBERT 的 `fit_dense` 作用于学生。",
-            ),
-        ),
-        Misconception(
-            "stops-at-the-projection",
-            stopped_at_the_projection,
-            Text(
-                "dstudent_hidden is the gradient after the projection, of width D_T: multiply by the "
-                "transpose of w_h.",
-                "dstudent_hidden 是投影之后的梯度，宽度为 D_T：还要乘以 w_h 的转置。",
-            ),
-        ),
-        Misconception(
-            "mask-forgotten-in-the-gradients",
-            mask_forgotten_in_the_gradients,
-            Text(
-                "the loss is masked, the gradients are not: padding reaches dstudent_hidden and dw_h.",
-                "损失用了掩码，梯度没有：填充混进了 dstudent_hidden 和 dw_h。",
-            ),
-        ),
-        Misconception(
-            "teacher-not-masked",
-            student_masked_teacher_not,
-            Text(
-                "the student's padding is zeroed, the teacher's is not, so their difference there is the "
-                "teacher's state. Mask the difference.",
-                "只把学生的填充置零，教师的没有，于是那里的差就是教师的状态。应屏蔽两者之差。",
-            ),
-        ),
-        Misconception(
-            "teacher-missing-in-dw",
-            dw_from_the_teacher,
-            Text(
-                "dw_h lacks the teacher: it is made from the projected states, where the error belongs.",
-                "dw_h 里没有教师：用的是投影后的状态，应当用误差。",
-            ),
-        ),
-        Misconception(
-            "two-of-the-square",
-            two_forgotten,
-            Text(
-                "the 2 of the square is missing from both gradients.",
-                "两个梯度都漏了平方求导的 2。",
-            ),
-        ),
-        Misconception(
-            "dw-averaged-again",
-            dw_averaged,
-            Text(
-                "dw_h is divided by B once more: the mean is already in the error's gradient, so dw_h is a "
-                "plain sum over tokens.",
-                "dw_h 又除以了一次 B：平均已经在误差的梯度里，dw_h 只是对词元求和。",
-            ),
-        ),
-        Misconception(
-            "nothing-kept",
-            nothing_kept_divides_by_zero,
-            Text(
-                "with nothing kept this is 0/0: divide by at least 1.",
-                "什么都不保留时是 0/0：除数至少取 1。",
-            ),
-        ),
-    ),
-    topic="distillation",
     tracks=("class", "gradcheck"),
     difficulty=2,
     minutes=15,
@@ -348,4 +123,123 @@ HIDDEN_LOSS = Exercise(
     docs="derivations/distillation.md",
 )
 
-EXERCISES = (HIDDEN_LOSS,)
+
+@HIDDEN_LOSS.mistake("padding-counted")
+def padding_counted(student_hidden, teacher_hidden, w_h, keep):
+    """padded tokens count like any other, as in TinyBERT's released code: the loss of a sentence
+    then depends on what it is batched with. Leave them out of sum and count."""
+    error = student_hidden @ w_h - teacher_hidden
+    return of_error(student_hidden, w_h, error, error.size)
+
+
+@HIDDEN_LOSS.mistake("padding-in-the-mean")
+def divided_by_all_tokens(student_hidden, teacher_hidden, w_h, keep):
+    """the errors are masked, but they are divided by B T D_T: divide by the number of kept tokens
+    times D_T."""
+    error = masked_error(student_hidden, teacher_hidden, w_h, keep)
+    return of_error(student_hidden, w_h, error, error.size)
+
+
+@HIDDEN_LOSS.mistake("mask-in-the-count-alone")
+def mask_in_the_count_alone(student_hidden, teacher_hidden, w_h, keep):
+    """the mean is over the kept tokens, but errors of padding are in the sum: multiply by
+    `keep[..., None]`."""
+    error = student_hidden @ w_h - teacher_hidden
+    return of_error(student_hidden, w_h, error, tokens(keep) * w_h.shape[1])
+
+
+@HIDDEN_LOSS.mistake("sum-over-features")
+def summed_over_features(student_hidden, teacher_hidden, w_h, keep):
+    """the squared length of the error is not divided by D_T: a mean squared error is a mean over
+    features too."""
+    error = masked_error(student_hidden, teacher_hidden, w_h, keep)
+    return of_error(student_hidden, w_h, error, tokens(keep))
+
+
+@HIDDEN_LOSS.mistake("students-width")
+def divided_by_the_students_width(student_hidden, teacher_hidden, w_h, keep):
+    """divided by D_S: the error lives in the teacher's space and has D_T entries."""
+    error = masked_error(student_hidden, teacher_hidden, w_h, keep)
+    return of_error(student_hidden, w_h, error, tokens(keep) * w_h.shape[0])
+
+
+@HIDDEN_LOSS.mistake("mean-of-means")
+def mean_of_means(student_hidden, teacher_hidden, w_h, keep):
+    """each sequence is averaged by itself and then the sequences: tokens of short ones count more.
+    All kept tokens count alike."""
+    error = masked_error(student_hidden, teacher_hidden, w_h, keep)
+    n = np.maximum(keep.sum(axis=1), 1)[:, None, None] * (len(keep) * w_h.shape[1])
+    return ((error**2 / n).sum(), *gradients(student_hidden, w_h, 2 * error / n))
+
+
+@HIDDEN_LOSS.mistake("teacher-projected")
+def teacher_projected(student_hidden, teacher_hidden, w_h, keep):
+    """the projection is applied to the teacher. Then the student could match a teacher shrunk to
+    zero, W = 0; TinyBERT's `fit_dense` is applied to the student."""
+    error = (student_hidden - teacher_hidden @ w_h.T) * keep[..., None]
+    n = tokens(keep) * w_h.shape[0]
+    derror = 2 * error / n
+    dw = -derror.reshape(-1, w_h.shape[0]).T @ teacher_hidden.reshape(-1, w_h.shape[1])
+    return (error**2).sum() / n, derror, dw
+
+
+@HIDDEN_LOSS.mistake("stops-at-the-projection")
+def stopped_at_the_projection(student_hidden, teacher_hidden, w_h, keep):
+    """dstudent_hidden is the gradient after the projection, of width D_T: multiply by the transpose
+    of w_h."""
+    error = masked_error(student_hidden, teacher_hidden, w_h, keep)
+    loss, _, dw = of_error(student_hidden, w_h, error, tokens(keep) * w_h.shape[1])
+    return loss, 2 * error / (tokens(keep) * w_h.shape[1]), dw
+
+
+@HIDDEN_LOSS.mistake("mask-forgotten-in-the-gradients")
+def mask_forgotten_in_the_gradients(student_hidden, teacher_hidden, w_h, keep):
+    """the loss is masked, the gradients are not: padding reaches dstudent_hidden and dw_h."""
+    error = student_hidden @ w_h - teacher_hidden
+    n = tokens(keep) * w_h.shape[1]
+    kept = error * keep[..., None]
+    return ((kept**2).sum() / n, *gradients(student_hidden, w_h, 2 * error / n))
+
+
+@HIDDEN_LOSS.mistake("teacher-not-masked")
+def student_masked_teacher_not(student_hidden, teacher_hidden, w_h, keep):
+    """the student's padding is zeroed, the teacher's is not, so their difference there is the
+    teacher's state. Mask the difference."""
+    error = (student_hidden * keep[..., None]) @ w_h - teacher_hidden
+    n = tokens(keep) * w_h.shape[1]
+    loss, dx, dw = of_error(student_hidden * keep[..., None], w_h, error, n)
+    return loss, dx * keep[..., None], dw
+
+
+@HIDDEN_LOSS.mistake("teacher-missing-in-dw")
+def dw_from_the_teacher(student_hidden, teacher_hidden, w_h, keep):
+    """dw_h lacks the teacher: it is made from the projected states, where the error belongs."""
+    error = masked_error(student_hidden, teacher_hidden, w_h, keep)
+    n = tokens(keep) * w_h.shape[1]
+    loss, dx, _ = of_error(student_hidden, w_h, error, n)
+    projected = (student_hidden @ w_h) * keep[..., None]
+    return loss, dx, gradients(student_hidden, w_h, 2 * projected / n)[1]
+
+
+@HIDDEN_LOSS.mistake("two-of-the-square")
+def two_forgotten(student_hidden, teacher_hidden, w_h, keep):
+    """the 2 of the square is missing from both gradients."""
+    error = masked_error(student_hidden, teacher_hidden, w_h, keep)
+    loss, dx, dw = of_error(student_hidden, w_h, error, tokens(keep) * w_h.shape[1])
+    return loss, dx / 2, dw / 2
+
+
+@HIDDEN_LOSS.mistake("dw-averaged-again")
+def dw_averaged(student_hidden, teacher_hidden, w_h, keep):
+    """dw_h is divided by B once more: the mean is already in the error's gradient, so dw_h is a
+    plain sum over tokens."""
+    error = masked_error(student_hidden, teacher_hidden, w_h, keep)
+    loss, dx, dw = of_error(student_hidden, w_h, error, tokens(keep) * w_h.shape[1])
+    return loss, dx, dw / len(keep)
+
+
+@HIDDEN_LOSS.mistake("nothing-kept")
+def nothing_kept_divides_by_zero(student_hidden, teacher_hidden, w_h, keep):
+    """with nothing kept this is 0/0: divide by at least 1."""
+    error = masked_error(student_hidden, teacher_hidden, w_h, keep)
+    return of_error(student_hidden, w_h, error, keep.sum() * w_h.shape[1])

@@ -1,10 +1,11 @@
 """WordPiece: words to pieces, the longest first."""
 
 from npformer.data.wordpiece import split_word
-from npformer.exercises.exercise import Case, Exercise, Misconception
-from npformer.exercises.text import Text
+from npformer.exercises.exercise import Case, Exercise
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
 PIECES = "[UNK] un una play a ##aff ##able ##ff ##a ##ing ##ed ##e ##d 电 ##影".split()
 
 
@@ -73,7 +74,57 @@ def longest_first(word, vocab, unknown):
     return pieces
 
 
+def wordpiece_by_hand(words, vocab):
+    """Return the right pieces."""
+    result = []
+    for word in words:
+        fits = len(word) <= 100
+        result += longest_first(word, vocab, lambda _p, _r: ["[UNK]"]) if fits else ["[UNK]"]
+    return result
+
+
+WORDPIECE = Exercise(
+    id="wordpiece",
+    title="WordPiece: the longest piece first",
+    statement="""
+        Cut words into pieces of a vocabulary, as BERT's tokenizer does. For each word, from its
+        beginning:
+
+        - take the **longest** piece in `vocab` that the rest of the word begins with;
+        - a piece that is not the first of its word stands in the vocabulary behind `##`, and is
+          returned with it, as in `un`, `##aff`, `##able`;
+        - go on behind it until the word is used up. A piece once taken is never given back;
+        - if nothing fits somewhere, the **whole** word becomes the single piece `[UNK]`, and so
+          does a word of more than 100 characters.
+
+        `words` is a list of str that have been split at white space and punctuation already: none
+        is empty, none has a `#`. `vocab` is a dict from piece to id, `[UNK]` among them. Return one
+        list of str with the pieces of all words, in order; no words, no pieces.""",
+    reference=wordpiece,
+    library=(split_word,),
+    outputs=("pieces",),
+    cases=wordpiece_cases,
+    hints=(
+        """Keep where the rest of the word begins. Try ends from the right: the first piece that is
+        in the vocabulary is the longest.""",
+        """For a fixed start try `end = len(word), ..., start + 1`; the candidate is
+        `word[start:end]`, with `##` before it if start > 0. Python's `for ... else` tells that
+        nothing fitted.""",
+        """`while start < len(word)`: `for end in range(len(word), start, -1)`: `piece =
+        ('##' if start else '') + word[start:end]`; if it is in vocab, append it, set `start = end`
+        and break; `else`: the pieces of this word are `['[UNK]']` and the word is done.""",
+    ),
+    tracks=("interview", "class"),
+    difficulty=2,
+    minutes=15,
+    float32=False,
+    docs="api.md",
+)
+
+
+@WORDPIECE.mistake("shortest-first")
 def shortest_first(words, vocab):
+    """the shortest piece is taken: try the ends from the right, the longest first."""
     result = []
     for word in words:
         pieces, start = [], 0
@@ -90,7 +141,10 @@ def shortest_first(words, vocab):
     return result
 
 
+@WORDPIECE.mistake("looked-up-without-##")
 def looked_up_without_marks(words, vocab):
+    """inner pieces are looked up without `##`: `able` and `##able` are two entries of the
+    vocabulary."""
     result = []
     for word in words:
         pieces, start = [], 0
@@ -106,20 +160,15 @@ def looked_up_without_marks(words, vocab):
     return result
 
 
+@WORDPIECE.mistake("returned-without-##")
 def returned_without_marks(words, vocab):
+    """the pieces are right but lack their `##`: return them as they stand in the vocabulary."""
     return [piece.removeprefix("##") for piece in wordpiece_by_hand(words, vocab)]
 
 
-def wordpiece_by_hand(words, vocab):
-    """Return the right pieces."""
-    result = []
-    for word in words:
-        fits = len(word) <= 100
-        result += longest_first(word, vocab, lambda _p, _r: ["[UNK]"]) if fits else ["[UNK]"]
-    return result
-
-
+@WORDPIECE.mistake("rest-unknown")
 def rest_unknown(words, vocab):
+    """the pieces found before the unknown rest are kept: the whole word is one [UNK]."""
     result = []
     for word in words:
         fits = len(word) <= 100
@@ -127,7 +176,9 @@ def rest_unknown(words, vocab):
     return result
 
 
+@WORDPIECE.mistake("rest-dropped")
 def rest_dropped(words, vocab):
+    """a rest that nothing fits is dropped: the whole word is one [UNK]."""
     result = []
     for word in words:
         fits = len(word) <= 100
@@ -135,7 +186,10 @@ def rest_dropped(words, vocab):
     return result
 
 
+@WORDPIECE.mistake("letter-unknown")
 def letter_unknown(words, vocab):
+    """an unknown character becomes [UNK] and the search goes on behind it: the whole word is one
+    [UNK]."""
     result = []
     for word in words:
         start = 0
@@ -153,7 +207,9 @@ def letter_unknown(words, vocab):
     return result
 
 
+@WORDPIECE.mistake("from-the-end")
 def from_the_end(words, vocab):
+    """the pieces are taken from the end of the word: WordPiece begins at its beginning."""
     result = []
     for word in words:
         pieces, end = [], len(word)
@@ -170,7 +226,11 @@ def from_the_end(words, vocab):
     return result
 
 
+@WORDPIECE.mistake("backtracking")
 def going_back(words, vocab):
+    """a piece is given back for a shorter one when the rest fits nothing: the search is greedy,
+    such a word is [UNK]."""
+
     def split(word, start):
         if start == len(word):
             return []
@@ -185,157 +245,14 @@ def going_back(words, vocab):
     return [piece for pieces in found for piece in (pieces if pieces is not None else ["[UNK]"])]
 
 
+@WORDPIECE.mistake("whole-words-only")
 def whole_words(words, vocab):
+    """only whole words are looked up: a word that is not in the vocabulary is cut into pieces
+    first."""
     return [word if word in vocab else "[UNK]" for word in words]
 
 
+@WORDPIECE.mistake("no-limit")
 def without_a_limit(words, vocab):
+    """words of more than 100 characters are cut too: they are [UNK]."""
     return [p for word in words for p in longest_first(word, vocab, lambda _p, _r: ["[UNK]"])]
-
-
-WORDPIECE = Exercise(
-    id="wordpiece",
-    title=Text("WordPiece: the longest piece first", "WordPiece：最长匹配优先"),
-    statement=Text(
-        "Cut words into pieces of a vocabulary, as BERT's tokenizer does. For each word, from its "
-        "beginning:\n\n"
-        "- take the **longest** piece in `vocab` that the rest of the word begins with;\n"
-        "- a piece that is not the first of its word stands in the vocabulary behind `##`, and is "
-        "returned with it, as in `un`, `##aff`, `##able`;\n"
-        "- go on behind it until the word is used up. A piece once taken is never given back;\n"
-        "- if nothing fits somewhere, the **whole** word becomes the single piece `[UNK]`, and so "
-        "does a word of more than 100 characters.\n\n"
-        "`words` is a list of str that have been split at white space and punctuation already: none is "
-        "empty, none has a `#`. `vocab` is a dict from piece to id, `[UNK]` among them. Return one list of str with the pieces of all words, "
-        "in order; no words, no pieces.",
-        "像 BERT 的分词器那样，把单词切成词表中的片段。对每个单词，从开头起：\n\n"
-        "- 取 `vocab` 中与剩余部分开头相符的**最长**片段；\n"
-        "- 不在词首的片段，在词表中以 `##` 开头，返回时也带着它，例如 `un`、`##aff`、`##able`；\n"
-        "- 从该片段之后继续，直到单词用完。已经取走的片段不再退回；\n"
-        "- 若某处没有片段相符，**整个**单词变成一个 `[UNK]`；超过 100 个字符的单词也是如此。\n\n"
-        "`words` 是字符串列表，已按空白和标点切开，所以没有空串，也不含 `#`；`vocab` 是从片段到 id 的 dict，其中有 `[UNK]`。"
-        "返回一个字符串列表，依次为所有单词的片段；没有单词则返回空列表。",
-    ),
-    reference=wordpiece,
-    library=(split_word,),
-    outputs=("pieces",),
-    cases=wordpiece_cases,
-    hints=(
-        Text(
-            "Keep where the rest of the word begins. Try ends from the right: the first piece that "
-            "is in the vocabulary is the longest.",
-            "记住剩余部分从哪里开始。终点从右往左试：第一个在词表里的片段就是最长的。",
-        ),
-        Text(
-            "For a fixed start try `end = len(word), ..., start + 1`; the candidate is "
-            "`word[start:end]`, with `##` before it if start > 0. Python's `for ... else` tells "
-            "that nothing fitted.",
-            "固定 start，依次试 `end = len(word), ..., start + 1`；候选是 `word[start:end]`，"
-            "start > 0 时前面加 `##`。Python 的 `for ... else` 可以判断什么都没匹配上。",
-        ),
-        Text(
-            "`while start < len(word)`: `for end in range(len(word), start, -1)`: "
-            "`piece = ('##' if start else '') + word[start:end]`; if it is in vocab, append it, "
-            "set `start = end` and break; `else`: the pieces of this word are `['[UNK]']` and the "
-            "word is done.",
-            "`while start < len(word)`：`for end in range(len(word), start, -1)`："
-            "`piece = ('##' if start else '') + word[start:end]`；若在 vocab 中，则加入结果，"
-            "`start = end` 并 break；`else`：这个单词的结果就是 `['[UNK]']`，到此为止。",
-        ),
-    ),
-    misconceptions=(
-        Misconception(
-            "shortest-first",
-            shortest_first,
-            Text(
-                "the shortest piece is taken: try the ends from the right, the longest first.",
-                "取的是最短的片段：终点要从右往左试，最长的优先。",
-            ),
-        ),
-        Misconception(
-            "looked-up-without-##",
-            looked_up_without_marks,
-            Text(
-                "inner pieces are looked up without `##`: `able` and `##able` are two entries of "
-                "the vocabulary.",
-                "查找词中片段时没有加 `##`：`able` 和 `##able` 是词表中不同的两项。",
-            ),
-        ),
-        Misconception(
-            "returned-without-##",
-            returned_without_marks,
-            Text(
-                "the pieces are right but lack their `##`: return them as they stand in the "
-                "vocabulary.",
-                "片段是对的，但少了 `##`：应按词表中的写法返回。",
-            ),
-        ),
-        Misconception(
-            "rest-unknown",
-            rest_unknown,
-            Text(
-                "the pieces found before the unknown rest are kept: the whole word is one [UNK].",
-                "保留了未知部分之前已找到的片段：整个单词应是一个 [UNK]。",
-            ),
-        ),
-        Misconception(
-            "rest-dropped",
-            rest_dropped,
-            Text(
-                "a rest that nothing fits is dropped: the whole word is one [UNK].",
-                "匹配不上的剩余部分被丢掉了：整个单词应是一个 [UNK]。",
-            ),
-        ),
-        Misconception(
-            "letter-unknown",
-            letter_unknown,
-            Text(
-                "an unknown character becomes [UNK] and the search goes on behind it: the whole "
-                "word is one [UNK].",
-                "未知字符变成 [UNK] 后又继续往下匹配：整个单词应是一个 [UNK]。",
-            ),
-        ),
-        Misconception(
-            "from-the-end",
-            from_the_end,
-            Text(
-                "the pieces are taken from the end of the word: WordPiece begins at its beginning.",
-                "片段是从词尾取的：WordPiece 从词首开始。",
-            ),
-        ),
-        Misconception(
-            "backtracking",
-            going_back,
-            Text(
-                "a piece is given back for a shorter one when the rest fits nothing: the search is "
-                "greedy, such a word is [UNK].",
-                "剩余部分匹配不上时退回去换了更短的片段：这里是贪心搜索，这样的单词是 [UNK]。",
-            ),
-        ),
-        Misconception(
-            "whole-words-only",
-            whole_words,
-            Text(
-                "only whole words are looked up: a word that is not in the vocabulary is cut into "
-                "pieces first.",
-                "只查了整个单词：不在词表中的单词要先切成片段。",
-            ),
-        ),
-        Misconception(
-            "no-limit",
-            without_a_limit,
-            Text(
-                "words of more than 100 characters are cut too: they are [UNK].",
-                "超过 100 个字符的单词也被切分了：它应是 [UNK]。",
-            ),
-        ),
-    ),
-    topic="encoder",
-    tracks=("interview", "class"),
-    difficulty=2,
-    minutes=15,
-    float32=False,
-    docs="api.md",
-)
-
-EXERCISES = (WORDPIECE,)

@@ -12,7 +12,7 @@ HOW = Text("Check it, in the same session:", "在同一会话中检查：")
 
 def statement(exercise: Exercise, lang: str) -> str:
     """Return title and statement as Markdown."""
-    return f"# {exercise.title.to(lang)}\n\n{exercise.task.to(lang)}"
+    return f"# {exercise.said['title'].to(lang)}\n\n{exercise.task.to(lang)}"
 
 
 def check_cell(exercise: Exercise, lang: str, *, library: bool = False) -> str:
@@ -47,7 +47,7 @@ def solution_source(exercise: Exercise, lang: str) -> str:
 
 
 def _about(exercise: Exercise, lang: str) -> str:
-    lines = [exercise.title.to(lang), "", *fill(exercise.task.to(lang))]
+    lines = [exercise.said["title"].to(lang), "", *fill(exercise.task.to(lang))]
     return _comment("\n".join(lines))
 
 

@@ -7,8 +7,7 @@ keys, is `fully-masked-row`.
 import numpy as np
 
 from npformer import ops
-from npformer.exercises.museum.bugs import Bug
-from npformer.exercises.text import Text
+from npformer.exercises.museum.bugs import bug
 from npformer.layers import BlockConfig, EncoderBlock
 
 
@@ -19,10 +18,6 @@ def queries(ids, table, w_q):
     return q
 
 
-def ids_taken_for_features(ids, table, w_q):
-    return (ids.astype(float) @ w_q).reshape(len(ids), -1, w_q.shape[1])
-
-
 def test_every_token_has_a_query(fn):
     rng = np.random.default_rng(0)
     ids = rng.integers(10, size=(2, 4))  # as many tokens as features, or the bug crashes
@@ -30,34 +25,25 @@ def test_every_token_has_a_query(fn):
     assert q.shape == (2, 4, 3)
 
 
-IDS_AS_VECTORS = Bug(
-    id="blog-ids-as-vectors",
-    title=Text("Token ids fed as vectors", "把词元编号当作向量"),
-    story=Text(
-        "The blog post's encoder has no embeddings. Its first linear map gets the token ids "
-        "themselves: a sentence of D tokens becomes one vector whose features are ids, and word "
-        "2000 is twice word 1000. A sentence of any other length crashes.",
-        "博客中的编码器没有嵌入层，第一个线性映射直接接收词元编号：一个 D 个词元的句子变成一个以编号为特征的"
-        "向量，2000 号词是 1000 号词的两倍。句子长度不是 D 就会报错。",
-    ),
-    statement=Text(
-        "`queries(ids, table, w_q)` looks up the rows of `table` (V, D) for the integers `ids` "
-        "(B, T) and multiplies each by `w_q` (D, K). The result is (B, T, K): a query for each "
-        "token.",
-        "`queries(ids, table, w_q)` 按整数数组 `ids` (B, T) 查 `table` (V, D) 的行，再各乘以 `w_q` "
-        "(D, K)。结果为 (B, T, K)：每个词元一个 query。",
-    ),
+@bug(
+    "blog-ids-as-vectors",
     right=queries,
-    wrong=ids_taken_for_features,
-    symptom=Text(
-        "The shape of the result, or any T that is not D. And another table must give other queries.",
-        "检查结果的形状，或让 T 不等于 D。换一张表，query 也应当改变。",
-    ),
     witness=test_every_token_has_a_query,
-    topic="programs",
-    tracks=("interview", "class"),
     exercise="embedding-backward",
+    tracks=("interview", "class"),
 )
+def ids_taken_for_features(ids, table, w_q):
+    """Token ids fed as vectors
+
+    The blog post's encoder has no embeddings. Its first linear map gets the token ids
+    themselves: a sentence of D tokens becomes one vector whose features are ids, and word 2000
+    is twice word 1000. A sentence of any other length crashes.
+
+    `queries(ids, table, w_q)` looks up the rows of `table` (V, D) for the integers `ids` (B, T) and
+    multiplies each by `w_q` (D, K). The result is (B, T, K): a query for each token.
+
+    The shape of the result, or any T that is not D. And another table must give other queries."""
+    return (ids.astype(float) @ w_q).reshape(len(ids), -1, w_q.shape[1])
 
 
 def encode(x, w_q, w_k, w_v, w_o, w_1, w_2):
@@ -73,24 +59,9 @@ def encode(x, w_q, w_k, w_v, w_o, w_1, w_2):
         attention = {"w_q": q, "w_k": k, "w_v": v, "w_o": o}
         params = {f"attention.{name}": w for name, w in attention.items()}
         params |= {"feedforward.w_1": first, "feedforward.w_2": second} | norms
-        (x, _), _ = EncoderBlock(config, params).forward(x)
+        output, _ = EncoderBlock(config, params).forward(x)
+        x = output.y
     return x
-
-
-ENCODE_STATEMENT = Text(
-    "`encode(x, w_q, w_k, w_v, w_o, w_1, w_2)` applies L encoder layers to `x` (B, T, D), one head, "
-    "no mask, no biases. Layer l has `w_q[l]`, `w_k[l]`, `w_v[l]`, `w_o[l]`, each (D, D), `w_1[l]` "
-    "(D, F) and `w_2[l]` (F, D): "
-    "$u = \\operatorname{norm}(x + \\operatorname{softmax}(q k^\\top/\\sqrt D)\\,v\\,w_o)$, "
-    "$x \\leftarrow \\operatorname{norm}(u + \\operatorname{relu}(u w_1)\\,w_2)$, with norm the "
-    "layer norm over D with gamma 1, beta 0, eps 1e-12.",
-    "`encode(x, w_q, w_k, w_v, w_o, w_1, w_2)` 对 `x` (B, T, D) 依次作用 L 个编码器层，单头，无掩码，"
-    "无偏置。第 l 层用 `w_q[l]`、`w_k[l]`、`w_v[l]`、`w_o[l]`（均为 (D, D)）、`w_1[l]` (D, F) 和 "
-    "`w_2[l]` (F, D)："
-    "$u = \\operatorname{norm}(x + \\operatorname{softmax}(q k^\\top/\\sqrt D)\\,v\\,w_o)$，"
-    "$x \\leftarrow \\operatorname{norm}(u + \\operatorname{relu}(u w_1)\\,w_2)$，norm 是沿 D 的"
-    "层归一化，gamma 为 1，beta 为 0，eps 为 1e-12。",
-)
 
 
 def attend(x, w_q, w_k, w_v, w_o):
@@ -102,14 +73,6 @@ def attend(x, w_q, w_k, w_v, w_o):
 def norm(x):
     centred = x - x.mean(axis=-1, keepdims=True)
     return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-12)
-
-
-def attention_in_the_first_layer_only(x, w_q, w_k, w_v, w_o, w_1, w_2):
-    for i in range(len(w_1)):
-        a = attend(x, w_q[i], w_k[i], w_v[i], w_o[i]) if i == 0 else 0
-        u = norm(x + a)
-        x = norm(u + np.maximum(u @ w_1[i], 0) @ w_2[i])
-    return x
 
 
 def test_the_second_layer_sees_other_tokens(fn):
@@ -124,35 +87,33 @@ def test_the_second_layer_sees_other_tokens(fn):
     assert np.abs(y[0, 0] - z[0, 0]).max() > 1e-6
 
 
-ONE_ATTENTION_LAYER = Bug(
-    id="blog-one-attention-layer",
-    title=Text("Twelve layers, one of them with attention", "十二层里只有一层有注意力"),
-    story=Text(
-        "The blog post's encoder puts one attention layer at the bottom; the parameter for the "
-        "number of layers only adds feed-forward layers. After the first layer no token hears of "
-        "another, and nothing crashes.",
-        "博客中的编码器只在最底部放了一个注意力层，层数参数只是增加前馈层。第一层之后，词元之间再无交流，"
-        "程序也不会报错。",
-    ),
-    statement=ENCODE_STATEMENT,
+@bug(
+    "blog-one-attention-layer",
     right=encode,
-    wrong=attention_in_the_first_layer_only,
-    symptom=Text(
-        "Make the first layer's w_o zero: another token must still matter. Or: other weights in the "
-        "second layer's attention must change the result.",
-        "把第一层的 w_o 置零，其他词元仍应有影响。或者：改动第二层注意力的权重，结果应当改变。",
-    ),
     witness=test_the_second_layer_sees_other_tokens,
-    topic="programs",
-    tracks=("interview", "class"),
     exercise="post-ln-backward",
+    tracks=("interview", "class"),
 )
+def attention_in_the_first_layer_only(x, w_q, w_k, w_v, w_o, w_1, w_2):
+    r"""Twelve layers, one of them with attention
 
+    The blog post's encoder puts one attention layer at the bottom; the parameter for the number of
+    layers only adds feed-forward layers. After the first layer no token hears of another, and
+    nothing crashes.
 
-def neither_residual_nor_norm(x, w_q, w_k, w_v, w_o, w_1, w_2):
+    `encode(x, w_q, w_k, w_v, w_o, w_1, w_2)` applies L encoder layers to `x` (B, T, D), one head,
+    no mask, no biases. Layer l has `w_q[l]`, `w_k[l]`, `w_v[l]`, `w_o[l]`, each (D, D), `w_1[l]`
+    (D, F) and `w_2[l]` (F, D): $u = \operatorname{norm}(x +
+    \operatorname{softmax}(q k^\top/\sqrt D)\,v\,w_o)$, $x \leftarrow \operatorname{norm}(u +
+    \operatorname{relu}(u w_1)\,w_2)$, with norm the layer norm over D with gamma 1, beta 0, eps
+    1e-12.
+
+    Make the first layer's w_o zero: another token must still matter. Or: other weights in the
+    second layer's attention must change the result."""
     for i in range(len(w_1)):
-        u = attend(x, w_q[i], w_k[i], w_v[i], w_o[i])
-        x = np.maximum(u @ w_1[i], 0) @ w_2[i]
+        a = attend(x, w_q[i], w_k[i], w_v[i], w_o[i]) if i == 0 else 0
+        u = norm(x + a)
+        x = norm(u + np.maximum(u @ w_1[i], 0) @ w_2[i])
     return x
 
 
@@ -163,28 +124,29 @@ def test_silent_layers_pass_x_on(fn):
     assert np.allclose(y, np.sign(x))
 
 
-NO_RESIDUALS = Bug(
-    id="blog-no-residuals-no-norms",
-    title=Text("No residuals, no layer norms", "没有残差，也没有层归一化"),
-    story=Text(
-        "The blog post's layers feed each other directly. The gradient reaches the bottom only as a "
-        "product of all weights, and nothing holds the size of the activations.",
-        "博客中的各层直接首尾相接。梯度只能经过所有权重的连乘才能到达底部，"
-        "激活值的大小也没有任何约束。",
-    ),
-    statement=ENCODE_STATEMENT,
+@bug(
+    "blog-no-residuals-no-norms",
     right=encode,
-    wrong=neither_residual_nor_norm,
-    symptom=Text(
-        "With all weights zero a layer must still hand on x, normalised; without a residual the "
-        "result is 0. Any result must have mean 0 and variance 1 along D.",
-        "所有权重为零时，层仍应把归一化后的 x 传下去；没有残差，结果就是 0。"
-        "任何结果沿 D 的均值都应为 0，方差为 1。",
-    ),
     witness=test_silent_layers_pass_x_on,
-    topic="programs",
-    tracks=("interview", "class"),
     exercise="residual-backward",
+    tracks=("interview", "class"),
 )
+def neither_residual_nor_norm(x, w_q, w_k, w_v, w_o, w_1, w_2):
+    r"""No residuals, no layer norms
 
-BUGS = (IDS_AS_VECTORS, ONE_ATTENTION_LAYER, NO_RESIDUALS)
+    The blog post's layers feed each other directly. The gradient reaches the bottom only as a
+    product of all weights, and nothing holds the size of the activations.
+
+    `encode(x, w_q, w_k, w_v, w_o, w_1, w_2)` applies L encoder layers to `x` (B, T, D), one head,
+    no mask, no biases. Layer l has `w_q[l]`, `w_k[l]`, `w_v[l]`, `w_o[l]`, each (D, D), `w_1[l]`
+    (D, F) and `w_2[l]` (F, D): $u = \operatorname{norm}(x +
+    \operatorname{softmax}(q k^\top/\sqrt D)\,v\,w_o)$, $x \leftarrow \operatorname{norm}(u +
+    \operatorname{relu}(u w_1)\,w_2)$, with norm the layer norm over D with gamma 1, beta 0, eps
+    1e-12.
+
+    With all weights zero a layer must still hand on x, normalised; without a residual the result
+    is 0. Any result must have mean 0 and variance 1 along D."""
+    for i in range(len(w_1)):
+        u = attend(x, w_q[i], w_k[i], w_v[i], w_o[i])
+        x = np.maximum(u @ w_1[i], 0) @ w_2[i]
+    return x

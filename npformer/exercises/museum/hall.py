@@ -1,29 +1,17 @@
 """All bugs of the museum, in the order of the course; the blog post's last."""
 
+import importlib
+
 from npformer.exercises.lookup import by_id
-from npformer.exercises.museum import (
-    attention,
-    attention_loss,
-    blog_post,
-    blog_student,
-    distillation,
-    forwards,
-    gradients,
-    losses,
-    optimization,
-)
 from npformer.exercises.museum.bugs import Bug
 
-BUGS: tuple[Bug, ...] = (
-    *gradients.BUGS,
-    *forwards.BUGS,
-    *attention.BUGS,
-    *optimization.BUGS,
-    *losses.BUGS,
-    *attention_loss.BUGS,
-    *distillation.BUGS,
-    *blog_post.BUGS,
-    *blog_student.BUGS,
+FILES = """
+    gradients forwards attention optimization losses attention_loss distillation
+    blog_post blog_student
+"""
+_MODULES = [importlib.import_module(f"npformer.exercises.museum.{f}") for f in FILES.split()]
+BUGS: tuple[Bug, ...] = tuple(
+    value for module in _MODULES for value in vars(module).values() if isinstance(value, Bug)
 )
 
 

@@ -19,14 +19,14 @@ from npformer.exercises.museum.bugs import Bug
 from npformer.exercises.museum.hall import find
 from npformer.exercises.museum.rounds import NOISE, Round, Test, run, with_other_last_digits
 from npformer.exercises.text import COLON, Text, language
+from npformer.exercises.translation import message
 
 ROUNDS = 3
 # A slip of the test's author, whatever the function returned.
 SLIPS = (NameError, ImportError, SyntaxError, NotImplementedError)
 
-TOLERANCE = Text(
-    "Right code may differ in the last digits from what you expect: compare with np.allclose.",
-    "正确的代码在最后几位上可能与你的预期不同：请用 np.allclose 比较。",
+TOLERANCE = message(
+    "Right code may differ in the last digits from what you expect: compare with np.allclose."
 )
 VERDICTS = ("found", "accepts", "unsteady", "rejects", "bits", "raised", "unwritten")
 
@@ -114,9 +114,9 @@ def check_test(bug: str | Bug, test: Test) -> TestReport:
 
 def _on_right_code(r: Round) -> tuple[str, Text]:
     if isinstance(r.error, NotImplementedError) and not r.inside:
-        return "unwritten", Text("Your test is not written yet.", "你的测试还没有写。")
+        return "unwritten", message("Your test is not written yet.")
     if not isinstance(r.error, AssertionError):
-        return "raised", _raised(r, Text("on the right code", "正确的代码"))
+        return "raised", _raised(r, message("on the right code"))
     at, at_zh = _where(r)
     return "rejects", Text(
         f"Your test rejects right code: its assertion{at} fails{_said(r.error, ' (', ')')}. "
@@ -128,13 +128,13 @@ def _on_right_code(r: Round) -> tuple[str, Text]:
 def _on_the_bug(failed: list[Round]) -> tuple[str, Text]:
     r = failed[0]
     if isinstance(r.error, SLIPS) and not r.inside:
-        return "raised", _raised(r, Text("on the bug", "有错的代码"))
+        return "raised", _raised(r, message("on the bug"))
     if len(failed) < ROUNDS:
-        return "unsteady", Text(
-            f"Your test finds the bug in {len(failed)} of {ROUNDS} runs only: choose inputs that "
+        return "unsteady", message(
+            "Your test finds the bug in {found} of {rounds} runs only: choose inputs that "
             "always show it, and give the generator a seed.",
-            f"你的测试运行 {ROUNDS} 次，只有 {len(failed)} 次发现错误：请选用必然暴露错误的输入，"
-            "并固定随机数种子。",
+            found=len(failed),
+            rounds=ROUNDS,
         )
     at, at_zh = _where(r)
     kind = "" if isinstance(r.error, AssertionError) else type(r.error).__name__
@@ -147,20 +147,14 @@ def _on_the_bug(failed: list[Round]) -> tuple[str, Text]:
 
 def _accepts(r: Round) -> Text:
     if not r.called:
-        return Text(
-            "Your test accepts the bug: it never calls fn.",
-            "你的测试放过了错误：它没有调用过 fn。",
-        )
+        return message("Your test accepts the bug: it never calls fn.")
     if r.returned is not None:
         kind = type(r.returned).__name__
-        return Text(
-            f"Your test accepts the bug: it returns a {kind}, which nobody reads; use assert.",
-            f"你的测试放过了错误：它返回了一个 {kind}，但返回值没有人看；请用 assert。",
+        return message(
+            "Your test accepts the bug: it returns a {kind}, which nobody reads; use assert.",
+            kind=kind,
         )
-    return Text(
-        "Your test accepts the bug: it passes on the wrong code too.",
-        "你的测试放过了错误：它在错误的代码上也通过了。",
-    )
+    return message("Your test accepts the bug: it passes on the wrong code too.")
 
 
 def _bits(r: Round) -> Text:

@@ -3,10 +3,18 @@
 import numpy as np
 
 from npformer import distill, models
+from npformer.exercises.by_hand import log_softmax, softmax
 from npformer.exercises.distillation import attention_loss, hidden_loss
-from npformer.exercises.distillation.soft_targets import log_softmax, softmax
-from npformer.exercises.exercise import Case, Exercise, Misconception
-from npformer.exercises.text import Text
+from npformer.exercises.exercise import Case, Exercise
+from npformer.exercises.programs import wrong_layers
+from npformer.exercises.programs.step_by_hand import (
+    exchanged,
+    of_logits,
+    step,
+    tinybert_step_factors,
+    tinybert_step_steps,
+    tinybert_step_terms,
+)
 
 
 def tinybert_step(
@@ -87,303 +95,34 @@ def tinybert_step_cases(rng):
     ]
 
 
-def of_hidden(h, target, w, keep):
-    error = hidden_loss.masked_error(h, target, w, keep)
-    return hidden_loss.of_error(h, w, error, hidden_loss.tokens(keep) * w.shape[1])
-
-
-def of_scores(a, target, keep):
-    pairs = attention_loss.pairs_of(keep)
-    return attention_loss.squared_error(a, target, pairs, attention_loss.kept(a, pairs))
-
-
-def of_logits(z, target, tau):
-    p, q = softmax(z / tau), softmax(target / tau)
-    loss = (q * (log_softmax(target / tau) - log_softmax(z / tau))).sum() / len(z)
-    return tau**2 * loss, tau * (p - q) / len(z)
-
-
-def uniform(m, num_student, num_teacher):
-    return m * (num_teacher // num_student)
-
-
-def step(
-    student_hidden,
-    student_scores,
-    student_logits,
-    teacher_hidden,
-    teacher_scores,
-    teacher_logits,
-    keep,
-    w_e,
-    w_h,
-    tau,
-    rate,
-    *,
-    hidden=of_hidden,
-    scores=of_scores,
-    logits=of_logits,
-    hidden_of=uniform,
-    scores_of=uniform,
-):
-    """The step as it should be, with its parts open to mistakes."""
-    depths = len(student_scores), len(teacher_scores)
-    dhidden, dscores = np.zeros_like(student_hidden), np.zeros_like(student_scores)
-    dw_h, of_states, of_attention = 0, 0.0, 0.0
-    embedding_loss, dhidden[0], dw_e = hidden(student_hidden[0], teacher_hidden[0], w_e, keep)
-    for m in range(1, depths[0] + 1):
-        target = teacher_hidden[hidden_of(m, *depths)]
-        loss, dhidden[m], dw = hidden(student_hidden[m], target, w_h, keep)
-        of_states, dw_h = of_states + loss, dw_h + dw
-        target = teacher_scores[scores_of(m, *depths) - 1]
-        loss, dscores[m - 1] = scores(student_scores[m - 1], target, keep)
-        of_attention += loss
-    prediction_loss, dlogits = logits(student_logits, teacher_logits, tau)
-    losses = embedding_loss, of_states, of_attention, prediction_loss
-    return *losses, dhidden, dscores, dlogits, w_e - rate * dw_e, w_h - rate * dw_h
-
-
-def padding_counted(*args):
-    return step(*args, hidden=hidden_loss.padding_counted)
-
-
-def stopped_counting_features(*args):
-    return step(*args, hidden=hidden_loss.summed_over_features)
-
-
-def queries_not_masked(*args):
-    return step(*args, scores=attention_loss.queries_not_masked)
-
-
-def padded_area(*args):
-    return step(*args, scores=attention_loss.divided_by_the_padded_area)
-
-
-def after_the_softmax(*args):
-    return step(*args, scores=attention_loss.compared_after_the_softmax)
-
-
-def mean_over_classes(*args):
-    def logits(z, target, tau):
-        loss, d = of_logits(z, target, tau)
-        return loss / z.shape[1], d / z.shape[1]
-
-    return step(*args, logits=logits)
-
-
-def tau_squared_missing(*args):
-    def logits(z, target, tau):
-        loss, d = of_logits(z, target, tau)
-        return loss / tau**2, d / tau**2
-
-    return step(*args, logits=logits)
-
-
-def direction_reversed(*args):
-    def logits(z, target, tau):
-        p = softmax(z / tau)
-        surprise = log_softmax(z / tau) - log_softmax(target / tau)
-        row = (p * surprise).sum(axis=-1, keepdims=True)
-        return tau**2 * row.mean(), tau * p * (surprise - row) / len(z)
-
-    return step(*args, logits=logits)
-
-
-def hard_label(*args):
-    def logits(z, target, tau):
-        label = np.eye(z.shape[1])[target.argmax(axis=1)]
-        loss = -(label * log_softmax(z)).sum() / len(z)
-        return loss, (softmax(z) - label) / len(z)
-
-    return step(*args, logits=logits)
-
-
-def teacher_mixed_in(*args):
-    def logits(z, target, tau):
-        loss, d = of_logits(0.7 * z + 0.3 * target, target, tau)
-        return loss, 0.7 * d
-
-    return step(*args, logits=logits)
-
-
-def cross_entropy_instead(*args):
-    def logits(z, target, tau):
-        loss, d = of_logits(z, target, tau)
-        q, log_q = softmax(target / tau), log_softmax(target / tau)
-        return loss - tau**2 * (q * log_q).sum() / len(z), d
-
-    return step(*args, logits=logits)
-
-
-def teachers_scores_first_of_the_group(*args):
-    def first(m, num_student, num_teacher):
-        return (m - 1) * (num_teacher // num_student) + 1
-
-    return step(*args, scores_of=first)
-
-
-def teachers_hidden_one_lower(*args):
-    def lower(m, num_student, num_teacher):
-        return uniform(m, num_student, num_teacher) - 1
-
-    return step(*args, hidden_of=lower)
-
-
-def bottom_layers(*args):
-    def bottom(m, num_student, num_teacher):
-        return m
-
-    return step(*args, hidden_of=bottom, scores_of=bottom)
-
-
-def top_layers(*args):
-    def top(m, num_student, num_teacher):
-        return m + num_teacher - num_student
-
-    return step(*args, hidden_of=top, scores_of=top)
-
-
-def layers_averaged(*args):
-    *losses, dhidden, dscores, dlogits, new_w_e, new_w_h = step(*args)
-    m, w_h = len(args[1]), args[8]
-    dhidden = np.concatenate([dhidden[:1], dhidden[1:] / m])
-    losses = losses[0], losses[1] / m, losses[2] / m, losses[3]
-    return *losses, dhidden, dscores / m, dlogits, new_w_e, w_h + (new_w_h - w_h) / m
-
-
-def one_projection_for_all(*args):
-    *outputs, new_w_e, new_w_h = step(*args[:7], args[8], *args[8:])
-    w_e, w_h = args[7:9]
-    return *outputs, w_e, new_w_h + new_w_e - w_h
-
-
-def w_h_of_the_last_layer_alone(*args):
-    *outputs, _ = step(*args)
-    student_hidden, teacher_hidden, keep, w_h, rate = args[0], args[3], args[6], args[8], args[10]
-    *_, dw = of_hidden(student_hidden[-1], teacher_hidden[-1], w_h, keep)
-    return *outputs, w_h - rate * dw
-
-
-def w_h_moved_layer_by_layer(*args):
-    w_h, rate = args[8], args[10]
-    moved = [w_h]
-
-    def hidden(h, target, w, keep):
-        if w is not w_h:
-            return of_hidden(h, target, w, keep)
-        loss, dh, dw = of_hidden(h, target, moved[-1], keep)
-        moved.append(moved[-1] - rate * dw)
-        return loss, dh, dw
-
-    *outputs, _ = step(*args, hidden=hidden)
-    return *outputs, moved[-1]
-
-
-def embeddings_without_a_gradient(*args):
-    *losses, dhidden, dscores, dlogits, new_w_e, new_w_h = step(*args)
-    dhidden[0] = 0
-    return *losses, dhidden, dscores, dlogits, new_w_e, new_w_h
-
-
-def uphill(*args):
-    *outputs, new_w_e, new_w_h = step(*args)
-    w_e, w_h = args[7:9]
-    return *outputs, 2 * w_e - new_w_e, 2 * w_h - new_w_h
-
-
-def gradients_returned(*args):
-    *outputs, new_w_e, new_w_h = step(*args)
-    w_e, w_h, rate = args[7], args[8], args[10]
-    return *outputs, (w_e - new_w_e) / rate, (w_h - new_w_h) / rate
-
-
-ARGUMENTS = (
-    "student_hidden", "student_scores", "student_logits", "teacher_hidden", "teacher_scores",
-    "teacher_logits", "keep", "w_e", "w_h", "tau", "rate",
-)  # fmt: skip
-
-
-def tinybert_step_terms(**args):
-    *_, new_w_e, new_w_h = step(*(args[name] for name in ARGUMENTS))
-    w_e, w_h = args["w_e"], args["w_h"]
-    tau, q = args["tau"], softmax(args["teacher_logits"] / args["tau"])
-    p = softmax(args["student_logits"] / tau)
-    return {
-        "dstudent_logits": {
-            "student_probs": tau * p / len(p),
-            "- teacher_probs": -tau * q / len(q),
-        },
-        "new_w_e": {"w_e": w_e, "- rate dw_e": new_w_e - w_e},
-        "new_w_h": {"w_h": w_h, "- rate dw_h": new_w_h - w_h},
-    }
-
-
-def tinybert_step_steps(**args):
-    depths = len(args["student_scores"]), len(args["teacher_scores"])
-    keep, tau = args["keep"], args["tau"]
-    *_, new_w_e, new_w_h = step(*(args[name] for name in ARGUMENTS))
-    return {
-        "g": np.array([uniform(m, *depths) for m in range(depths[0] + 1)]),
-        "tokens": hidden_loss.tokens(keep),
-        "pairs": attention_loss.pairs_of(keep),
-        "student_probs": softmax(args["student_logits"] / tau),
-        "teacher_probs": softmax(args["teacher_logits"] / tau),
-        "dw_e": (args["w_e"] - new_w_e) / args["rate"],
-        "dw_h": (args["w_h"] - new_w_h) / args["rate"],
-    }
-
-
-def tinybert_step_factors(**args):
-    b, c = args["student_logits"].shape
-    narrow, wide = args["w_h"].shape
-    sizes = {"B": b, "C": c, "D_S": narrow, "D_T": wide, "M": len(args["student_scores"])}
-    sizes |= {"N": len(args["teacher_scores"]), "H": args["student_scores"].shape[2]}
-    return {"tau": args["tau"], "rate": args["rate"], **sizes, "T": args["keep"].shape[1]}
-
-
 TINYBERT_STEP = Exercise(
     id="tinybert-step",
-    title=Text("Program: a step of TinyBERT", "编程题：TinyBERT 的一步蒸馏"),
-    statement=Text(
-        "One step of distillation, from the outputs of both models. A student of M layers has "
-        "`student_hidden` (M + 1, B, T, D_S), the output of the embeddings first, `student_scores` "
-        "(M, B, H, T, T), scaled, before the mask, and `student_logits` (B, C); the teacher of N layers "
-        "likewise, with D_T. M divides N; layer m (counted from 1) learns from layer $g(m) = m N/M$. The "
-        "student's $h_m$ is `student_hidden[m]`, its $A_m$ is `student_scores[m - 1]`; the teacher's likewise. "
-        "`keep` (B, T), True = real token; $k_{bt}$ is `keep` as 0 or 1; n = number of kept tokens; a pair of scores counts if query and key are real. "
-        "The four losses:\n\n"
-        "- `embedding_loss` $= \\frac{1}{n D_T} \\sum_{b,t} k_{bt} \\lVert h^S_{0} W_e - h^T_{0} \\rVert^2$\n"
-        "- `hidden_loss` $= \\sum_{m=1}^{M} \\frac{1}{n D_T} \\sum_{b,t} k_{bt} \\lVert h^S_{m} W_h - "
-        "h^T_{g(m)} \\rVert^2$, one W_h for all layers\n"
-        "- `attention_loss` $= \\sum_{m=1}^{M} \\frac{1}{H \\sum_b n_b^2} \\sum_{b,h,t,s} k_{bt} k_{bs} "
-        "(A^S_{m} - A^T_{g(m)})^2$, $n_b$ the number of kept tokens of sequence b\n"
-        "- `prediction_loss` $= \\frac{\\tau^2}{B} \\sum_b \\operatorname{KL}(p^T_b \\,\\Vert\\, p^S_b)$, p the "
-        "softmax of logits / `tau`\n\n"
-        "Their sum is the loss, here, for brevity: TinyBERT trains with the first three, then with the "
-        "prediction alone. Return the four losses in this order; then its gradients "
-        "`dstudent_hidden`, `dstudent_scores`, `dstudent_logits`, of the shapes of the student's outputs; "
-        "then `new_w_e` and `new_w_h`, the projections after one step of gradient descent, w - rate dw. The "
-        "teacher is a constant. At least one token is kept. What is given is finite and of moderate size, at "
-        "padding too.",
-        "给定两个模型的输出，做一步蒸馏。M 层的学生有 `student_hidden` (M + 1, B, T, D_S)（第 0 项是嵌入层的输出）、"
-        "`student_scores` (M, B, H, T, T)（已缩放、未加掩码）和 `student_logits` (B, C)；N 层的教师同理，宽度为 D_T。"
-        "M 整除 N；第 m 层（从 1 数起）学习教师第 $g(m) = m N/M$ 层。学生的 $h_m$ 即 `student_hidden[m]`，"
-        "$A_m$ 即 `student_scores[m - 1]`；教师同理。`keep` (B, T) 为 True 的是真实词元，$k_{bt}$ 即取 0/1 的 `keep`，n 为保留的词元数；query 和 key 都真实的分数才计入。四个损失：\n\n"
-        "- `embedding_loss` "
-        "$= \\frac{1}{n D_T} \\sum_{b,t} k_{bt} \\lVert h^S_{0} W_e - h^T_{0} \\rVert^2$\n"
-        "- `hidden_loss` "
-        "$= \\sum_{m=1}^{M} \\frac{1}{n D_T} \\sum_{b,t} k_{bt} \\lVert h^S_{m} W_h - "
-        "h^T_{g(m)} \\rVert^2$，所有层共用一个 W_h\n"
-        "- `attention_loss` "
-        "$= \\sum_{m=1}^{M} \\frac{1}{H \\sum_b n_b^2} \\sum_{b,h,t,s} k_{bt} k_{bs} "
-        "(A^S_{m} - A^T_{g(m)})^2$，$n_b$ 为第 b 个序列保留的词元数\n"
-        "- `prediction_loss` "
-        "$= \\frac{\\tau^2}{B} \\sum_b \\operatorname{KL}(p^T_b \\,\\Vert\\, p^S_b)$，p 为 "
-        "logits / `tau` 的 softmax\n\n"
-        "为简短起见，这里的总损失是它们的和；TinyBERT 则是先只训练前三项，再只训练预测损失。先按此顺序返回四个损失；再返回总损失的梯度 `dstudent_hidden`、`dstudent_scores`、"
-        "`dstudent_logits`，形状与学生的输出相同；最后返回 `new_w_e` 和 `new_w_h`，即做一步梯度下降 w - rate dw 之后的投影。"
-        "教师是常量。至少保留一个词元。输入（包括填充处）都是有限的，也不会很大。",
-    ),
+    title="Program: a step of TinyBERT",
+    statement=r"""
+        One step of distillation, from the outputs of both models. A student of M layers has
+        `student_hidden` (M + 1, B, T, D_S), the output of the embeddings first, `student_scores`
+        (M, B, H, T, T), scaled, before the mask, and `student_logits` (B, C); the teacher of N
+        layers likewise, with D_T. M divides N; layer m (counted from 1) learns from layer
+        $g(m) = m N/M$. The student's $h_m$ is `student_hidden[m]`, its $A_m$ is
+        `student_scores[m - 1]`; the teacher's likewise. `keep` (B, T), True = real token; $k_{bt}$
+        is `keep` as 0 or 1; n = number of kept tokens; a pair of scores counts if query and key
+        are real. The four losses:
+
+        - `embedding_loss` $= \frac{1}{n D_T} \sum_{b,t} k_{bt} \lVert h^S_{0} W_e - h^T_{0}
+          \rVert^2$
+        - `hidden_loss` $= \sum_{m=1}^{M} \frac{1}{n D_T} \sum_{b,t} k_{bt} \lVert h^S_{m} W_h -
+          h^T_{g(m)} \rVert^2$, one W_h for all layers
+        - `attention_loss` $= \sum_{m=1}^{M} \frac{1}{H \sum_b n_b^2} \sum_{b,h,t,s} k_{bt} k_{bs}
+          (A^S_{m} - A^T_{g(m)})^2$, $n_b$ the number of kept tokens of sequence b
+        - `prediction_loss` $= \frac{\tau^2}{B} \sum_b \operatorname{KL}(p^T_b \,\Vert\, p^S_b)$, p
+          the softmax of logits / `tau`
+
+        Their sum is the loss, here, for brevity: TinyBERT trains with the first three, then with
+        the prediction alone. Return the four losses in this order; then its gradients
+        `dstudent_hidden`, `dstudent_scores`, `dstudent_logits`, of the shapes of the student's
+        outputs; then `new_w_e` and `new_w_h`, the projections after one step of gradient descent,
+        w - rate dw. The teacher is a constant. At least one token is kept. What is given is finite
+        and of moderate size, at padding too.""",
     reference=tinybert_step,
     library=(
         distill.HiddenTerm.forward,
@@ -404,216 +143,16 @@ TINYBERT_STEP = Exercise(
     ),
     cases=tinybert_step_cases,
     hints=(
-        Text(
-            "Write three functions, each giving a loss and its gradients: of hidden states, of scores, of "
-            "logits. The step is a loop over the layers that calls them; W_h collects from every layer.",
-            "写三个函数，各返回损失和梯度：隐藏状态、分数、logits。一步蒸馏就是对各层循环调用它们；W_h 的梯度来自每一层。",
-        ),
-        Text(
-            "$E = k\\,(h^S W - h^T)$: $dh^S = \\frac{2}{n D_T} E W^\\top$, $dW = \\frac{2}{n D_T} (h^S)^\\top "
-            "E$. $dA^S = \\frac{2}{H \\sum n_b^2} k k^\\top (A^S - A^T)$. $dz^S = \\frac{\\tau}{B} (p^S - p^T)$.",
-            "$E = k\\,(h^S W - h^T)$：$dh^S = \\frac{2}{n D_T} E W^\\top$，$dW = \\frac{2}{n D_T} (h^S)^\\top "
-            "E$。$dA^S = \\frac{2}{H \\sum n_b^2} k k^\\top (A^S - A^T)$。$dz^S = \\frac{\\tau}{B} (p^S - p^T)$。",
-        ),
-        Text(
-            "`for m in range(1, M + 1): g = m * (N // M)`; compare `student_hidden[m]` with "
-            "`teacher_hidden[g]` through `w_h` and add to `dw_h`; compare `student_scores[m - 1]` with "
-            "`teacher_scores[g - 1]`. At the end `w_h - rate * dw_h`.",
-            "`for m in range(1, M + 1): g = m * (N // M)`；经 `w_h` 比较 `student_hidden[m]` 与 "
-            "`teacher_hidden[g]`，累加 `dw_h`；比较 `student_scores[m - 1]` 与 `teacher_scores[g - 1]`。最后 "
-            "`w_h - rate * dw_h`。",
-        ),
+        """Write three functions, each giving a loss and its gradients: of hidden states, of scores,
+        of logits. The step is a loop over the layers that calls them; W_h collects from every
+        layer.""",
+        r"""$E = k\,(h^S W - h^T)$: $dh^S = \frac{2}{n D_T} E W^\top$,
+        $dW = \frac{2}{n D_T} (h^S)^\top E$. $dA^S = \frac{2}{H \sum n_b^2} k k^\top (A^S - A^T)$.
+        $dz^S = \frac{\tau}{B} (p^S - p^T)$.""",
+        """`for m in range(1, M + 1): g = m * (N // M)`; compare `student_hidden[m]` with
+        `teacher_hidden[g]` through `w_h` and add to `dw_h`; compare `student_scores[m - 1]` with
+        `teacher_scores[g - 1]`. At the end `w_h - rate * dw_h`.""",
     ),
-    misconceptions=(
-        Misconception(
-            "padding-counted",
-            padding_counted,
-            Text(
-                "padded tokens count in the embedding and hidden losses, as in TinyBERT's released code: leave "
-                "them out of sum and count.",
-                "填充词元计入了嵌入和隐藏状态的损失（TinyBERT 发布的代码就是这样）：求和与计数都要去掉它们。",
-            ),
-        ),
-        Misconception(
-            "sum-over-features",
-            stopped_counting_features,
-            Text(
-                "the embedding and hidden losses are not divided by D_T.",
-                "嵌入和隐藏状态的损失没有除以 D_T。",
-            ),
-        ),
-        Misconception(
-            "queries-not-masked",
-            queries_not_masked,
-            Text(
-                "padded queries count in the attention loss: a pair counts only if query and key are real.",
-                "注意力损失计入了填充的 query：query 和 key 都真实才计入。",
-            ),
-        ),
-        Misconception(
-            "padded-area",
-            padded_area,
-            Text(
-                "the attention loss is divided by B H T T: divide by H times the kept pairs.",
-                "注意力损失除以了 B H T T：应除以 H 乘以保留的词元对个数。",
-            ),
-        ),
-        Misconception(
-            "after-the-softmax",
-            after_the_softmax,
-            Text(
-                "attention probabilities are compared: TinyBERT compares the scores before the softmax.",
-                "比较的是注意力概率：TinyBERT 比较 softmax 之前的分数。",
-            ),
-        ),
-        Misconception(
-            "mean-over-classes",
-            mean_over_classes,
-            Text(
-                "the prediction loss is divided by C as well, as `.mean()` does in the released code: sum over "
-                "classes, mean over rows.",
-                "预测损失又除以了类别数 C（发布的代码里的 `.mean()`）：对类别求和，对行求平均。",
-            ),
-        ),
-        Misconception(
-            "tau-squared-missing",
-            tau_squared_missing,
-            Text(
-                "the prediction loss lacks the factor $\\tau^2$.",
-                "预测损失少了因子 $\\tau^2$。",
-            ),
-        ),
-        Misconception(
-            "direction-reversed",
-            direction_reversed,
-            Text(
-                "the prediction loss is KL(student, teacher): the teacher's probabilities are the weights.",
-                "预测损失成了 KL(学生‖教师)：作权重的应是教师的概率。",
-            ),
-        ),
-        Misconception(
-            "hard-label",
-            hard_label,
-            Text(
-                "the teacher's argmax is taken for a label: class indices are no probabilities, and what the "
-                "teacher says of the other classes is lost.",
-                "把教师的 argmax 当成了标签：类别编号不是概率，教师对其他类别的判断全丢了。",
-            ),
-        ),
-        Misconception(
-            "teacher-mixed-in",
-            teacher_mixed_in,
-            Text(
-                "the teacher's logits are mixed into the student's before they are compared: that helps the "
-                "student with its answer. Compare, do not mix.",
-                "比较之前把教师的 logits 混进了学生的：这等于替学生答题。应当比较，不应混合。",
-            ),
-        ),
-        Misconception(
-            "cross-entropy-instead",
-            cross_entropy_instead,
-            Text(
-                "the prediction loss is the cross-entropy, more than the KL divergence by the teacher's "
-                "entropy; its gradient is the same.",
-                "预测损失成了交叉熵，比 KL 散度多了教师的熵；梯度相同。",
-            ),
-        ),
-        Misconception(
-            "first-of-each-group",
-            teachers_scores_first_of_the_group,
-            Text(
-                "the teacher's scores are those of the first layer of each group of N/M, expected the last: "
-                "entry g(m) - 1.",
-                "教师的分数取了每组 N/M 层中的第一层，应取最后一层：下标 g(m) - 1。",
-            ),
-        ),
-        Misconception(
-            "hidden-one-lower",
-            teachers_hidden_one_lower,
-            Text(
-                "the teacher's hidden states are one layer too low: their list begins with the embeddings, so "
-                "layer g is entry g.",
-                "教师的隐藏状态取低了一层：这个列表从嵌入层开始，第 g 层就是下标 g。",
-            ),
-        ),
-        Misconception(
-            "bottom-layers",
-            bottom_layers,
-            Text(
-                "layer m learns from the teacher's layer m: the mapping is uniform, g(m) = m N/M.",
-                "第 m 层学习了教师的第 m 层：映射应是均匀的，g(m) = m N/M。",
-            ),
-        ),
-        Misconception(
-            "top-layers",
-            top_layers,
-            Text(
-                "the student learns from the teacher's last M layers: the mapping is uniform, g(m) = m N/M.",
-                "学生学习了教师的最后 M 层：映射应是均匀的，g(m) = m N/M。",
-            ),
-        ),
-        Misconception(
-            "layers-averaged",
-            layers_averaged,
-            Text(
-                "hidden and attention losses are averaged over the layers: they are summed.",
-                "隐藏状态和注意力的损失对层取了平均：应当求和。",
-            ),
-        ),
-        Misconception(
-            "one-projection-for-all",
-            one_projection_for_all,
-            Text(
-                "w_h projects the embeddings too, like the released code's single `fit_dense`: here they have "
-                "w_e.",
-                "嵌入也用了 w_h（像发布的代码里唯一的 `fit_dense`）：这里嵌入用 w_e。",
-            ),
-        ),
-        Misconception(
-            "last-layer-alone",
-            w_h_of_the_last_layer_alone,
-            Text(
-                "dw_h is that of the last layer: each layer overwrites it. All layers share w_h, so their "
-                "gradients are added.",
-                "dw_h 只是最后一层的：每层都覆盖了前一层。所有层共用 w_h，梯度要相加。",
-            ),
-        ),
-        Misconception(
-            "moved-layer-by-layer",
-            w_h_moved_layer_by_layer,
-            Text(
-                "w_h is moved inside the loop, so later layers see another matrix: collect the gradient of all "
-                "layers, then move once.",
-                "在循环里就更新了 w_h，后面的层用的是另一个矩阵：应先累加所有层的梯度，再更新一次。",
-            ),
-        ),
-        Misconception(
-            "embeddings-without-gradient",
-            embeddings_without_a_gradient,
-            Text(
-                "dstudent_hidden[0] is zero: the embedding loss has a gradient too.",
-                "dstudent_hidden[0] 是零：嵌入损失也有梯度。",
-            ),
-        ),
-        Misconception(
-            "uphill",
-            uphill,
-            Text(
-                "the projections move along their gradients, uphill: w - rate dw.",
-                "投影沿梯度方向移动，损失会变大：应为 w - rate dw。",
-            ),
-        ),
-        Misconception(
-            "gradients-returned",
-            gradients_returned,
-            Text(
-                "the gradients of the projections are returned: the moved projections are asked for, "
-                "w - rate dw.",
-                "返回的是投影的梯度：要的是更新后的投影 w - rate dw。",
-            ),
-        ),
-    ),
-    topic="programs",
     tracks=("interview", "class"),
     difficulty=3,
     minutes=45,
@@ -623,4 +162,102 @@ TINYBERT_STEP = Exercise(
     docs="tinybert.md",
 )
 
-EXERCISES = (TINYBERT_STEP,)
+
+@TINYBERT_STEP.mistake("padding-counted")
+def padding_counted(*args):
+    """padded tokens count in the embedding and hidden losses, as in TinyBERT's released code: leave
+    them out of sum and count."""
+    return step(*args, hidden=hidden_loss.padding_counted)
+
+
+@TINYBERT_STEP.mistake("sum-over-features")
+def stopped_counting_features(*args):
+    """the embedding and hidden losses are not divided by D_T."""
+    return step(*args, hidden=hidden_loss.summed_over_features)
+
+
+@TINYBERT_STEP.mistake("queries-not-masked")
+def queries_not_masked(*args):
+    """padded queries count in the attention loss: a pair counts only if query and key are real."""
+    return step(*args, scores=attention_loss.queries_not_masked)
+
+
+@TINYBERT_STEP.mistake("padded-area")
+def padded_area(*args):
+    """the attention loss is divided by B H T T: divide by H times the kept pairs."""
+    return step(*args, scores=attention_loss.divided_by_the_padded_area)
+
+
+@TINYBERT_STEP.mistake("after-the-softmax")
+def after_the_softmax(*args):
+    """attention probabilities are compared: TinyBERT compares the scores before the softmax."""
+    return step(*args, scores=attention_loss.compared_after_the_softmax)
+
+
+@TINYBERT_STEP.mistake("mean-over-classes")
+@exchanged("logits")
+def mean_over_classes(z, target, tau):
+    """the prediction loss is divided by C as well, as `.mean()` does in the released code: sum over
+    classes, mean over rows."""
+    loss, d = of_logits(z, target, tau)
+    return loss / z.shape[1], d / z.shape[1]
+
+
+@TINYBERT_STEP.mistake("tau-squared-missing")
+@exchanged("logits")
+def tau_squared_missing(z, target, tau):
+    r"""the prediction loss lacks the factor $\tau^2$."""
+    loss, d = of_logits(z, target, tau)
+    return loss / tau**2, d / tau**2
+
+
+@TINYBERT_STEP.mistake("direction-reversed")
+@exchanged("logits")
+def direction_reversed(z, target, tau):
+    """the prediction loss is KL(student, teacher): the teacher's probabilities are the weights."""
+    p = softmax(z / tau)
+    surprise = log_softmax(z / tau) - log_softmax(target / tau)
+    row = (p * surprise).sum(axis=-1, keepdims=True)
+    return tau**2 * row.mean(), tau * p * (surprise - row) / len(z)
+
+
+@TINYBERT_STEP.mistake("hard-label")
+@exchanged("logits")
+def hard_label(z, target, tau):
+    """the teacher's argmax is taken for a label: class indices are no probabilities, and what the
+    teacher says of the other classes is lost."""
+    label = np.eye(z.shape[1])[target.argmax(axis=1)]
+    loss = -(label * log_softmax(z)).sum() / len(z)
+    return loss, (softmax(z) - label) / len(z)
+
+
+@TINYBERT_STEP.mistake("teacher-mixed-in")
+@exchanged("logits")
+def teacher_mixed_in(z, target, tau):
+    """the teacher's logits are mixed into the student's before they are compared: that helps the
+    student with its answer. Compare, do not mix."""
+    loss, d = of_logits(0.7 * z + 0.3 * target, target, tau)
+    return loss, 0.7 * d
+
+
+@TINYBERT_STEP.mistake("cross-entropy-instead")
+@exchanged("logits")
+def cross_entropy_instead(z, target, tau):
+    """the prediction loss is the cross-entropy, more than the KL divergence by the teacher's
+    entropy; its gradient is the same."""
+    loss, d = of_logits(z, target, tau)
+    q, log_q = softmax(target / tau), log_softmax(target / tau)
+    return loss - tau**2 * (q * log_q).sum() / len(z), d
+
+
+TINYBERT_STEP.mistake("first-of-each-group")(wrong_layers.teachers_scores_first_of_the_group)
+TINYBERT_STEP.mistake("hidden-one-lower")(wrong_layers.teachers_hidden_one_lower)
+TINYBERT_STEP.mistake("bottom-layers")(wrong_layers.bottom_layers)
+TINYBERT_STEP.mistake("top-layers")(wrong_layers.top_layers)
+TINYBERT_STEP.mistake("layers-averaged")(wrong_layers.layers_averaged)
+TINYBERT_STEP.mistake("one-projection-for-all")(wrong_layers.one_projection_for_all)
+TINYBERT_STEP.mistake("last-layer-alone")(wrong_layers.w_h_of_the_last_layer_alone)
+TINYBERT_STEP.mistake("moved-layer-by-layer")(wrong_layers.w_h_moved_layer_by_layer)
+TINYBERT_STEP.mistake("embeddings-without-gradient")(wrong_layers.embeddings_without_a_gradient)
+TINYBERT_STEP.mistake("uphill")(wrong_layers.uphill)
+TINYBERT_STEP.mistake("gradients-returned")(wrong_layers.gradients_returned)

@@ -1,12 +1,36 @@
-"""What a card is: a question, its answer, the follow-up, and code that proves the answer."""
+"""What a card is: a question, its answer, the follow-up, and code that proves the answer.
+
+A card is one function. Its docstring asks, answers and asks on, a paragraph each; its body proves
+the answer::
+
+    @card("key-bias", exercises=("multi-head-backward",), docs="derivations/attention.md")
+    def key_bias_gets_nothing():
+        '''What is the gradient of the bias of the keys?
+
+        Zero. It adds the same number to all scores of a row ...
+
+        And that of the queries' bias? It is not zero ...
+        '''
+        rng = np.random.default_rng(0)
+        ...
+
+The Chinese stands in the folder ``zh`` beside the file, by the names question, answer and trap (see
+`npformer.exercises.translation`).
+"""
 
 import ast
 import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from npformer.exercises.source import bare_source, paragraphs
 from npformer.exercises.text import Text
+from npformer.exercises.translation import in_both
+
+Check = Callable[[], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,16 +41,11 @@ class Card:
     ----------
     id : str
         In lower case, with hyphens.
-    topic : str
-        The name of its file.
-    question, answer : Text
-        The answer is what one says in half a minute; the long ones are in ``docs/``.
-    trap : Text
-        The follow-up that catches who has learned the answer by heart, with its own answer: what
-        stands before the first question mark is the question.
     check : callable
         Takes nothing and asserts what the answer claims, on code of the library. It stands on its
-        own: of its module it may use what that imports, nothing else.
+        own: of its module it may use what that imports, nothing else. The paragraphs of its
+        docstring are the question; the answer, which is what one says in half a minute; and the
+        trap: the follow-up that catches who has learned the answer by heart, with its own answer.
     exercises : tuple of str
         Ids of exercises on the same thing.
     docs : str
@@ -34,25 +53,42 @@ class Card:
     """
 
     id: str
-    topic: str
-    question: Text
-    answer: Text
-    trap: Text
-    check: Callable[[], None]
+    check: Check
     exercises: tuple[str, ...] = ()
     docs: str = ""
 
     @property
+    def file(self) -> Path:
+        """Where it is defined."""
+        return Path(inspect.getfile(self.check))
+
+    @property
+    def topic(self) -> str:
+        """The name of its file, or its first word: a large topic has several files."""
+        return self.file.stem.partition("_")[0]
+
+    @property
+    def english(self) -> dict[str, str]:
+        """All it says, by name: question, answer and trap."""
+        return paragraphs(self.check, "question", "answer", "trap")
+
+    @property
+    def said(self) -> dict[str, Text]:
+        """The same in both languages."""
+        return in_both(self.file, self.id, self.english)
+
+    @property
     def follow_up(self) -> tuple[Text, Text]:
-        """The trap's question and its answer."""
-        en, en_mark, en_answer = self.trap.en.partition("?")
-        zh, zh_mark, zh_answer = self.trap.zh.partition("？")
+        """The trap's question, up to its first question mark, and its answer."""
+        trap = self.said["trap"]
+        en, en_mark, en_answer = trap.en.partition("?")
+        zh, zh_mark, zh_answer = trap.zh.partition("？")
         return Text(en + en_mark, zh + zh_mark), Text(en_answer.lstrip(), zh_answer.lstrip())
 
     @property
     def proof(self) -> str:
         """The check as a program: the imports that it needs, the function, the call."""
-        function = inspect.getsource(self.check)
+        function = bare_source(self.check)
         used = {node.id for node in ast.walk(ast.parse(function)) if isinstance(node, ast.Name)}
         imports = []
         for node in ast.parse(inspect.getsource(sys.modules[self.check.__module__])).body:
@@ -61,3 +97,8 @@ class Card:
                 if node.names:
                     imports.append(ast.unparse(node))
         return "\n".join([*imports, "\n", function, "", f"{self.check.__name__}()"])
+
+
+def card(card_id: str, **about: Any) -> Callable[[Check], Card]:
+    """Make a card of a function that proves what it says; the others are parameters of `Card`."""
+    return lambda check: Card(id=card_id, check=check, **about)

@@ -1,49 +1,20 @@
 """All cards, in an order that teaches."""
 
+import importlib
+
 from npformer.checks import InputError
 from npformer.exercises.lookup import by_id
 from npformer.exercises.quiz.card import Card
-from npformer.exercises.quiz.cards import (
-    attention,
-    backprop,
-    bert,
-    blocks,
-    compression,
-    distillation,
-    efficiency,
-    masks,
-    optimization,
-    positions,
-    tinybert,
-)
-from npformer.exercises.text import Text
 
-CARDS: tuple[Card, ...] = (
-    *attention.CARDS,
-    *masks.CARDS,
-    *efficiency.CARDS,
-    *positions.CARDS,
-    *blocks.CARDS,
-    *backprop.CARDS,
-    *bert.CARDS,
-    *optimization.CARDS,
-    *distillation.CARDS,
-    *tinybert.CARDS,
-    *compression.CARDS,
+# The files of the folder cards, each with its cards in order.
+FILES = """
+    attention attention_design masks efficiency positions blocks backprop backprop_layers bert
+    optimization distillation distillation_models tinybert compression
+"""
+_MODULES = [importlib.import_module(f"npformer.exercises.quiz.cards.{f}") for f in FILES.split()]
+CARDS: tuple[Card, ...] = tuple(
+    value for module in _MODULES for value in vars(module).values() if isinstance(value, Card)
 )
-NAMES = {
-    "attention": Text("attention", "注意力"),
-    "masks": Text("masks", "掩码"),
-    "efficiency": Text("efficiency", "注意力的效率"),
-    "positions": Text("positions", "位置编码"),
-    "blocks": Text("blocks", "层与模块"),
-    "backprop": Text("backprop", "反向传播"),
-    "bert": Text("bert", "BERT"),
-    "optimization": Text("optimization", "优化"),
-    "distillation": Text("distillation", "蒸馏"),
-    "tinybert": Text("tinybert", "TinyBERT"),
-    "compression": Text("compression", "模型压缩"),
-}  # of the topics
 TOPICS: tuple[str, ...] = tuple(dict.fromkeys(card.topic for card in CARDS))
 
 

@@ -8,40 +8,18 @@ from textwrap import indent
 
 from npformer.exercises.learn.layout import fill
 from npformer.exercises.quiz.card import Card
-from npformer.exercises.quiz.deck import NAMES
 from npformer.exercises.quiz.schedule import GRADES, State, graded, next_day
 from npformer.exercises.quiz.state import load, save
 from npformer.exercises.text import COLON, Text
+from npformer.exercises.translation import message
 
 Say = Callable[[str], None]
 Read = Callable[[str], str | None]  # None: the end of the input, or the wish to stop
 STOP = (None, "q")
 
-ENTER = Text("Enter shows the answer.", "按回车看答案。")
-ANSWER = Text("Answer", "答案")
-TRAP = Text("Follow-up", "追问")
-PROOF = Text("Proof", "证明")
-HOLDS = Text("The proof holds ({seconds:.2f} s).", "证明成立（{seconds:.2f} 秒）。")
-FAILS = Text(
-    "The proof FAILS: {reason}. Is the library changed?", "证明不成立：{reason}。库被改动过吗？"
-)
-EXERCISES = Text("Exercises: {ids}", "练习：{ids}")
-PAGE = Text("More: {page} in the repository", "详见：仓库中的 {page}")
-GRADE = Text(
-    "How well did you know it? 1 not, 2 hardly, 3 well, 4 at once:",
-    "掌握得如何？1 不会，2 勉强，3 会，4 很熟：",
-)
-NO_GRADE = Text("got {line!r}, expected 1, 2, 3, 4, or q to stop", "请输入 1、2、3、4，或 q 退出")
-AGAIN = Text("Again on {day}.", "下次复习：{day}。")
-DONE = Text("{done} of {asked} graded, kept in {path}.", "已评 {done}/{asked} 张，保存在 {path}。")
-NOTHING_DUE = Text(
-    "Nothing is due before {day}; --all asks all the same.",
-    "{day} 之前没有要复习的卡片；加 --all 可以不管日期照样提问。",
-)
-COUNT = Text(
-    "{cards} cards in {topics}; the day is when one is due, - if it was never asked",
-    "{topics}，{cards} 张卡片；日期是下次复习的日子，- 表示还没问过",
-)
+ENTER = message("Enter shows the answer.")
+ANSWER = message("Answer")
+TRAP = message("Follow-up")
 
 
 def ask(cards: Sequence[Card], path: Path, lang: str, today: date, say: Say, read: Read) -> bool:
@@ -50,10 +28,10 @@ def ask(cards: Sequence[Card], path: Path, lang: str, today: date, say: Say, rea
     for number, card in enumerate(cards, start=1):
         follow_up, its_answer = card.follow_up
         say(f"\n[{number}/{len(cards)}] {_name(card, lang)}\n")
-        say(_paragraph(card.question, lang))
+        say(_paragraph(card.said["question"], lang))
         if read("\n" + ENTER.to(lang)) in STOP:
             break
-        say(f"\n{ANSWER.to(lang)}\n{_paragraph(card.answer, lang)}")
+        say(f"\n{ANSWER.to(lang)}\n{_paragraph(card.said['answer'], lang)}")
         say(f"\n{TRAP.to(lang)}\n{_paragraph(follow_up, lang)}")
         if read("\n" + ENTER.to(lang)) in STOP:
             break
@@ -64,16 +42,19 @@ def ask(cards: Sequence[Card], path: Path, lang: str, today: date, say: Say, rea
             break
         state = graded(load(path), card.id, grade, today)
         save(path, state)
-        say(AGAIN.to(lang).format(day=state[card.id].due))
+        say(message("Again on {day}.", day=state[card.id].due).to(lang))
         done += 1
-    say("\n" + DONE.to(lang).format(done=done, asked=len(cards), path=path))
+    total = message(
+        "{done} of {asked} graded, kept in {path}.", done=done, asked=len(cards), path=path
+    )
+    say(f"\n{total.to(lang)}")
     return hold
 
 
 def show(card: Card, lang: str, say: Say) -> bool:
     """Show a card from front and back, and tell whether its proof holds."""
-    say(f"{_name(card, lang)}\n\n{_paragraph(card.question, lang)}")
-    for head, text in ((ANSWER, card.answer), (TRAP, card.trap)):
+    say(f"{_name(card, lang)}\n\n{_paragraph(card.said['question'], lang)}")
+    for head, text in ((ANSWER, card.said["answer"]), (TRAP, card.said["trap"])):
         say(f"\n{head.to(lang)}\n{_paragraph(text, lang)}")
     return _prove(card, lang, say)
 
@@ -82,50 +63,60 @@ def listing(cards: Sequence[Card], state: State, lang: str) -> str:
     """Return a line for each card: id, day, question, under the topics."""
     lines = []
     for topic in dict.fromkeys(card.topic for card in cards):
-        lines.append(Text(topic, f"{NAMES[topic].zh}（{topic}）").to(lang))
+        lines.append(Text(topic, f"{message(topic).zh}（{topic}）").to(lang))
         for card in (c for c in cards if c.topic == topic):
             day = f"{state[card.id].due}" if card.id in state else "-"
-            lines.append(f"  {card.id:<28} {day:<10}  {card.question.to(lang)}")
+            lines.append(f"  {card.id:<28} {day:<10}  {card.said['question'].to(lang)}")
     number = len({card.topic for card in cards})
     topics = Text(f"{number} topic{'s' * (number != 1)}", f"{number} 个主题").to(lang)
-    return "\n".join([*lines, COUNT.to(lang).format(cards=len(cards), topics=topics)])
+    count = message(
+        "{cards} cards in {topics}; the day is when one is due, - if it was never asked",
+        cards=len(cards),
+        topics=topics,
+    )
+    return "\n".join([*lines, count.to(lang)])
 
 
 def nothing_due(cards: Sequence[Card], state: State, lang: str) -> str:
     """Say when the next of these cards is due."""
-    return NOTHING_DUE.to(lang).format(day=next_day(cards, state))
+    day = next_day(cards, state)
+    return message("Nothing is due before {day}; --all asks all the same.", day=day).to(lang)
 
 
 def _prove(card: Card, lang: str, say: Say) -> bool:
     """Show the proof, run it, and tell whether it holds."""
-    say(f"\n{PROOF.to(lang)}\n{indent(card.proof, '    ')}\n")
+    say(f"\n{message('Proof').to(lang)}\n{indent(card.proof, '    ')}\n")
     start = time.perf_counter()
     try:
         card.check()
     except Exception as error:  # whatever it is, the other cards can still be asked
-        say(FAILS.to(lang).format(reason=f"{type(error).__name__} {error}".rstrip()))
+        reason = f"{type(error).__name__} {error}".rstrip()
+        fails = message("The proof FAILS: {reason}. Is the library changed?", reason=reason)
+        say(fails.to(lang))
         return False
-    say(HOLDS.to(lang).format(seconds=time.perf_counter() - start))
+    seconds = time.perf_counter() - start
+    say(message("The proof holds ({seconds:.2f} s).", seconds=seconds).to(lang))
     if card.exercises:
-        say("\n".join(fill(EXERCISES.to(lang).format(ids=", ".join(card.exercises)))))
+        say(_paragraph(message("Exercises: {ids}", ids=", ".join(card.exercises)), lang))
     if card.docs:
-        say(PAGE.to(lang).format(page=f"docs/{card.docs}"))
+        say(message("More: {page} in the repository", page=f"docs/{card.docs}").to(lang))
     return True
 
 
 def _grade(lang: str, say: Say, read: Read) -> int | None:
     """Ask until there is a grade; None means to stop."""
+    grade = message("How well did you know it? 1 not, 2 hardly, 3 well, 4 at once:")
     while True:
-        line = read("\n" + GRADE.to(lang))
+        line = read(f"\n{grade.to(lang)}")
         if line in STOP:
             return None
         if line in {str(grade) for grade in GRADES}:
             return int(line)
-        say(NO_GRADE.to(lang).format(line=line))
+        say(message("got {line!r}, expected 1, 2, 3, 4, or q to stop", line=line).to(lang))
 
 
 def _name(card: Card, lang: str) -> str:
-    return f"{NAMES[card.topic].to(lang)}{COLON.to(lang)}{card.id}"
+    return f"{message(card.topic).to(lang)}{COLON.to(lang)}{card.id}"
 
 
 def _paragraph(text: Text, lang: str) -> str:

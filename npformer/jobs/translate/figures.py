@@ -11,8 +11,9 @@ import numpy as np
 from npformer.data.batches import pad
 from npformer.data.vocabulary import encode_texts, sequence_ids
 from npformer.jobs.translate.job import Job
+from npformer.models.decoding import shift_right
 from npformer.models.generation import greedy_search
-from npformer.models.seq2seq import Seq2Seq, shift_right
+from npformer.models.seq2seq import Seq2Seq
 from npformer.ops.softmax import softmax_forward
 from npformer.train.checkpoint import naming
 from npformer.types import FloatArray

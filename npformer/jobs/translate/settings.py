@@ -8,8 +8,7 @@ from npformer.checks import InputError, check_fraction, check_positive
 from npformer.data.vocabulary import KINDS
 from npformer.layers.config import Config, check_sizes
 from npformer.layers.init import initializer_range
-from npformer.models.config import size
-from npformer.models.seq2seq import Seq2SeqConfig
+from npformer.models.config import Seq2SeqConfig, size
 
 SCHEDULES = ("linear", "noam")
 # Where a folder's defaults differ from those of the embedded pairs, which stand in `Settings`.

@@ -15,12 +15,13 @@ from numpy.typing import DTypeLike
 
 from npformer.checks import InputError, shown, some
 from npformer.layers.attention_config import AttentionConfig
-from npformer.models.causal_lm import CausalLM, CausalLMConfig
+from npformer.models.causal_lm import CausalLM
+from npformer.models.config import CausalLMConfig, Seq2SeqConfig
 from npformer.models.huggingface.arrays import StoredArray, read_array
 from npformer.models.huggingface.config import check_fields, read_value
 from npformer.models.huggingface.family import Field
 from npformer.models.huggingface.weights import ARRAYS_FILE, CONFIG_FILE, stored_arrays
-from npformer.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from npformer.models.seq2seq import Seq2Seq
 from npformer.types import Params
 
 Generating = Seq2Seq | CausalLM

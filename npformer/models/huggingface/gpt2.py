@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from npformer.checks import InputError
-from npformer.models.causal_lm import CausalLM, CausalLMConfig
+from npformer.models.causal_lm import CausalLM
+from npformer.models.config import CausalLMConfig
 from npformer.models.huggingface.bert import NEUTRAL
 from npformer.models.huggingface.config import ACTIVATION_NAMES, THEIR_ACTIVATIONS
 from npformer.models.huggingface.family import Field

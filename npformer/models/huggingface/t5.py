@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from npformer.checks import InputError, shown
+from npformer.models.config import Seq2SeqConfig
 from npformer.models.huggingface.bert import NEUTRAL
 from npformer.models.huggingface.config import ACTIVATION_NAMES, THEIR_ACTIVATIONS
 from npformer.models.huggingface.family import Field
 from npformer.models.huggingface.generator import GeneratorFamily, Place
-from npformer.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from npformer.models.seq2seq import Seq2Seq
 
 PARTS = {
     "encoder": ("attention", "feedforward"),

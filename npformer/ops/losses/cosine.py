@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npformer.checks import InputError, check_float, check_positive, check_shape
-from npformer.ops.losses.counting import divisor
+from npformer.checks import check_float, check_positive, check_shape
+from npformer.ops.losses.counting import divisor, kept_rows
 from npformer.types import BoolArray, FloatArray
 
 
@@ -14,9 +14,8 @@ class CosineCache(NamedTuple):
 
     x_unit: FloatArray  # (..., D)
     target_unit: FloatArray  # (..., D)
-    cosine: FloatArray  # (..., 1)
     rnorm: FloatArray  # (..., 1) one over the length of x
-    keep: BoolArray | None  # (...)
+    keep: BoolArray  # (...)
     n: float  # the number divided by
 
 
@@ -30,7 +29,7 @@ def cosine_forward(
 ) -> tuple[float, CosineCache]:
     r"""One minus the cosine, mean over the kept vectors.
 
-    .. math:: L = \frac1n \sum_i k_i (1 - \hat x_i \cdot \hat t_i), \qquad
+    .. math:: L = \frac1n \sum_i \mathrm{keep}_i\,(1 - \hat x_i \cdot \hat t_i), \qquad
               \hat x = x \big/ \sqrt{x \cdot x + \epsilon}
 
     Parameters
@@ -63,24 +62,20 @@ def cosine_forward(
     check_float("x", x)
     check_shape("target", target, x.shape)
     check_positive("eps", eps)
-    rows = x.shape[:-1]
-    if keep is not None and (keep.dtype != np.bool_ or keep.shape != rows):
-        raise InputError(f"keep: got {keep.dtype} {keep.shape}, expected boolean {rows}")
-    rnorm = one_over_length(x, eps)  # (..., 1)
-    x_unit = x * rnorm
-    target_unit = target * one_over_length(target, eps)
-    cosine = (x_unit * target_unit).sum(axis=-1, keepdims=True)  # (..., 1)
-    kept = int(np.prod(rows)) if keep is None else int(keep.sum())
-    n = divisor(count, kept)
-    miss = 1 - cosine[..., 0]  # (...)
-    loss = float((miss if keep is None else miss[keep]).sum()) / n
-    return loss, CosineCache(x_unit, target_unit, cosine, rnorm, keep, n)
+    keep = kept_rows(keep, x.shape[:-1])
+    x_unit, rnorm = to_unit(x, eps)
+    target_unit, _ = to_unit(target, eps)
+    cos = (x_unit * target_unit).sum(axis=-1)  # (...)
+    n = divisor(count, int(keep.sum()))
+    loss = float((1 - cos[keep]).sum()) / n
+    return loss, CosineCache(x_unit, target_unit, rnorm, keep, n)
 
 
 def cosine_backward(dloss: float, cache: CosineCache) -> FloatArray:
     r"""Undo `cosine_forward`: the target's direction, less its part along x.
 
-    .. math:: dx_i = -\frac{dL}{n}\,k_i\,\frac{\hat t_i - (\hat x_i \cdot \hat t_i)\,\hat x_i}
+    .. math:: d\hat x_i = -\frac{dL}{n}\,\mathrm{keep}_i\,\hat t_i, \qquad
+              dx_i = \frac{d\hat x_i - (d\hat x_i \cdot \hat x_i)\,\hat x_i}
                      {\sqrt{x_i \cdot x_i + \epsilon}}
 
     Parameters
@@ -92,16 +87,19 @@ def cosine_backward(dloss: float, cache: CosineCache) -> FloatArray:
     -------
     dx : ndarray of shape (..., D)
     """
-    x_unit, target_unit, cosine, rnorm, keep, n = cache
-    dx = target_unit - cosine * x_unit
-    dx *= rnorm
-    dx *= -dloss / n
-    if keep is not None:
-        dx *= keep[..., None]
-    return dx
+    x_unit, target_unit, rnorm, keep, n = cache
+    dcos = -dloss / n  # loss = float((1 - cos[keep]).sum()) / n
+    dx_unit = keep[..., None] * target_unit * dcos  # cos = (x_unit * target_unit).sum(axis=-1)
+    return undo_to_unit(dx_unit, x_unit, rnorm)  # x_unit, rnorm = to_unit(x, eps)
 
 
-def one_over_length(x: FloatArray, eps: float) -> FloatArray:
-    """Return one over the length of each vector of x (..., D), of shape (..., 1)."""
-    rnorm: FloatArray = 1 / np.sqrt((x * x).sum(axis=-1, keepdims=True) + x.dtype.type(eps))
-    return rnorm
+def to_unit(x: FloatArray, eps: float) -> tuple[FloatArray, FloatArray]:
+    """Return each vector of x (..., D) with length 1, and one over the length it had, (..., 1)."""
+    rnorm = 1 / np.sqrt((x * x).sum(axis=-1, keepdims=True) + float(eps))
+    return x * rnorm, rnorm
+
+
+def undo_to_unit(dx_unit: FloatArray, x_unit: FloatArray, rnorm: FloatArray) -> FloatArray:
+    """Undo `to_unit`: what would only make x longer is taken away."""
+    along = (dx_unit * x_unit).sum(axis=-1, keepdims=True)  # (..., 1)
+    return rnorm * (dx_unit - along * x_unit)

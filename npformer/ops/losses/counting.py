@@ -1,6 +1,18 @@
-"""The number a loss divides by."""
+"""What a loss counts, and the number it divides by."""
+
+import numpy as np
 
 from npformer.checks import InputError
+from npformer.types import BoolArray
+
+
+def kept_rows(keep: BoolArray | None, shape: tuple[int, ...]) -> BoolArray:
+    """Return a mask of exactly this shape: all True if none is given."""
+    if keep is None:
+        return np.ones(shape, bool)
+    if keep.dtype != np.bool_ or keep.shape != shape:
+        raise InputError(f"keep: got {keep.dtype} {keep.shape}, expected boolean {shape}")
+    return keep
 
 
 def divisor(count: int | None, kept: int) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from npformer.checks import InputError, check_array, check_float, check_fraction, check_ids
 from npformer.ops.losses.counting import divisor
 from npformer.ops.softmax import log_softmax_forward
-from npformer.types import FloatArray, IntArray
+from npformer.types import BoolArray, FloatArray, IntArray
 
 
 class CrossEntropyCache(NamedTuple):
@@ -15,6 +15,7 @@ class CrossEntropyCache(NamedTuple):
 
     log_probs: FloatArray  # (..., C)
     target: FloatArray  # (..., C) smoothed one-hot rows; zero rows where ignored
+    kept: BoolArray  # (...) the rows that are not ignored
     n: float  # the number divided by
 
 
@@ -77,16 +78,15 @@ def cross_entropy_forward(
     target *= kept[..., None]
     n = divisor(count, int(kept.sum()))
     loss = -float(np.vdot(target, log_probs)) / n
-    return loss, CrossEntropyCache(log_probs, target, n)
+    return loss, CrossEntropyCache(log_probs, target, kept, n)
 
 
 def cross_entropy_backward(dloss: float, cache: CrossEntropyCache) -> FloatArray:
     r"""Undo `cross_entropy_forward`: prediction minus truth.
 
-    The rows of t sum to one where kept, to zero where ignored:
+    The rows of t sum to one where kept; ignored rows get nothing:
 
-    .. math:: d\mathrm{logits}_{ic}
-              = \frac{dL}{n}\Bigl(p_{ic} \sum_l t_{il} - t_{ic}\Bigr)
+    .. math:: d\mathrm{logits}_{ic} = \frac{dL}{n}\,\mathrm{kept}_i\,(p_{ic} - t_{ic})
 
     Parameters
     ----------
@@ -97,9 +97,8 @@ def cross_entropy_backward(dloss: float, cache: CrossEntropyCache) -> FloatArray
     -------
     dlogits : ndarray of shape (..., C)
     """
-    log_probs, target, n = cache
-    dlogits = np.exp(log_probs)
-    dlogits *= target.sum(axis=-1, keepdims=True)
-    dlogits -= target
-    dlogits *= dloss / n
+    log_probs, target, kept, n = cache
+    share = (dloss / n * kept).astype(log_probs.dtype)  # (...)
+    dlogits = np.exp(log_probs) - target  # loss = -float(np.vdot(target, log_probs)) / n
+    dlogits *= share[..., None]
     return dlogits

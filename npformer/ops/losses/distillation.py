@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npformer.checks import InputError, check_float, check_positive, check_shape
-from npformer.ops.losses.counting import divisor
+from npformer.checks import check_float, check_positive, check_shape
+from npformer.ops.losses.counting import divisor, kept_rows
 from npformer.ops.softmax import log_softmax_forward
 from npformer.types import BoolArray, FloatArray
 
@@ -15,7 +15,7 @@ class SoftTargetCache(NamedTuple):
 
     student_probs: FloatArray  # (..., C)
     teacher_probs: FloatArray  # (..., C)
-    keep: BoolArray | None  # (...)
+    keep: BoolArray  # (...)
     factor: float  # of each row, the slope of the softened logits included
 
 
@@ -67,17 +67,20 @@ def soft_cross_entropy_forward(
     Hinton, Vinyals and Dean 2015, "Distilling the knowledge in a neural network",
     section 2; Jiao et al. 2020, "TinyBERT", equation 10 (kappa = 1).
     """
-    student, teacher, n = _soften(student_logits, teacher_logits, tau, keep, count)
-    rows = (np.exp(teacher) * student).sum(axis=-1)  # (...)
+    keep = kept_rows(keep, student_logits.shape[:-1])
+    n = divisor(count, int(keep.sum()))
     kappa = tau * tau if tau_squared else 1.0
-    loss = -kappa * _sum_kept(rows, keep) / n
+    student, teacher = _soften(student_logits, teacher_logits, tau)
+    rows = -(np.exp(teacher) * student).sum(axis=-1)  # (...)
+    total = float(rows[keep].sum())
+    loss = kappa / n * total
     return loss, SoftTargetCache(np.exp(student), np.exp(teacher), keep, kappa / (tau * n))
 
 
 def soft_cross_entropy_backward(dloss: float, cache: SoftTargetCache) -> FloatArray:
     r"""Undo `soft_cross_entropy_forward`.
 
-    .. math:: dz^S_{ic} = dL\,\frac{\kappa}{n\tau}\,(p^S_{ic} - p^T_{ic})
+    .. math:: dz^S_{ic} = dL\,\frac{\kappa}{n\tau}\,\mathrm{keep}_i\,(p^S_{ic} - p^T_{ic})
 
     Parameters
     ----------
@@ -89,11 +92,8 @@ def soft_cross_entropy_backward(dloss: float, cache: SoftTargetCache) -> FloatAr
     dstudent_logits : ndarray of shape (..., C)
     """
     student_probs, teacher_probs, keep, factor = cache
-    dlogits = student_probs - teacher_probs
-    dlogits *= factor * dloss
-    if keep is not None:
-        dlogits *= keep[..., None]
-    return dlogits
+    dlogits = student_probs - teacher_probs  # rows = -(np.exp(teacher) * student).sum(axis=-1)
+    return keep[..., None] * dlogits * (dloss * factor)  # loss = kappa / n * total
 
 
 def kl_forward(
@@ -144,10 +144,13 @@ def kl_forward(
     Hinton, Vinyals and Dean 2015, section 2. PyTorch's ``KLDivLoss`` needs
     ``reduction="batchmean"`` to be this; its default divides by C as well.
     """
-    student, teacher, n = _soften(student_logits, teacher_logits, tau, keep, count)
-    rows = (np.exp(teacher) * (teacher - student)).sum(axis=-1)  # (...)
+    keep = kept_rows(keep, student_logits.shape[:-1])
+    n = divisor(count, int(keep.sum()))
     kappa = tau * tau if tau_squared else 1.0
-    loss = kappa * _sum_kept(rows, keep) / n
+    student, teacher = _soften(student_logits, teacher_logits, tau)
+    rows = (np.exp(teacher) * (teacher - student)).sum(axis=-1)  # (...)
+    total = float(rows[keep].sum())
+    loss = kappa / n * total
     return loss, SoftTargetCache(np.exp(student), np.exp(teacher), keep, kappa / (tau * n))
 
 
@@ -165,27 +168,15 @@ def kl_backward(dloss: float, cache: SoftTargetCache) -> FloatArray:
     -------
     dstudent_logits : ndarray of shape (..., C)
     """
-    return soft_cross_entropy_backward(dloss, cache)
+    return soft_cross_entropy_backward(dloss, cache)  # loss = kappa / n * total
 
 
 def _soften(
-    student_logits: FloatArray,
-    teacher_logits: FloatArray,
-    tau: float,
-    keep: BoolArray | None,
-    count: int | None,
-) -> tuple[FloatArray, FloatArray, float]:
+    student_logits: FloatArray, teacher_logits: FloatArray, tau: float
+) -> tuple[FloatArray, FloatArray]:
     check_float("student_logits", student_logits)
     check_shape("teacher_logits", teacher_logits, student_logits.shape)
     check_positive("tau", tau)
-    rows = student_logits.shape[:-1]
-    if keep is not None and (keep.dtype != np.bool_ or keep.shape != rows):
-        raise InputError(f"keep: got {keep.dtype} {keep.shape}, expected boolean {rows}")
     student, _ = log_softmax_forward(student_logits / tau)
     teacher, _ = log_softmax_forward(teacher_logits / tau)
-    kept = int(np.prod(rows)) if keep is None else int(keep.sum())
-    return student, teacher, divisor(count, kept)
-
-
-def _sum_kept(rows: FloatArray, keep: BoolArray | None) -> float:
-    return float((rows if keep is None else rows[keep]).sum())
+    return student, teacher

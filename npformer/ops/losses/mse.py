@@ -25,7 +25,8 @@ def mse_forward(
 ) -> tuple[float, MseCache]:
     r"""Mean squared error, mean over the kept entries.
 
-    .. math:: L = \frac1n \sum_i k_i (x_i - t_i)^2, \qquad n = \sum_i k_i
+    .. math:: L = \frac1n \sum_i \mathrm{keep}_i\,(x_i - t_i)^2, \qquad
+              n = \sum_i \mathrm{keep}_i
 
     Parameters
     ----------
@@ -57,11 +58,12 @@ def mse_forward(
         error *= keep
         kept = int(np.broadcast_to(keep, x.shape).sum())
     n = divisor(count, kept)
-    return float(np.vdot(error, error)) / n, MseCache(error, n)
+    loss = float(np.vdot(error, error)) / n
+    return loss, MseCache(error, n)
 
 
 def mse_backward(dloss: float, cache: MseCache) -> FloatArray:
-    r"""Undo `mse_forward`: :math:`dx_i = dL\,\frac{2}{n} k_i (x_i - t_i)`.
+    r"""Undo `mse_forward`: :math:`dx_i = dL\,\frac{2}{n} \mathrm{keep}_i (x_i - t_i)`.
 
     Parameters
     ----------
@@ -72,4 +74,4 @@ def mse_backward(dloss: float, cache: MseCache) -> FloatArray:
     -------
     dx : ndarray of shape (...)
     """
-    return cache.error * (2 * dloss / cache.n)
+    return cache.error * (2 * dloss / cache.n)  # loss = float(np.vdot(error, error)) / n

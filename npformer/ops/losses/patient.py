@@ -2,10 +2,9 @@
 
 from typing import NamedTuple
 
-import numpy as np
-
-from npformer.checks import InputError, check_float, check_positive, check_shape
-from npformer.ops.losses.cosine import one_over_length
+from npformer.checks import check_float, check_positive, check_shape
+from npformer.ops.losses.cosine import to_unit, undo_to_unit
+from npformer.ops.losses.counting import kept_rows
 from npformer.ops.losses.mse import MseCache, mse_backward, mse_forward
 from npformer.types import BoolArray, FloatArray
 
@@ -28,7 +27,7 @@ def patient_forward(
 ) -> tuple[float, PatientCache]:
     r"""Squared error of unit vectors, mean over the kept vectors and D.
 
-    .. math:: L = \frac{1}{n D} \sum_i k_i \lVert \hat x_i - \hat t_i \rVert^2, \qquad
+    .. math:: L = \frac{1}{n D} \sum_i \mathrm{keep}_i\,\lVert \hat x_i - \hat t_i \rVert^2, \qquad
               \hat x = x \big/ \sqrt{x \cdot x + \epsilon}
 
     Only directions count: :math:`\lVert \hat x - \hat t \rVert^2 = 2 (1 - \cos)`, so this is the
@@ -45,7 +44,7 @@ def patient_forward(
     eps : float
         Keeps a zero vector finite: it stays zero.
     count : int, optional
-        Divide by this instead of the number of entries, D a vector, kept here.
+        Divide by this instead of the number of entries, D in each vector, kept here.
 
     Returns
     -------
@@ -67,14 +66,10 @@ def patient_forward(
     check_float("x", x)
     check_shape("target", target, x.shape)
     check_positive("eps", eps)
-    rows = x.shape[:-1]
-    if keep is not None and (keep.dtype != np.bool_ or keep.shape != rows):
-        raise InputError(f"keep: got {keep.dtype} {keep.shape}, expected boolean {rows}")
-    rnorm = one_over_length(x, eps)  # (..., 1)
-    x_unit = x * rnorm
-    target_unit = target * one_over_length(target, eps)
-    entries = None if keep is None else keep[..., None]  # (..., 1)
-    loss, error = mse_forward(x_unit, target_unit, entries, count=count)
+    keep = kept_rows(keep, x.shape[:-1])
+    x_unit, rnorm = to_unit(x, eps)
+    target_unit, _ = to_unit(target, eps)
+    loss, error = mse_forward(x_unit, target_unit, keep[..., None], count=count)
     return loss, PatientCache(x_unit, rnorm, error)
 
 
@@ -85,7 +80,7 @@ def patient_backward(dloss: float, cache: PatientCache) -> FloatArray:
     / \sqrt{x \cdot x + \epsilon}`,
 
     .. math:: dx = \frac{d\hat x - (d\hat x \cdot \hat x)\,\hat x}{\sqrt{x \cdot x + \epsilon}},
-              \qquad d\hat x = dL\,\frac{2}{n D}\,k\,(\hat x - \hat t)
+              \qquad d\hat x = dL\,\frac{2}{n D}\,\mathrm{keep}\,(\hat x - \hat t)
 
     Parameters
     ----------
@@ -97,8 +92,5 @@ def patient_backward(dloss: float, cache: PatientCache) -> FloatArray:
     dx : ndarray of shape (..., D)
     """
     x_unit, rnorm, error = cache
-    dx_unit = mse_backward(dloss, error)
-    along = (dx_unit * x_unit).sum(axis=-1, keepdims=True)  # (..., 1)
-    dx: FloatArray = dx_unit - along * x_unit
-    dx *= rnorm
-    return dx
+    dx_unit = mse_backward(dloss, error)  # mse_forward(x_unit, target_unit, ...)
+    return undo_to_unit(dx_unit, x_unit, rnorm)  # x_unit, rnorm = to_unit(x, eps)

@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npformer.checks import InputError, check_float, check_keep, check_shape
+from npformer.checks import check_float, check_keep, check_shape
 from npformer.ops.attention import (
     AttentionScoresCache,
     attention_scores_backward,
     attention_scores_forward,
 )
-from npformer.ops.losses.counting import divisor
+from npformer.ops.fast import hide
+from npformer.ops.losses.counting import divisor, kept_rows
 from npformer.ops.softmax import log_softmax_forward
 from npformer.types import BoolArray, FloatArray
 
@@ -77,10 +78,10 @@ def attention_kl_forward(
     student, student_probs = _log_probs(student_scores, keep)
     teacher, teacher_probs = _log_probs(teacher_scores, keep)
     # Where not kept, the teacher's p is 0 and both logarithms are finite.
-    total = float(np.vdot(teacher_probs, teacher - student))
     some = np.True_ if keep is None else keep.any(axis=-1)
     n = divisor(count, int(np.broadcast_to(some, student_scores.shape[:-1]).sum()))
-    return total / n, AttentionKlCache(student_probs, teacher_probs, n)
+    loss = float(np.vdot(teacher_probs, teacher - student)) / n
+    return loss, AttentionKlCache(student_probs, teacher_probs, n)
 
 
 def attention_kl_backward(dloss: float, cache: AttentionKlCache) -> FloatArray:
@@ -100,9 +101,8 @@ def attention_kl_backward(dloss: float, cache: AttentionKlCache) -> FloatArray:
     dstudent_scores : ndarray of shape (B, H, T, S)
     """
     student_probs, teacher_probs, n = cache
-    dscores = student_probs - teacher_probs
-    dscores *= dloss / n
-    return dscores
+    # loss = float(np.vdot(teacher_probs, teacher - student)) / n
+    return (student_probs - teacher_probs) * (dloss / n)
 
 
 class ValueRelationCache(NamedTuple):
@@ -121,8 +121,8 @@ def value_relation_forward(
 ) -> tuple[float, ValueRelationCache]:
     r"""KL divergence of value relations, mean over heads and kept tokens, in nats.
 
-    .. math:: L = \frac1n \sum_{b,h,t} k_{bt} \operatorname{KL}\bigl(R^T_{bht} \,\big\Vert\,
-              R^S_{bht}\bigr), \qquad
+    .. math:: L = \frac1n \sum_{b,h,t} \mathrm{keep}_{bt}
+              \operatorname{KL}\bigl(R^T_{bht} \,\big\Vert\, R^S_{bht}\bigr), \qquad
               R_{bht} = \operatorname{softmax}_s\bigl(v_{bht} \cdot v_{bhs} / \sqrt{K}\bigr)
               \text{ among the kept tokens}
 
@@ -157,10 +157,11 @@ def value_relation_forward(
     check_float("student_v", student_v)
     check_shape("student_v", student_v, ("B", "H", "T", "K"))
     check_shape("teacher_v", teacher_v, (*student_v.shape[:3], "K"))
-    pairs = None if keep is None else _pairs(keep, student_v)
+    keep = kept_rows(keep, (student_v.shape[0], student_v.shape[2]))
+    both = keep[:, None, :, None] & keep[:, None, None, :]  # (B, 1, T, T) query and key
     student, scores_cache = attention_scores_forward(student_v, student_v)  # (B, H, T, T)
     teacher, _ = attention_scores_forward(teacher_v, teacher_v)  # (B, H, T, T)
-    loss, loss_cache = attention_kl_forward(student, teacher, pairs, count=count)
+    loss, loss_cache = attention_kl_forward(student, teacher, both, count=count)
     return loss, ValueRelationCache(scores_cache, loss_cache)
 
 
@@ -178,17 +179,10 @@ def value_relation_backward(dloss: float, cache: ValueRelationCache) -> FloatArr
     -------
     dstudent_v : ndarray of shape (B, H, T, K)
     """
-    dscores = attention_kl_backward(dloss, cache.loss)  # (B, H, T, T)
-    dasking, danswering, _ = attention_scores_backward(dscores, cache.scores)  # (B, H, T, K)
+    dstudent = attention_kl_backward(dloss, cache.loss)  # attention_kl_forward(student, ...)
+    # attention_scores_forward(student_v, student_v)
+    dasking, danswering, _ = attention_scores_backward(dstudent, cache.scores)  # (B, H, T, K)
     return dasking + danswering
-
-
-def _pairs(keep: BoolArray, v: FloatArray) -> BoolArray:
-    rows = v.shape[0], v.shape[2]
-    if keep.dtype != np.bool_ or keep.shape != rows:
-        raise InputError(f"keep: got {keep.dtype} {keep.shape}, expected boolean {rows}")
-    pairs: BoolArray = keep[:, None, :, None] & keep[:, None, None, :]  # (B, 1, T, T)
-    return pairs
 
 
 def _log_probs(scores: FloatArray, keep: BoolArray | None) -> tuple[FloatArray, FloatArray]:
@@ -196,6 +190,5 @@ def _log_probs(scores: FloatArray, keep: BoolArray | None) -> tuple[FloatArray, 
         log_probs, _ = log_softmax_forward(scores)
         return log_probs, np.exp(log_probs)
     check_keep(keep, scores.shape)
-    # Half of the lowest number, as in `masked_softmax_forward`.
-    log_probs, _ = log_softmax_forward(np.where(keep, scores, np.finfo(scores.dtype).min / 2))
+    log_probs, _ = log_softmax_forward(hide(scores, keep))
     return log_probs, np.exp(log_probs) * keep

@@ -1,64 +1,28 @@
-"""Position encodings, one family a file."""
+"""Position encodings, one file per family."""
 
-from npformer.ops.positions.alibi import alibi_bias, alibi_slopes
-from npformer.ops.positions.deberta import (
-    DisentangledBiasCache,
-    disentangled_bias_backward,
-    disentangled_bias_forward,
-    disentangled_scale,
-)
-from npformer.ops.positions.rotary import RotaryCache, rotary_backward, rotary_forward
-from npformer.ops.positions.shaw import (
-    ShawKeyCache,
-    ShawValueCache,
-    shaw_key_backward,
-    shaw_key_forward,
-    shaw_value_backward,
-    shaw_value_forward,
-)
-from npformer.ops.positions.shaw_attention import (
-    ShawAttentionCache,
-    shaw_attention_backward,
-    shaw_attention_forward,
-)
-from npformer.ops.positions.sinusoidal import (
-    SinusoidalCache,
-    sinusoidal_backward,
-    sinusoidal_forward,
-    sinusoidal_table,
-)
-from npformer.ops.positions.t5 import (
-    T5BiasCache,
-    relative_bucket,
-    t5_bias_backward,
-    t5_bias_forward,
-)
-
-__all__ = [
-    "DisentangledBiasCache",
-    "RotaryCache",
-    "ShawAttentionCache",
-    "ShawKeyCache",
-    "ShawValueCache",
-    "SinusoidalCache",
-    "T5BiasCache",
-    "alibi_bias",
-    "alibi_slopes",
-    "disentangled_bias_backward",
-    "disentangled_bias_forward",
-    "disentangled_scale",
-    "relative_bucket",
-    "rotary_backward",
-    "rotary_forward",
-    "shaw_attention_backward",
-    "shaw_attention_forward",
-    "shaw_key_backward",
-    "shaw_key_forward",
-    "shaw_value_backward",
-    "shaw_value_forward",
-    "sinusoidal_backward",
-    "sinusoidal_forward",
-    "sinusoidal_table",
-    "t5_bias_backward",
-    "t5_bias_forward",
-]
+from npformer.ops.positions.alibi import alibi_bias as alibi_bias
+from npformer.ops.positions.alibi import alibi_slopes as alibi_slopes
+from npformer.ops.positions.deberta import DisentangledBiasCache as DisentangledBiasCache
+from npformer.ops.positions.deberta import disentangled_bias_backward as disentangled_bias_backward
+from npformer.ops.positions.deberta import disentangled_bias_forward as disentangled_bias_forward
+from npformer.ops.positions.deberta import disentangled_scale as disentangled_scale
+from npformer.ops.positions.rotary import RotaryCache as RotaryCache
+from npformer.ops.positions.rotary import rotary_backward as rotary_backward
+from npformer.ops.positions.rotary import rotary_forward as rotary_forward
+from npformer.ops.positions.shaw import ShawKeyCache as ShawKeyCache
+from npformer.ops.positions.shaw import ShawValueCache as ShawValueCache
+from npformer.ops.positions.shaw import shaw_key_backward as shaw_key_backward
+from npformer.ops.positions.shaw import shaw_key_forward as shaw_key_forward
+from npformer.ops.positions.shaw import shaw_value_backward as shaw_value_backward
+from npformer.ops.positions.shaw import shaw_value_forward as shaw_value_forward
+from npformer.ops.positions.shaw_attention import ShawAttentionCache as ShawAttentionCache
+from npformer.ops.positions.shaw_attention import shaw_attention_backward as shaw_attention_backward
+from npformer.ops.positions.shaw_attention import shaw_attention_forward as shaw_attention_forward
+from npformer.ops.positions.sinusoidal import SinusoidalCache as SinusoidalCache
+from npformer.ops.positions.sinusoidal import sinusoidal_backward as sinusoidal_backward
+from npformer.ops.positions.sinusoidal import sinusoidal_forward as sinusoidal_forward
+from npformer.ops.positions.sinusoidal import sinusoidal_table as sinusoidal_table
+from npformer.ops.positions.t5 import T5BiasCache as T5BiasCache
+from npformer.ops.positions.t5 import relative_bucket as relative_bucket
+from npformer.ops.positions.t5 import t5_bias_backward as t5_bias_backward
+from npformer.ops.positions.t5 import t5_bias_forward as t5_bias_forward

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npformer.checks import InputError
+from npformer.ops.positions.by_distance import distances
 from npformer.types import FloatArray
 
 
@@ -92,9 +93,7 @@ def alibi_bias(
     differs by m_h t, the same number along a row: softmax does not see it, a loss on the
     scores would. The paper is causal only; ``symmetric`` is for encoders.
     """
-    if query_len < 0 or key_len < 0:
-        raise InputError(f"query_len, key_len: got {query_len}, {key_len}, expected at least 0")
-    distance = np.arange(offset, offset + query_len)[:, None] - np.arange(key_len)  # (T, S) t - s
+    distance = -distances(query_len, key_len, offset)  # (T, S) t - s
     if symmetric:
         distance = np.abs(distance)
     slopes = alibi_slopes(num_heads)[:, None, None]  # (H, 1, 1)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npformer.checks import InputError, check_float, check_shape
-from npformer.ops.positions.by_distance import sum_by_row
+from npformer.ops.positions.by_distance import distances, look_up, sum_by_row
 from npformer.types import FloatArray, IntArray
 
 
@@ -36,7 +36,7 @@ def disentangled_bias_forward(
         \mathrm{bias}_{ts} &= c \Bigl( \underbrace{\sum_d q_{td}\,
             k^r_{\delta(t, s)\,d}}_{\text{content to position}} + \underbrace{\sum_d k_{sd}\,
             q^r_{\delta(t, s)\,d}}_{\text{position to content}} \Bigr) \\
-        \delta(t, s) &= \max(0, \min(2k - 1,\; t - s + k))
+        \delta(t, s) &= \max(0, \min(2\,\mathrm{far} - 1,\; t - s + \mathrm{far}))
 
     A token and its place are two vectors, so their product has four terms. Content to content
     is `attention_scores_forward` as ever; position to position, which is the same in every
@@ -49,7 +49,7 @@ def disentangled_bias_forward(
     k : ndarray of shape (B, H, S, K)
         What the tokens answer.
     q_r : ndarray of shape (H, R, K)
-        What the distances ask: R = 2k of them, from s - t = k (in row 0) down to -(k - 1).
+        What the distances ask: R = 2 far of them, from s - t = far (row 0) to -(far - 1).
         Distances beyond take the row at the end.
     k_r : ndarray of shape (H, R, K)
         What the distances answer.
@@ -81,15 +81,13 @@ def disentangled_bias_forward(
     check_shape("q_r", q_r, (q.shape[1], "R", q.shape[3]))
     check_float("k_r", k_r)
     check_shape("k_r", k_r, q_r.shape)
-    if scale is None:
-        scale = disentangled_scale(q.shape[3])
+    scale = disentangled_scale(q.shape[3]) if scale is None else float(scale)
     row = _rows(q_r.shape[1], q.shape[2], k.shape[2], offset)  # (T, S)
     asked = q @ k_r.swapaxes(1, 2)  # (B, H, T, R)
-    content_to_position = np.take_along_axis(asked, row[None, None], axis=-1)  # (B, H, T, S)
+    content_to_position = look_up(asked, row)  # (B, H, T, S)
     answered = k @ q_r.swapaxes(1, 2)  # (B, H, S, R)
-    position_to_content = np.take_along_axis(answered, row.T[None, None], axis=-1)  # (B, H, S, T)
-    bias = content_to_position + position_to_content.swapaxes(2, 3)  # (B, H, T, S)
-    bias *= scale
+    position_to_content = look_up(answered, row.T)  # (B, H, S, T)
+    bias = scale * (content_to_position + position_to_content.swapaxes(2, 3))  # (B, H, T, S)
     return bias, DisentangledBiasCache(q, k, q_r, k_r, row, scale)
 
 
@@ -98,7 +96,7 @@ def disentangled_bias_backward(
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     r"""Undo `disentangled_bias_forward`, line by line from the last.
 
-    A product gets the sum over the pairs that read it; then the matrix products. With
+    A product gets the sum over the queries and keys that read it; then the matrix products. With
     :math:`a_{tr} = c \sum_{s:\,\delta(t, s) = r} d\mathrm{bias}_{ts}` and
     :math:`b_{sr} = c \sum_{t:\,\delta(t, s) = r} d\mathrm{bias}_{ts}`
 
@@ -122,13 +120,14 @@ def disentangled_bias_backward(
     """
     q, k, q_r, k_r, row, scale = cache
     number = q_r.shape[1]
-    dbias = dbias * scale
-    danswered = sum_by_row(dbias.swapaxes(2, 3), row.T, number)  # (B, H, S, R)
-    dk = danswered @ q_r  # (B, H, S, K)
-    dq_r = (danswered.swapaxes(2, 3) @ k).sum(axis=0)  # (H, R, K)
-    dasked = sum_by_row(dbias, row, number)  # (B, H, T, R)
-    dq = dasked @ k_r  # (B, H, T, K)
-    dk_r = (dasked.swapaxes(2, 3) @ q).sum(axis=0)  # (H, R, K)
+    dread = scale * dbias  # bias = scale * (...)
+    dread_t = dread.swapaxes(2, 3)  # (B, H, S, T) position_to_content.swapaxes(2, 3)
+    danswered = sum_by_row(dread_t, row.T, number)  # (B, H, S, R) look_up(answered, row.T)
+    dk = danswered @ q_r  # (B, H, S, K) answered = k @ q_r.swapaxes(1, 2)
+    dq_r = (danswered.swapaxes(2, 3) @ k).sum(axis=0)  # (H, R, K) k @ q_r.swapaxes(1, 2)
+    dasked = sum_by_row(dread, row, number)  # (B, H, T, R) look_up(asked, row)
+    dq = dasked @ k_r  # (B, H, T, K) asked = q @ k_r.swapaxes(1, 2)
+    dk_r = (dasked.swapaxes(2, 3) @ q).sum(axis=0)  # (H, R, K) q @ k_r.swapaxes(1, 2)
     return dq, dk, dq_r, dk_r
 
 
@@ -140,7 +139,6 @@ def disentangled_scale(head_size: int) -> float:
 def _rows(number: int, query_len: int, key_len: int, offset: int) -> IntArray:
     """Return the row of the tables that each query and key take: (T, S)."""
     if number % 2:
-        raise InputError(f"q_r: got {number} rows, expected an even number, 2k")
-    queries = np.arange(offset, offset + query_len)[:, None]  # (T, 1)
-    row: IntArray = np.clip(queries - np.arange(key_len) + number // 2, 0, number - 1)
-    return row
+        raise InputError(f"q_r: got {number} rows, expected an even number, 2 far")
+    far = number // 2
+    return np.clip(-distances(query_len, key_len, offset), -far, far - 1) + far

@@ -86,7 +86,8 @@ def rotary_forward(
     rates = base ** (-np.arange(width // 2) / (width // 2))  # (R/2,)
     angles = positions[..., None, :, None] * rates  # (T, R/2) with an axis for the heads before
     cos, sin = np.cos(angles).astype(x.dtype), np.sin(angles).astype(x.dtype)
-    return _turn(x, cos, sin, interleaved), RotaryCache(cos, sin, interleaved)
+    y = _turn(x, cos, sin, interleaved)
+    return y, RotaryCache(cos, sin, interleaved)
 
 
 def rotary_backward(dy: FloatArray, cache: RotaryCache) -> FloatArray:
@@ -108,7 +109,7 @@ def rotary_backward(dy: FloatArray, cache: RotaryCache) -> FloatArray:
     -------
     dx : ndarray of shape (B, H, T, K)
     """
-    return _turn(dy, cache.cos, -cache.sin, cache.interleaved)
+    return _turn(dy, cache.cos, -cache.sin, cache.interleaved)  # _turn(x, cos, sin, interleaved)
 
 
 def _turn(x: FloatArray, cos: FloatArray, sin: FloatArray, interleaved: bool) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Shaw et al.'s relative positions: a learned vector a distance, added to keys and values."""
+"""Shaw et al.'s relative positions: one learned vector per distance, added to keys and values."""
 
 import math
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npformer.checks import InputError, check_float, check_shape
-from npformer.ops.positions.by_distance import sum_by_row
+from npformer.ops.positions.by_distance import distances, look_up, sum_by_row
 from npformer.types import FloatArray, IntArray
 
 
@@ -30,18 +30,18 @@ def shaw_key_forward(
     r"""Score the distance of each key: what `attention_forward` takes as its bias.
 
     .. math:: e_{ts} = c \sum_d q_{td}\, w_{\operatorname{clip}(s - t)\,d}, \qquad
-              \operatorname{clip}(n) = \max(-k, \min(k, n))
+              \operatorname{clip}(n) = \max(-\mathrm{far}, \min(\mathrm{far}, n))
 
     The paper adds a vector to each key, different for each query: c q (k + w). The sum splits,
-    and the first part is `attention_scores_forward` as ever. Of the second only R = 2k + 1
-    products a query are different, so they are computed first and then handed out.
+    and the first part is `attention_scores_forward` as ever. Of the second only R = 2 far + 1
+    products per query are different, so they are computed first and then handed out.
 
     Parameters
     ----------
     q : ndarray of shape (B, H, T, K)
     table : ndarray of shape (R, K)
-        w, for the distances -k to k in this order; all heads share it. Distances beyond k
-        take the vector of k.
+        w, for the distances -far to far in this order; all heads share it. Distances beyond
+        take the vector at the end.
     key_len : int
         S.
     offset : int
@@ -68,14 +68,11 @@ def shaw_key_forward(
     check_shape("q", q, ("B", "H", "T", "K"))
     check_float("table", table)
     check_shape("table", table, ("R", q.shape[3]))
-    if key_len < 0:
-        raise InputError(f"key_len: got {key_len}, expected at least 0")
-    if scale is None:
-        scale = 1 / math.sqrt(q.shape[3])
+    scale = 1 / math.sqrt(q.shape[3]) if scale is None else float(scale)
     row = _rows(table, q.shape[2], key_len, offset)  # (T, S)
-    scaled_q = q * q.dtype.type(scale)
+    scaled_q = scale * q
     products = scaled_q @ table.T  # (B, H, T, R)
-    scores = np.take_along_axis(products, row[None, None], axis=-1)  # (B, H, T, S)
+    scores = look_up(products, row)  # (B, H, T, S)
     return scores, ShawKeyCache(scaled_q, table, row, scale)
 
 
@@ -101,12 +98,12 @@ def shaw_key_backward(dscores: FloatArray, cache: ShawKeyCache) -> tuple[FloatAr
     dtable : ndarray of shape (R, K)
     """
     scaled_q, table, row, scale = cache
-    dproducts = sum_by_row(dscores, row, len(table))  # (B, H, T, R)
-    dscaled_q = dproducts @ table  # (B, H, T, K)
-    # The rows of all heads and sequences as one: (R, N) @ (N, K).
-    dtable = dproducts.reshape(-1, len(table)).T @ scaled_q.reshape(-1, table.shape[1])
-    dq = dscaled_q
-    dq *= scale
+    size, width = table.shape
+    dproducts = sum_by_row(dscores, row, size)  # (B, H, T, R) look_up(products, row)
+    # The rows of all heads and sequences as one: (R, N) @ (N, K). products = scaled_q @ table.T
+    dtable = dproducts.reshape(-1, size).T @ scaled_q.reshape(-1, width)
+    dscaled_q = dproducts @ table  # (B, H, T, K) products = scaled_q @ table.T
+    dq = scale * dscaled_q  # scaled_q = scale * q
     return dq, dtable
 
 
@@ -127,7 +124,7 @@ def shaw_value_forward(
 
     The paper adds a vector to each value, different for each query: p (v + w). The sum splits,
     and the first part is `attention_mix_forward` as ever. The second needs only the
-    probability of each of the R = 2k + 1 distances.
+    probability of each of the R = 2 far + 1 distances.
 
     Parameters
     ----------
@@ -159,7 +156,8 @@ def shaw_value_forward(
     check_shape("table", table, ("R", "K"))
     row = _rows(table, probs.shape[2], probs.shape[3], offset)  # (T, S)
     weight = sum_by_row(probs, row, len(table))  # (B, H, T, R)
-    return weight @ table, ShawValueCache(table, row, weight)  # (B, H, T, K)
+    ctx = weight @ table  # (B, H, T, K)
+    return ctx, ShawValueCache(table, row, weight)
 
 
 def shaw_value_backward(dctx: FloatArray, cache: ShawValueCache) -> tuple[FloatArray, FloatArray]:
@@ -181,18 +179,17 @@ def shaw_value_backward(dctx: FloatArray, cache: ShawValueCache) -> tuple[FloatA
     dtable : ndarray of shape (R, K)
     """
     table, row, weight = cache
-    # The rows of all heads and sequences as one: (R, N) @ (N, K).
-    dtable = weight.reshape(-1, len(table)).T @ dctx.reshape(-1, table.shape[1])
-    dweight = dctx @ table.T  # (B, H, T, R)
-    dprobs = np.take_along_axis(dweight, row[None, None], axis=-1)  # (B, H, T, S)
+    size, width = table.shape
+    # The rows of all heads and sequences as one: (R, N) @ (N, K). ctx = weight @ table
+    dtable = weight.reshape(-1, size).T @ dctx.reshape(-1, width)
+    dweight = dctx @ table.T  # (B, H, T, R) ctx = weight @ table
+    dprobs = look_up(dweight, row)  # (B, H, T, S) sum_by_row(probs, row, len(table))
     return dprobs, dtable
 
 
 def _rows(table: FloatArray, query_len: int, key_len: int, offset: int) -> IntArray:
     """Return the row of the table that each query and key take: (T, S)."""
     if len(table) % 2 == 0:
-        raise InputError(f"table: got {len(table)} rows, expected an odd number: -k to k")
-    farthest = len(table) // 2  # k
-    queries = np.arange(offset, offset + query_len)[:, None]  # (T, 1)
-    row: IntArray = np.clip(np.arange(key_len) - queries, -farthest, farthest) + farthest
-    return row
+        raise InputError(f"table: got {len(table)} rows, expected an odd number, 2 far + 1")
+    far = len(table) // 2
+    return np.clip(distances(query_len, key_len, offset), -far, far) + far

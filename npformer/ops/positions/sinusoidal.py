@@ -1,6 +1,6 @@
 """Absolute sinusoidal positions: a fixed table that is added."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -26,7 +26,7 @@ def sinusoidal_table(
     cosines, as Marian has them. The maps that read them are learned, so the order makes no
     difference, except to weights that are there already.
 
-    Moving t by k rotates each pair (sin, cos) by the angle k omega_i: the shift is a
+    Moving t by u rotates each pair (sin, cos) by the angle u omega_i: the shift is a
     linear map that does not depend on t.
 
     Parameters
@@ -61,7 +61,7 @@ def sinusoidal_table(
         )
     even = np.arange(0, d_model, 2)
     angles = np.arange(length)[:, None] * base ** (-even / d_model)  # (T, ceil(D / 2))
-    table: np.ndarray[Any, np.dtype[np.floating[Any]]] = np.empty((length, d_model), dtype)
+    table = np.empty((length, d_model), dtype)
     if interleaved:
         sines, cosines = slice(0, None, 2), slice(1, None, 2)
     else:
@@ -76,15 +76,17 @@ class SinusoidalCache(NamedTuple):
 
 
 def sinusoidal_forward(
-    x: FloatArray, *, base: float = 10000.0, interleaved: bool = True
+    x: FloatArray, *, first: int = 0, base: float = 10000.0, interleaved: bool = True
 ) -> tuple[FloatArray, SinusoidalCache]:
     r"""Add sinusoidal positions.
 
-    .. math:: y_{btd} = x_{btd} + P_{td}
+    .. math:: y_{btd} = x_{btd} + P_{f + t,\,d}
 
     Parameters
     ----------
     x : ndarray of shape (..., T, D)
+    first : int
+        f, the position of the first of the T vectors.
     base : float
     interleaved : bool
         As in `sinusoidal_table`.
@@ -107,8 +109,12 @@ def sinusoidal_forward(
     check_float("x", x)
     if x.ndim < 2:
         raise InputError(f"x: got shape {x.shape}, expected (..., T, D)")
-    table = sinusoidal_table(*x.shape[-2:], base=base, interleaved=interleaved, dtype=x.dtype)
-    return x + table, SinusoidalCache()
+    length, d_model = x.shape[-2:]
+    table = sinusoidal_table(
+        first + length, d_model, base=base, interleaved=interleaved, dtype=x.dtype
+    )
+    y = x + table[first:]
+    return y, SinusoidalCache()
 
 
 def sinusoidal_backward(dy: FloatArray, cache: SinusoidalCache) -> FloatArray:
@@ -123,4 +129,4 @@ def sinusoidal_backward(dy: FloatArray, cache: SinusoidalCache) -> FloatArray:
     -------
     dx : ndarray of shape (..., T, D)
     """
-    return dy.copy()
+    return dy.copy()  # y = x + table

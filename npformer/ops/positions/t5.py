@@ -6,6 +6,7 @@ import numpy as np
 
 from npformer.checks import InputError, check_array, check_float, check_shape
 from npformer.ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
+from npformer.ops.positions.by_distance import distances
 from npformer.types import FloatArray, IntArray
 
 
@@ -47,8 +48,8 @@ def relative_bucket(
     Raises
     ------
     InputError
-        If the distances are not integers, the buckets cannot be halved, are fewer than two a
-        direction, or ``max_distance`` is not beyond the buckets of single distances.
+        If the distances are not integers, the buckets cannot be halved, are fewer than two in
+        one direction, or ``max_distance`` is not beyond the buckets of single distances.
 
     References
     ----------
@@ -104,7 +105,7 @@ def t5_bias_forward(
     Parameters
     ----------
     table : ndarray of shape (R, H)
-        One row a bucket, R = ``num_buckets``.
+        One row per bucket, R = ``num_buckets``.
     query_len, key_len : int
         T and S.
     offset : int
@@ -128,14 +129,15 @@ def t5_bias_forward(
     """
     check_float("table", table)
     check_shape("table", table, (num_buckets, "H"))
-    if query_len < 0 or key_len < 0:
-        raise InputError(f"query_len, key_len: got {query_len}, {key_len}, expected at least 0")
-    distance = np.arange(key_len) - np.arange(offset, offset + query_len)[:, None]  # (T, S) s - t
     bucket = relative_bucket(
-        distance, num_buckets=num_buckets, max_distance=max_distance, bidirectional=bidirectional
+        distances(query_len, key_len, offset),
+        num_buckets=num_buckets,
+        max_distance=max_distance,
+        bidirectional=bidirectional,
     )
     rows, lookup = embedding_forward(bucket, table)  # (T, S, H)
-    return rows.transpose(2, 0, 1)[None], T5BiasCache(lookup)  # (1, H, T, S)
+    bias = rows.transpose(2, 0, 1)[None]  # (1, H, T, S)
+    return bias, T5BiasCache(lookup)
 
 
 def t5_bias_backward(dbias: FloatArray, cache: T5BiasCache) -> FloatArray:
@@ -154,8 +156,8 @@ def t5_bias_backward(dbias: FloatArray, cache: T5BiasCache) -> FloatArray:
     -------
     dtable : ndarray of shape (R, H)
     """
-    drows = dbias[0].transpose(1, 2, 0)  # (T, S, H)
-    return embedding_backward(drows, cache.lookup)
+    drows = dbias[0].transpose(1, 2, 0)  # (T, S, H) bias = rows.transpose(2, 0, 1)[None]
+    return embedding_backward(drows, cache.lookup)  # embedding_forward(bucket, table)
 
 
 def _edges(near: int, buckets: int, max_distance: int) -> list[int]:

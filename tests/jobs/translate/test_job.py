@@ -16,9 +16,11 @@ from npformer.data.vocabulary import KINDS
 from npformer.jobs.translate.evaluate import compare, exact_match
 from npformer.jobs.translate.job import train
 from npformer.jobs.translate.settings import Settings
-from npformer.layers.attention_config import ATTENTIONS, RELATIVE
+from npformer.layers.attention_config import ATTENTIONS
 from npformer.layers.positions import POSITIONS
-from npformer.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from npformer.layers.relative import SCHEMES
+from npformer.models.config import Seq2SeqConfig
+from npformer.models.seq2seq import Seq2Seq
 from npformer.models.seq2seq_folder import load_seq2seq
 from npformer.train.objective import TranslationObjective, add_results
 from npformer.train.run import Run
@@ -191,7 +193,7 @@ def test_every_vocabulary_trains_and_runs(
 @pytest.mark.parametrize(
     "options",
     [
-        *(["--relative", name] for name in RELATIVE),
+        *(["--relative", name] for name in SCHEMES),
         *(["--positions", name] for name in POSITIONS),
         *(["--attention", name] for name in ATTENTIONS),
     ],

@@ -3,14 +3,21 @@
 import numpy as np
 
 from npformer import layers, models, ops
-from npformer.exercises.quiz.card import Card
-from npformer.exercises.text import Text
+from npformer.exercises.quiz.card import card
 from npformer.models import cost
 
-TOPIC = "blocks"
 
-
+@card("layer-or-batch-norm", exercises=("layer-norm",), docs="derivations/layernorm.md")
 def layer_norm_sees_one_token():
+    """Why layer norm and not batch norm for text?
+
+    Layer norm takes mean and variance over the D features of one token: nothing depends on the
+    batch, the length or the padding, and training and prediction are the same. Batch norm takes
+    them over tokens: padding, lengths and rare words move the statistics, and prediction needs
+    running averages.
+
+    Is eps inside or outside the root? Inside: `1 / sqrt(var + eps)`. And the variance divides by D,
+    not by D - 1."""
     rng = np.random.default_rng(0)
     x, gamma, beta = rng.normal(size=(4, 6, 8)), rng.normal(size=8), rng.normal(size=8)
     y, _ = ops.layernorm_forward(x, gamma, beta)
@@ -26,33 +33,22 @@ def layer_norm_sees_one_token():
     assert np.allclose(ops.layernorm_forward(padded, gamma, beta)[0][:, :6], y, atol=1e-12)
 
 
-LAYER_OR_BATCH_NORM = Card(
-    id="layer-or-batch-norm",
-    topic=TOPIC,
-    question=Text(
-        "Why layer norm and not batch norm for text?",
-        "处理文本为什么用层归一化而不是批归一化？",
-    ),
-    answer=Text(
-        "Layer norm takes mean and variance over the D features of one token: nothing depends on "
-        "the batch, the length or the padding, and training and prediction are the same. Batch "
-        "norm takes them over tokens: padding, lengths and rare words move the statistics, and "
-        "prediction needs running averages.",
-        "层归一化对单个词元的 D 个特征求均值和方差：与批次、长度、填充都无关，训练和预测完全一致。"
-        "批归一化跨词元统计：填充、长度和罕见词都会影响统计量，预测时还要用滑动平均。",
-    ),
-    trap=Text(
-        "Is eps inside or outside the root? Inside: `1 / sqrt(var + eps)`. And the variance divides "
-        "by D, not by D - 1.",
-        "eps 在根号里还是外？在里面：`1 / sqrt(var + eps)`。另外方差除以 D，不是 D - 1。",
-    ),
-    check=layer_norm_sees_one_token,
-    exercises=("layer-norm",),
+@card(
+    "pre-or-post-ln",
+    exercises=("pre-ln-backward", "post-ln-backward", "warmup-schedule"),
     docs="derivations/layernorm.md",
 )
-
-
 def the_open_path():
+    """Pre-LN or post-LN: what is the difference, and why does post-LN need warm-up?
+
+    Post-LN: `norm(x + f(x))`, BERT. Pre-LN: `x + f(norm(x))` and one norm at the end, GPT-2. In
+    pre-LN the sum of residuals runs unbroken from top to bottom, so gradients pass as they are. In
+    post-LN each norm rescales them: at the start those near the output are large, and a full rate
+    from step one diverges. Warm-up goes through that phase slowly.
+
+    Then why not always pre-LN? Its stream of states grows with depth, so that later layers change
+    it less and less; trained well, post-LN often ends better. DeepNorm scales the residual to have
+    both."""
     rng = np.random.default_rng(1)
     sizes = {"d_model": 12, "num_heads": 3, "d_ff": 20}
     x, dy = rng.normal(size=(2, 2, 5, 12))
@@ -75,36 +71,16 @@ def the_open_path():
             assert np.abs(dx.sum(axis=-1)).max() < 1e-9  # and takes directions out
 
 
-PRE_OR_POST_LN = Card(
-    id="pre-or-post-ln",
-    topic=TOPIC,
-    question=Text(
-        "Pre-LN or post-LN: what is the difference, and why does post-LN need warm-up?",
-        "Pre-LN 与 post-LN 有何区别？为什么 post-LN 需要学习率预热？",
-    ),
-    answer=Text(
-        "Post-LN: `norm(x + f(x))`, BERT. Pre-LN: `x + f(norm(x))` and one norm at the end, GPT-2. In "
-        "pre-LN the sum of residuals runs unbroken from top to bottom, so gradients pass as they "
-        "are. In post-LN each norm rescales them: at the start those near the output are large, "
-        "and a full rate from step one diverges. Warm-up goes through that phase slowly.",
-        "Post-LN 是 `norm(x + f(x))`，BERT 用它；pre-LN 是 `x + f(norm(x))`，末尾再加一个归一化，GPT-2 用它。"
-        "Pre-LN 的残差通路从顶到底不被打断，梯度原样通过。Post-LN 每层都会重新缩放梯度：训练初期靠近输出的层梯度很大，"
-        "一上来就用满学习率会发散，预热让这一阶段慢慢过去。",
-    ),
-    trap=Text(
-        "Then why not always pre-LN? Its stream of states grows with depth, so that later layers "
-        "change it less and less; trained well, post-LN often ends better. DeepNorm scales the "
-        "residual to have both.",
-        "那为什么不一律用 pre-LN？残差流的幅度随深度增大，靠后的层对它的改变越来越小；训练得当时 post-LN 往往最终更好。"
-        "DeepNorm 通过缩放残差兼得两者。",
-    ),
-    check=the_open_path,
-    exercises=("pre-ln-backward", "post-ln-backward", "warmup-schedule"),
-    docs="derivations/layernorm.md",
-)
-
-
+@card("rms-norm", exercises=("rms-norm-backward",), docs="derivations/layernorm.md")
 def rms_is_layer_norm_of_centred():
+    """What does RMSNorm leave out, and what is lost by it?
+
+    The mean and beta: `y = gamma x / sqrt(mean(x^2) + eps)`. Still invariant to scale, no longer to
+    a shift. On centred inputs it is layer norm. One reduction less, and one term less in the
+    backward; quality hardly changes.
+
+    Which of the three terms of layer norm's dx goes away? The mean of dxhat; the projection on xhat
+    stays."""
     rng = np.random.default_rng(2)
     x, gamma = rng.normal(size=(5, 8)) + 3, rng.normal(size=8)
     eps = 1e-12
@@ -118,32 +94,16 @@ def rms_is_layer_norm_of_centred():
     assert np.allclose(ops.layernorm_forward(x + 10, gamma, np.zeros(8), eps=eps)[0], layer)
 
 
-RMS_NORM = Card(
-    id="rms-norm",
-    topic=TOPIC,
-    question=Text(
-        "What does RMSNorm leave out, and what is lost by it?",
-        "RMSNorm 省掉了什么？损失了什么？",
-    ),
-    answer=Text(
-        "The mean and beta: `y = gamma x / sqrt(mean(x^2) + eps)`. Still invariant to scale, no "
-        "longer to a shift. On centred inputs it is layer norm. One reduction less, and one term "
-        "less in the backward; quality hardly changes.",
-        "省掉减均值和 beta：`y = gamma x / sqrt(mean(x^2) + eps)`。仍对缩放不变，但对平移不再不变。"
-        "输入已中心化时它就是层归一化。少一次归约，反向少一项，效果几乎不变。",
-    ),
-    trap=Text(
-        "Which of the three terms of layer norm's dx goes away? The mean of dxhat; the projection "
-        "on xhat stays.",
-        "层归一化 dx 的三项中哪一项消失？dxhat 的均值那一项；沿 xhat 的投影仍在。",
-    ),
-    check=rms_is_layer_norm_of_centred,
-    exercises=("rms-norm-backward",),
-    docs="derivations/layernorm.md",
-)
-
-
+@card("residual-gradient", exercises=("residual-backward",), docs="derivations/linear.md")
 def residuals_keep_the_gradient():
+    """What do residual connections do to the gradient?
+
+    y = x + f(x) gives dx = dy + J^T dy: x is used twice, so two gradients are added. Through L
+    layers the product of (I + J) contains the identity, where a plain stack has the product of the
+    J alone, which vanishes or explodes.
+
+    What is the usual bug? Overwriting dx instead of adding: in code, `dx = f_backward(dy)` where
+    `dx = dy + f_backward(dy)` belongs."""
     rng = np.random.default_rng(3)
     weights = rng.normal(size=(40, 16, 16)) * 0.5 / np.sqrt(16)  # 40 layers
 
@@ -164,32 +124,16 @@ def residuals_keep_the_gradient():
     assert size_of_gradient(residual=True) > 0.5
 
 
-RESIDUAL = Card(
-    id="residual-gradient",
-    topic=TOPIC,
-    question=Text(
-        "What do residual connections do to the gradient?",
-        "残差连接对梯度有什么作用？",
-    ),
-    answer=Text(
-        "y = x + f(x) gives dx = dy + J^T dy: x is used twice, so two gradients are added. Through L "
-        "layers the product of (I + J) contains the identity, where a plain stack has the product "
-        "of the J alone, which vanishes or explodes.",
-        "y = x + f(x) 给出 dx = dy + J^T dy：x 被用了两次，所以两份梯度相加。经过 L 层，(I + J) 的连乘里含有恒等项；"
-        "而普通堆叠只有 J 的连乘，会消失或爆炸。",
-    ),
-    trap=Text(
-        "What is the usual bug? Overwriting dx instead of adding: in code, `dx = f_backward(dy)` "
-        "where `dx = dy + f_backward(dy)` belongs.",
-        "常见的 bug 是什么？把 dx 覆盖掉而不是累加：写成 `dx = f_backward(dy)`，应当是 `dx = dy + f_backward(dy)`。",
-    ),
-    check=residuals_keep_the_gradient,
-    exercises=("residual-backward",),
-    docs="derivations/linear.md",
-)
-
-
+@card("feed-forward", exercises=("feed-forward-backward",), docs="cost.md")
 def two_thirds_of_a_layer():
+    """What is the feed-forward layer for, and what share of a layer's parameters has it?
+
+    Attention only averages; the feed-forward layer `act(x w_1) w_2` is where each position is
+    transformed nonlinearly, the same map everywhere. With F = 4D it has 8 D^2 of 12 D^2 weights:
+    two thirds.
+
+    Does it mix tokens? No. It can be seen as a memory: rows of w_1 are patterns, rows of w_2 what
+    is written when they match."""
     work = cost.Workload(kind=models.Encoder, config=models.preset("bert-base"), pooler=True)
     counts = cost.count_parameters(work)
     fed, attended = counts["layers: feed-forward"], counts["layers: projections"]
@@ -204,32 +148,16 @@ def two_thirds_of_a_layer():
     assert np.flatnonzero(change).tolist() == [2]  # each position on its own
 
 
-FEED_FORWARD = Card(
-    id="feed-forward",
-    topic=TOPIC,
-    question=Text(
-        "What is the feed-forward layer for, and what share of a layer's parameters has it?",
-        "前馈层有什么作用？占一层参数的多少？",
-    ),
-    answer=Text(
-        "Attention only averages; the feed-forward layer `act(x w_1) w_2` is where each position is "
-        "transformed nonlinearly, the same map everywhere. With F = 4D it has 8 D^2 of 12 D^2 "
-        "weights: two thirds.",
-        "注意力只做平均；前馈层 `act(x w_1) w_2` 才对每个位置做非线性变换，各位置用同一个映射。"
-        "F = 4D 时，它占 12 D^2 个权重中的 8 D^2，即三分之二。",
-    ),
-    trap=Text(
-        "Does it mix tokens? No. It can be seen as a memory: rows of w_1 are patterns, rows of w_2 "
-        "what is written when they match.",
-        "它会混合词元吗？不会。可以把它看成一种记忆：w_1 存放模式，w_2 的行是匹配后写入的内容。",
-    ),
-    check=two_thirds_of_a_layer,
-    exercises=("feed-forward-backward",),
-    docs="cost.md",
-)
-
-
+@card("activations", exercises=("relu-backward", "gelu-backward"), docs="deviations.md")
 def activations_below_zero():
+    """ReLU, GELU, SwiGLU: what are they, and what differs?
+
+    ReLU is max(0, x): no gradient below zero, a unit can die. GELU is `x Phi(x)`, smooth, slightly
+    negative down to -0.17, with a gradient below zero. SwiGLU gates: `(silu(x w_1) * x w_3) w_2`,
+    three matrices, so F is cut to 8/3 D to keep the parameters.
+
+    The derivative of GELU? `Phi(x) + x phi(x)`: the product rule; the second term is what is
+    forgotten."""
     rng = np.random.default_rng(5)
     x = -rng.uniform(0.1, 2, size=1000)
     dy = rng.normal(size=1000)
@@ -249,32 +177,20 @@ def activations_below_zero():
     assert sizes[0] == sizes[1]
 
 
-ACTIVATIONS = Card(
-    id="activations",
-    topic=TOPIC,
-    question=Text(
-        "ReLU, GELU, SwiGLU: what are they, and what differs?",
-        "ReLU、GELU、SwiGLU 分别是什么？有何区别？",
-    ),
-    answer=Text(
-        "ReLU is max(0, x): no gradient below zero, a unit can die. GELU is `x Phi(x)`, smooth, "
-        "slightly negative down to -0.17, with a gradient below zero. SwiGLU gates: "
-        "`(silu(x w_1) * x w_3) w_2`, three matrices, so F is cut to 8/3 D to keep the parameters.",
-        "ReLU 是 max(0, x)：负半轴没有梯度，单元可能“死掉”。GELU 是 `x Phi(x)`，光滑，最低到 -0.17，负半轴也有梯度。"
-        "SwiGLU 带门控：`(silu(x w_1) * x w_3) w_2`，有三个矩阵，为保持参数量把 F 降到 8/3 D。",
-    ),
-    trap=Text(
-        "The derivative of GELU? `Phi(x) + x phi(x)`: the product rule; the second term is what is "
-        "forgotten.",
-        "GELU 的导数？`Phi(x) + x phi(x)`：乘积法则，常被漏掉的是第二项。",
-    ),
-    check=activations_below_zero,
-    exercises=("relu-backward", "gelu-backward"),
-    docs="deviations.md",
+@card(
+    "dropout",
+    exercises=("dropout-backward", "attention-backward"),
+    docs="derivations/activations.md",
 )
-
-
 def dropout_keeps_the_mean():
+    """Where is dropout in BERT, and what differs between training and prediction?
+
+    After the embeddings, on the attention weights, on the output of each part before the residual
+    sum, and before the classifier. Training zeroes entries with probability p and divides the rest
+    by 1 - p; so the expectation is right and prediction changes nothing.
+
+    In the backward of attention with dropout, which weights does dv use? Those *after* dropout,
+    which the values saw; the softmax is undone with those *before*."""
     rng = np.random.default_rng(6)
     x = rng.uniform(1, 2, size=(300, 300))
     y, cache = ops.dropout_forward(x, 0.3, rng)
@@ -288,38 +204,3 @@ def dropout_keeps_the_mean():
     sums = dropped.sum(axis=-1)
     assert sums.std() > 0.05  # weights after dropout are no average any more
     assert abs(sums.mean() - 1) < 0.1
-
-
-DROPOUT = Card(
-    id="dropout",
-    topic=TOPIC,
-    question=Text(
-        "Where is dropout in BERT, and what differs between training and prediction?",
-        "BERT 在哪些地方用 dropout？训练和预测有什么不同？",
-    ),
-    answer=Text(
-        "After the embeddings, on the attention weights, on the output of each part before the "
-        "residual sum, and before the classifier. Training zeroes entries with probability p and "
-        "divides the rest by 1 - p; so the expectation is right and prediction changes nothing.",
-        "在嵌入之后、注意力权重上、每个子层输出与残差相加之前，以及分类器之前。训练时以概率 p 置零，其余除以 1 - p；"
-        "期望不变，所以预测时什么都不用做。",
-    ),
-    trap=Text(
-        "In the backward of attention with dropout, which weights does dv use? Those *after* "
-        "dropout, which the values saw; the softmax is undone with those *before*.",
-        "带 dropout 的注意力反向，dv 用哪一份权重？用丢弃*之后*的，前向里与 value 相乘的就是它；softmax 的反向用丢弃*之前*的。",
-    ),
-    check=dropout_keeps_the_mean,
-    exercises=("dropout-backward", "attention-backward"),
-    docs="derivations/activations.md",
-)
-
-CARDS = (
-    LAYER_OR_BATCH_NORM,
-    PRE_OR_POST_LN,
-    RMS_NORM,
-    RESIDUAL,
-    FEED_FORWARD,
-    ACTIVATIONS,
-    DROPOUT,
-)

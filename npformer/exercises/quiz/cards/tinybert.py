@@ -8,15 +8,21 @@ from npformer.distill.build import build_terms, init_projections
 from npformer.distill.mapping import bottom_mapping, top_mapping, uniform_mapping
 from npformer.distill.recipes import RECIPES
 from npformer.distill.terms import AttentionScoresTerm, HiddenTerm
-from npformer.exercises.quiz.card import Card
-from npformer.exercises.text import Text
+from npformer.exercises.quiz.card import card
 from npformer.jobs.ablate.rows import PAPER
 from npformer.models import cost
 
-TOPIC = "tinybert"
 
-
+@card("tinybert-steps", exercises=("tinybert-step",), docs="interview.md")
 def terms_of_each_phase():
+    """How is TinyBERT distilled? Stages, losses, order.
+
+    1. General distillation on plain text from the *pretrained* BERT: intermediate layers only. 2.
+      Fine-tune the teacher; augment the task's sentences. 3. Task distillation from the
+      *fine-tuned* teacher: first intermediate layers, then the prediction. All weights 1.
+
+    Are the four losses ever added up? Not in the paper's runs: intermediate and prediction are
+    phases of their own. And general distillation has no masked-LM loss."""
     student, teacher = models.preset("tinybert-4"), models.preset("bert-base")
     recipe = RECIPES["paper"]
     projections = init_projections(recipe, student, teacher, np.random.default_rng(0))
@@ -31,32 +37,19 @@ def terms_of_each_phase():
     assert phases["general"]["hidden"][1].levels == ((1, 3), (2, 6), (3, 9), (4, 12))
 
 
-TINYBERT_STEPS = Card(
-    id="tinybert-steps",
-    topic=TOPIC,
-    question=Text(
-        "How is TinyBERT distilled? Stages, losses, order.",
-        "TinyBERT 的蒸馏流程是怎样的？请说明阶段、损失和顺序。",
-    ),
-    answer=Text(
-        "1. General distillation on plain text from the *pretrained* BERT: intermediate layers only. "
-        "2. Fine-tune the teacher; augment the task's sentences. 3. Task distillation from the "
-        "*fine-tuned* teacher: first intermediate layers, then the prediction. All weights 1.",
-        "1. 通用蒸馏：在普通文本上，教师是*预训练*的 BERT，只学中间层。2. 微调教师，对任务数据做增强。"
-        "3. 任务蒸馏：教师是*微调后*的 BERT，先学中间层，再学预测层。各项权重均为 1。",
-    ),
-    trap=Text(
-        "Are the four losses ever added up? Not in the paper's runs: intermediate and prediction are "
-        "phases of their own. And general distillation has no masked-LM loss.",
-        "四项损失会一起相加吗？论文的实验中不会：中间层与预测层分属不同阶段。另外通用蒸馏没有 MLM 损失。",
-    ),
-    check=terms_of_each_phase,
-    exercises=("tinybert-step",),
+@card(
+    "four-losses",
+    exercises=("attention-loss", "hidden-loss", "scores-gradient"),
     docs="interview.md",
 )
-
-
 def each_term_reads_its_own():
+    """Write down TinyBERT's four losses.
+
+    `MSE(E_S W_e, E_T)`; `MSE(H_S W_h, H_T)` for each mapped layer; the mean over heads of
+    `MSE(A_S, A_T)`, A the scores before the softmax; `CE(z_T / tau, z_S / tau)` with tau = 1.
+
+    Many think the embedding loss is missing from the released code. Where is it? In the list of
+    hidden states: entry 0 is the output of the embeddings, added into one sum and never logged."""
     rng = np.random.default_rng(1)
     sizes = {"num_heads": 2, "d_ff": 12, "vocab_size": 30, "max_len": 6, "initializer_range": 0.5}
     small = models.EncoderConfig(d_model=8, num_layers=2, **sizes)
@@ -80,32 +73,18 @@ def each_term_reads_its_own():
     assert reads["attention"] == ([], [0, 1], [])  # no parameters of its own
 
 
-FOUR_LOSSES = Card(
-    id="four-losses",
-    topic=TOPIC,
-    question=Text(
-        "Write down TinyBERT's four losses.",
-        "写出 TinyBERT 的四项损失。",
-    ),
-    answer=Text(
-        "`MSE(E_S W_e, E_T)`; `MSE(H_S W_h, H_T)` for each mapped layer; the mean over heads of "
-        "`MSE(A_S, A_T)`, A the scores before the softmax; `CE(z_T / tau, z_S / tau)` with tau = 1.",
-        "`MSE(E_S W_e, E_T)`；每个映射层的 `MSE(H_S W_h, H_T)`；`MSE(A_S, A_T)` 对各头取平均，A 是 softmax 之前的分数；"
-        "`CE(z_T / tau, z_S / tau)`，tau = 1。",
-    ),
-    trap=Text(
-        "Many think the embedding loss is missing from the released code. Where is it? In the list of "
-        "hidden states: entry 0 is the output of the embeddings, added into one sum and never "
-        "logged.",
-        "许多人以为发布的代码里没有嵌入损失。它在哪里？在隐藏状态列表的第 0 项，即嵌入层输出，混在一个总和里，从不单独记录。",
-    ),
-    check=each_term_reads_its_own,
-    exercises=("attention-loss", "hidden-loss", "scores-gradient"),
-    docs="interview.md",
+@card(
+    "scores-before-softmax", exercises=("attention-loss", "scores-gradient"), docs="deviations.md"
 )
-
-
 def probabilities_forget():
+    """Why does TinyBERT match attention scores before the softmax?
+
+    The paper found faster convergence and better scores. Reason: an error on probabilities comes
+    back through the softmax's Jacobian, small for many keys and zero where the student is
+    saturated; the scores also keep what the softmax forgets, the level of each row.
+
+    Before or after the mask? Before: with -10000 on padding the MSE compares rounding errors of
+    huge numbers. Padded pairs, queries too, must be left out of the mean."""
     rng = np.random.default_rng(2)
     scores = rng.normal(size=(1, 1, 4, 6))
     shifted = scores + rng.normal(size=(1, 1, 4, 1)) * 5  # another number for each query
@@ -125,32 +104,16 @@ def probabilities_forget():
     assert pull(60)[0] < pull(1)[0] / 5  # a saturated student learns nothing from probabilities
 
 
-BEFORE_SOFTMAX = Card(
-    id="scores-before-softmax",
-    topic=TOPIC,
-    question=Text(
-        "Why does TinyBERT match attention scores before the softmax?",
-        "TinyBERT 为什么匹配 softmax 之前的注意力分数？",
-    ),
-    answer=Text(
-        "The paper found faster convergence and better scores. Reason: an error on probabilities comes "
-        "back through the softmax's Jacobian, small for many keys and zero where the student is "
-        "saturated; the scores also keep what the softmax forgets, the level of each row.",
-        "论文发现收敛更快、效果更好。原因：概率上的误差要经过 softmax 的雅可比才能传回，key 多时很小，学生饱和时为零；"
-        "而且分数保留了 softmax 丢掉的信息，即每行的整体水平。",
-    ),
-    trap=Text(
-        "Before or after the mask? Before: with -10000 on padding the MSE compares rounding errors "
-        "of huge numbers. Padded pairs, queries too, must be left out of the mean.",
-        "掩码之前还是之后？之前：填充处是 -10000 时，MSE 比较的是大数的舍入误差。填充的词元对（包括 query）不应计入平均。",
-    ),
-    check=probabilities_forget,
-    exercises=("attention-loss", "scores-gradient"),
-    docs="deviations.md",
-)
-
-
+@card("projection", exercises=("hidden-loss",), docs="cost.md")
 def a_map_finds_a_turned_space():
+    """What is W_h for, is it needed when widths are equal, and what becomes of it?
+
+    It maps the student's 312 features to the teacher's 768. With equal widths it still helps:
+    nothing makes the two use the same basis. It is learned with the student and dropped afterwards;
+    240,384 numbers in the released form, only for training.
+
+    One projection or several? Paper: W_e and one W_h. First release: one for all levels, with a
+    bias. Second release: one a level. A loader must know all."""
     rng = np.random.default_rng(3)
     knows = rng.normal(size=(1, 40, 6))
     turn, _ = np.linalg.qr(rng.normal(size=(6, 6)))
@@ -174,32 +137,16 @@ def a_map_finds_a_turned_space():
     raise AssertionError("widths 6 and 9 cannot be compared")
 
 
-PROJECTION = Card(
-    id="projection",
-    topic=TOPIC,
-    question=Text(
-        "What is W_h for, is it needed when widths are equal, and what becomes of it?",
-        "W_h 有什么用？宽度相同时还需要吗？最后怎么处理？",
-    ),
-    answer=Text(
-        "It maps the student's 312 features to the teacher's 768. With equal widths it still helps: "
-        "nothing makes the two use the same basis. It is learned with the student and dropped "
-        "afterwards; 240,384 numbers in the released form, only for training.",
-        "把学生的 312 维映射到教师的 768 维。宽度相同时也有用：两者没有理由使用同一组基。它与学生一起学习，训练完就丢弃；"
-        "发布的形式有 240,384 个数，只在训练中使用。",
-    ),
-    trap=Text(
-        "One projection or several? Paper: W_e and one W_h. First release: one for all levels, with a "
-        "bias. Second release: one a level. A loader must know all.",
-        "一个投影还是多个？论文：W_e 和一个 W_h。第一版代码：所有层共用一个，带偏置。第二版：每层一个。加载程序都要认得。",
-    ),
-    check=a_map_finds_a_turned_space,
-    exercises=("hidden-loss",),
-    docs="cost.md",
-)
-
-
+@card("layer-mapping", exercises=("layer-mapping",), docs="deviations.md")
 def the_same_layers_twice():
+    """Which teacher layer does a student layer learn from? Which alternatives were tried?
+
+    Uniform: g(m) = m N / M, layers 3, 6, 9, 12 for 4 of 12, and embeddings from embeddings. Top
+    (the last M) and bottom (the first M) were worse in the paper: 70.9 and 71.3 against 75.6 on
+    average.
+
+    The released code indexes hidden states by i*K and attention by i*K + K - 1. Off by one? No: the
+    list of states begins with the embeddings, so it is one longer."""
     uniform = uniform_mapping(4, 12)
     assert uniform == ((0, 0), (1, 3), (2, 6), (3, 9), (4, 12))
     assert top_mapping(4, 12)[1:] == ((1, 9), (2, 10), (3, 11), (4, 12))
@@ -216,32 +163,16 @@ def the_same_layers_twice():
     assert "1, 2, 3, 4, 6, 12" in refused  # the depths that divide 12
 
 
-MAPPING = Card(
-    id="layer-mapping",
-    topic=TOPIC,
-    question=Text(
-        "Which teacher layer does a student layer learn from? Which alternatives were tried?",
-        "学生每层学教师的哪一层？试过哪些方案？",
-    ),
-    answer=Text(
-        "Uniform: g(m) = m N / M, layers 3, 6, 9, 12 for 4 of 12, and embeddings from embeddings. Top "
-        "(the last M) and bottom (the first M) were worse in the paper: 70.9 and 71.3 against 75.6 "
-        "on average.",
-        "均匀：g(m) = m N / M，12 层教 4 层时取 3、6、9、12 层，嵌入对嵌入。论文中取顶部（最后 M 层）和底部（前 M 层）都更差："
-        "平均 70.9 和 71.3，均匀为 75.6。",
-    ),
-    trap=Text(
-        "The released code indexes hidden states by i*K and attention by i*K + K - 1. Off by one? No: "
-        "the list of states begins with the embeddings, so it is one longer.",
-        "发布的代码里，隐藏状态用 i*K，注意力用 i*K + K - 1，差了一位吗？没有：状态列表从嵌入开始，本来就多一个。",
-    ),
-    check=the_same_layers_twice,
-    exercises=("layer-mapping",),
-    docs="deviations.md",
-)
-
-
+@card("padding-in-the-attention-loss", exercises=("attention-loss",), docs="deviations.md")
 def padding_dilutes():
+    """What does padding do to TinyBERT's attention loss as released?
+
+    Only padded keys are zeroed; padded queries count, and the mean divides by the padded area. With
+    32 tokens padded to 128 the loss is four times too small, and three quarters of it come from
+    rows that nobody reads. Right: count pairs of real tokens.
+
+    How do you test a loss for this? Pad the same batch further: neither the value nor a gradient
+    may change."""
     rng = np.random.default_rng(4)
     real, length = 8, 32  # a quarter of the places holds tokens
     keep = np.arange(length)[None] < real
@@ -265,32 +196,16 @@ def padding_dilutes():
     assert np.isclose(alone, value)  # padding changes nothing
 
 
-PADDING_IN_LOSSES = Card(
-    id="padding-in-the-attention-loss",
-    topic=TOPIC,
-    question=Text(
-        "What does padding do to TinyBERT's attention loss as released?",
-        "在 TinyBERT 发布的代码里，填充对注意力损失有什么影响？",
-    ),
-    answer=Text(
-        "Only padded keys are zeroed; padded queries count, and the mean divides by the padded area. "
-        "With 32 tokens padded to 128 the loss is four times too small, and three quarters of it "
-        "come from rows that nobody reads. Right: count pairs of real tokens.",
-        "只把填充的 key 置零；填充的 query 照样计入，平均还除以含填充的面积。32 个词元填充到 128 时，损失缩小到 1/4，而且其中四分之三"
-        "来自没人读的行。正确做法：只对真实词元对计数。",
-    ),
-    trap=Text(
-        "How do you test a loss for this? Pad the same batch further: neither the value nor a "
-        "gradient may change.",
-        "如何测试损失有没有这个问题？把同一批次填充得更长：损失值和梯度都不应变化。",
-    ),
-    check=padding_dilutes,
-    exercises=("attention-loss",),
-    docs="deviations.md",
-)
-
-
+@card("what-each-part-is-worth", exercises=("attention-loss", "hidden-loss"), docs="ablations.md")
 def what_the_paper_lost():
+    """By the paper's ablations, which parts of TinyBERT matter most?
+
+    Without both attention and hidden losses it collapses: 75.6 to 56.3. One of them alone costs 4.6
+    (attention) or 2.7 (hidden): they partly stand in for each other. Augmentation is worth as much
+    as the whole task stage (7.2, 7.1), general distillation 3.1.
+
+    How sure is that? No spread over seeds is printed, dev sets are small, and CoLA moves most.
+    Repeat an ablation over seeds before believing a difference of a point."""
     full = PAPER["full", "full"].average
     lost = {name: full - row.average for name, row in PAPER.items() if name[0] in ("losses",)}
     worst = max(lost, key=lost.get)
@@ -311,32 +226,21 @@ def what_the_paper_lost():
     assert stages["general"] < stages["task"] / 2
 
 
-ABLATION = Card(
-    id="what-each-part-is-worth",
-    topic=TOPIC,
-    question=Text(
-        "By the paper's ablations, which parts of TinyBERT matter most?",
-        "按论文的消融实验，TinyBERT 哪些部分最重要？",
-    ),
-    answer=Text(
-        "Without both attention and hidden losses it collapses: 75.6 to 56.3. One of them alone costs "
-        "4.6 (attention) or 2.7 (hidden): they partly stand in for each other. Augmentation is "
-        "worth as much as the whole task stage (7.2, 7.1), general distillation 3.1.",
-        "注意力和隐藏状态损失都去掉就崩溃：75.6 降到 56.3。只去掉一个，分别损失 4.6（注意力）和 2.7（隐藏）：两者可部分互相替代。"
-        "数据增强与整个任务阶段作用相当（7.2 与 7.1），通用蒸馏为 3.1。",
-    ),
-    trap=Text(
-        "How sure is that? No spread over seeds is printed, dev sets are small, and CoLA moves most. "
-        "Repeat an ablation over seeds before believing a difference of a point.",
-        "这有多可靠？论文没有给出多个种子的波动，开发集很小，变动最大的又是 CoLA。差一两个点的结论，要在多个种子上重复才可信。",
-    ),
-    check=what_the_paper_lost,
-    exercises=("attention-loss", "hidden-loss"),
-    docs="ablations.md",
+@card(
+    "tinybert-and-others",
+    exercises=("pkd-loss", "distilbert-cosine", "minilm-relations"),
+    docs="derivations/distillation.md",
 )
-
-
 def normalised_losses():
+    """TinyBERT, DistilBERT, PKD, MiniLM, MobileBERT, Theseus: what distinguishes them?
+
+    DistilBERT: pre-training, every other layer copied, soft targets + MLM + cosine of states. PKD:
+    fine-tuning, normalised [CLS] states of several layers. MiniLM: last layer only, attention and
+    value relations, any width. MobileBERT: 24 thin layers, a special teacher. Theseus: modules
+    replaced at random, no extra loss. TinyBERT: both stages, any width.
+
+    Which of them can change the width? TinyBERT by its projections, MiniLM by comparing relations,
+    MobileBERT by bottlenecks. A cosine or a copied layer cannot."""
     rng = np.random.default_rng(5)
     student, teacher = rng.normal(size=(2, 6, 9))
     cosine, _ = ops.cosine_forward(student, teacher)  # DistilBERT
@@ -360,41 +264,3 @@ def normalised_losses():
     except InputError:
         return
     raise AssertionError("a cosine needs equal widths")
-
-
-COMPARED = Card(
-    id="tinybert-and-others",
-    topic=TOPIC,
-    question=Text(
-        "TinyBERT, DistilBERT, PKD, MiniLM, MobileBERT, Theseus: what distinguishes them?",
-        "TinyBERT、DistilBERT、PKD、MiniLM、MobileBERT、Theseus 有何不同？",
-    ),
-    answer=Text(
-        "DistilBERT: pre-training, every other layer copied, soft targets + MLM + cosine of states. "
-        "PKD: fine-tuning, normalised [CLS] states of several layers. MiniLM: last layer only, "
-        "attention and value relations, any width. MobileBERT: 24 thin layers, a special teacher. "
-        "Theseus: modules replaced at random, no extra loss. TinyBERT: both stages, any width.",
-        "DistilBERT：预训练阶段，隔层复制，软目标 + MLM + 状态余弦。PKD：微调阶段，多层 [CLS] 状态归一化后匹配。"
-        "MiniLM：只用最后一层的注意力与 value 关系，宽度任意。MobileBERT：24 个窄层，需要特制教师。"
-        "Theseus：随机替换模块，没有额外损失。TinyBERT：两个阶段，宽度任意。",
-    ),
-    trap=Text(
-        "Which of them can change the width? TinyBERT by its projections, MiniLM by comparing "
-        "relations, MobileBERT by bottlenecks. A cosine or a copied layer cannot.",
-        "哪些方法能改变宽度？TinyBERT 靠投影，MiniLM 靠比较关系，MobileBERT 靠瓶颈结构；余弦和复制层做不到。",
-    ),
-    check=normalised_losses,
-    exercises=("pkd-loss", "distilbert-cosine", "minilm-relations"),
-    docs="derivations/distillation.md",
-)
-
-CARDS = (
-    TINYBERT_STEPS,
-    FOUR_LOSSES,
-    BEFORE_SOFTMAX,
-    PROJECTION,
-    MAPPING,
-    PADDING_IN_LOSSES,
-    ABLATION,
-    COMPARED,
-)
