@@ -7,6 +7,7 @@ The tree is the table of contents of a course:
 * Part III, `npformer.models`, encoders, decoders and their heads;
 * Part IV, `npformer.train`, the loop and what it needs;
 * Part V, `npformer.distill`, TinyBERT;
+* Part VI, `npformer.jobs`, what is run;
 * Part VII, `npformer.exercises`, to learn by doing;
 * Part VIII, `npformer.cli`, the command line.
 
