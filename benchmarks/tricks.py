@@ -44,7 +44,7 @@ def exp_kept(scores: Any, keep: Any) -> Any:
     return weights if keep is None else weights * keep
 
 
-def exp_above(x: Any, level: Any) -> Any:
+def exp_over(x: Any, level: Any) -> Any:
     """A fresh array for the difference."""
     return np.exp(x - level)
 
@@ -87,14 +87,19 @@ def tricks() -> list[Trick]:
     scores, keep = fast.dot_rows(q, k), np.arange(T) < rng.integers(T // 2, T, (B, 1, 1, 1))
     return [
         Trick(fast.mean, mean, (x,)),
-        Trick(fast.sum_rows, sum_rows, (inner,)),
+        Trick(fast.sum_rows, sum_rows, (x,)),
         Trick(fast.dot_rows, dot_rows, (q, k)),
         Trick(fast.exp_kept, exp_kept, (scores, keep)),
-        Trick(fast.exp_above, exp_above, (scores, scores.max(axis=-1, keepdims=True))),
+        Trick(fast.exp_over, exp_over, (scores, scores.max(axis=-1, keepdims=True))),
         Trick(fast.sum_by_id, sum_by_id, (x, rng.integers(0, V, (B, T)), V)),
         Trick(fast.normal_cdf, normal_cdf, (inner,)),
         Trick(fast.normal_pdf, normal_pdf, (inner,)),
     ]
+
+
+def fresh(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return copies that lie in memory as the arrays do: a trick may write over them."""
+    return tuple(np.copy(a, order="K") if isinstance(a, np.ndarray) else a for a in arguments)
 
 
 def in_turn(
@@ -104,16 +109,18 @@ def in_turn(
     shortest = [math.inf] * len(functions)
     for _ in range(rounds):
         for i, function in enumerate(functions):
+            given = fresh(arguments)
             start = time.perf_counter()
-            function(*arguments)
+            function(*given)
             shortest[i] = min(shortest[i], time.perf_counter() - start)
     return shortest
 
 
 def peak(function: Callable[..., Any], arguments: tuple[Any, ...]) -> float:
     """Return the MiB that a call holds at most, its result included."""
+    given = fresh(arguments)
     tracemalloc.start()
-    function(*arguments)
+    function(*given)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return most / 2**20

@@ -2,12 +2,16 @@
 
 The tree is the table of contents of a course:
 
-* `npformer.ops`, the calculus: pure function pairs, ``x_forward`` and ``x_backward``;
-* `npformer.layers`, parameters and composition;
-* `npformer.models`, encoders and their heads;
-* `npformer.optim`, `npformer.data`, `npformer.train`, what training needs;
-* `npformer.distill`, TinyBERT;
-* `npformer.gradcheck`, the referee.
+* Part I, `npformer.ops`, the calculus: pure function pairs, ``x_forward`` and ``x_backward``;
+* Part II, `npformer.layers`, parameters and composition;
+* Part III, `npformer.models`, encoders, decoders and their heads;
+* Part IV, `npformer.train`, the loop and what it needs;
+* Part V, `npformer.distill`, TinyBERT;
+* Part VII, `npformer.exercises`, to learn by doing;
+* Part VIII, `npformer.cli`, the command line.
+
+Beside them: `npformer.gradcheck`, the referee, `npformer.selfcheck`, what it is shown,
+`npformer.optim` and `npformer.data`.
 """
 
 from npformer import gradcheck, layers, models, ops, optim

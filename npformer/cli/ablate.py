@@ -13,9 +13,9 @@ from npformer.cli.distill import add_settings, check_same, given_settings
 # The options that choose rows, and the table of the paper that each belongs to.
 CHOICES = {"stages": "stages", "drop": "losses", "mapping": "mapping"}
 HELP = {
-    "stages": "stages to leave out, one a row: general, task, augmentation",
-    "drop": "loss terms to leave out, one a row: attention, hidden, embedding, prediction; + joins",
-    "mapping": "layer mappings, one a row: uniform (the full method), top, bottom",
+    "stages": "stages to leave out, one per row: general, task, augmentation",
+    "drop": "terms to leave out, one per row: attention, hidden, embedding, prediction; + joins",
+    "mapping": "layer mappings, one per row: uniform (the full method), top, bottom",
 }
 SEEDS, JOBS = 3, 2
 

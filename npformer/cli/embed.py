@@ -28,7 +28,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         metavar="minilm|DIR|NAME",
         help="the package's all-MiniLM-L6-v2 (default), a folder, or a name on the hub",
     )
-    parser.add_argument("--file", type=Path, metavar="FILE", help="more texts, one a line")
+    parser.add_argument("--file", type=Path, metavar="FILE", help="more texts, one per line")
     parser.add_argument("--max-len", type=int, metavar="T", help="pieces a text at most")
     parser.add_argument("--batch-size", type=int, default=32, metavar="B", help="default 32")
     parser.add_argument("--out", type=Path, metavar="FILE.npy", help="write an array instead")

@@ -13,7 +13,7 @@ OPTIONS: Options = {
     ),
     "epochs": (float, "E", "passes over the labelled examples; default 1"),
     "rate": (float, "R", "peak learning rate; default 4e-5"),
-    "batch_size": (int, "B", "examples a step; default 32"),
+    "batch_size": (int, "B", "examples per step; default 32"),
     "warmup": (float, "P", "share of the updates in which the rate rises; default 0.06"),
     "dropout": (float, "P", "default: what the model's config.json says"),
     "max_len": (int, "T", "pieces an example at most; default 128"),

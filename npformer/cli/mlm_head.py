@@ -8,7 +8,7 @@ OPTIONS: Options = {
     "unlabelled": (
         str,
         "FILE...",
-        "text to learn from: .txt, a text a line, or a table, .tsv; either may be .gz",
+        "text to learn from: .txt, one text per line, or a table, .tsv; either may be .gz",
     ),
     "heldout": (str, "FILE", "text to be measured on, before and after"),
     "model": (
@@ -18,7 +18,7 @@ OPTIONS: Options = {
     ),
     "epochs": (float, "E", "passes over the text; default 1"),
     "rate": (float, "R", "peak learning rate; default 1e-3"),
-    "batch_size": (int, "B", "texts a step; default 32"),
+    "batch_size": (int, "B", "texts per step; default 32"),
     "warmup": (float, "P", "share of the updates in which the rate rises; default 0.06"),
     "max_len": (int, "T", "pieces a text at most; default 128"),
     "seed": (int, "S", "of everything random; default 0"),

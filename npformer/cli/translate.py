@@ -21,7 +21,7 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
     "size": (str, "LxD[xH[xF]]", "layers of each side, width, heads, d_ff"),
     "vocab": (str, "KIND", ", ".join(KINDS)),
     "vocab_size": (int, "V", "pieces at most"),
-    "max_len": (int, "T", "tokens a text at most"),
+    "max_len": (int, "T", "tokens per text at most"),
     "attention": (str, "NAME", f"{', '.join(ATTENTIONS)}; average: all source tokens alike"),
     "positions": (str, "NAME", ", ".join(POSITIONS)),
     "relative": (str, "NAME", f"of self-attention: {', '.join(SCHEMES)}"),

@@ -170,7 +170,7 @@ def bucketed_order(
     Returns
     -------
     list of ndarray of shape (B,)
-        Indices of examples, one array a batch.
+        Indices of examples, one array per batch.
     """
     steps_per_epoch(len(lengths), batch_size, drop_last=drop_last)  # refuses what gives no batch
     shuffled = rng.permutation(len(lengths))

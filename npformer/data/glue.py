@@ -1,8 +1,8 @@
 """GLUE-style folders: train, dev and perhaps test, as .tsv or .tsv.gz.
 
-A table is UTF-8, one example a line, fields separated by one tab: one or two texts, then the label.
-Its first line names the columns. There is no quoting: a ``"`` is an ordinary character, which is
-why the ``csv`` module is not used.
+A table is UTF-8, one example per line, fields separated by one tab: one or two texts, then the
+label. Its first line names the columns. There is no quoting: a ``"`` is an ordinary character,
+which is why the ``csv`` module is not used.
 """
 
 import math
@@ -82,7 +82,7 @@ def load_folder(folder: str | Path) -> Task:
     """Read a GLUE-style folder.
 
     ``train`` and ``dev`` must be there, ``test`` may be; ``unlabelled.txt`` or ``.txt.gz`` too, one
-    text a line. All tables have the header of ``train``.
+    text per line. All tables have the header of ``train``.
 
     The task is a *regression* if the label column is called ``score``, or if every training label
     is a number and at least one of them is not whole. Otherwise it is a *classification*, and its

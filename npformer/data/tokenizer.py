@@ -73,7 +73,7 @@ def train_wordpiece(texts: Iterable[str], vocab_size: int, *, lowercase: bool = 
 
 
 def load_tokenizer(path: str | Path, *, vocab_size: int | None = None) -> Tokenizer:
-    """Read a ``tokenizer.json``, a ``vocab.txt`` (one piece a line), or a folder that holds one.
+    """Read a ``tokenizer.json``, a ``vocab.txt`` (one piece per line), or a folder that holds one.
 
     The truncation and the padding that a ``tokenizer.json`` may carry are switched off: they would
     cut or fill sentences unseen. Whether byte-level BPE puts a space before the first word is said
@@ -125,7 +125,7 @@ def load_tokenizer(path: str | Path, *, vocab_size: int | None = None) -> Tokeni
         vocab = {piece.rstrip(): i for i, piece in enumerate(pieces)}
         missing = [token for token in SPECIAL_TOKENS if token not in vocab]
         if missing:
-            raise InputError(f"{path}: {missing[0]} is missing, expected one piece a line")
+            raise InputError(f"{path}: {missing[0]} is missing, expected one piece per line")
         # A vocabulary made from lower-cased text has no capital letter outside the special tokens.
         words = set(vocab) - set(SPECIAL_TOKENS)
         tokenizer = _wordpiece(vocab, all(w == w.lower() or w.startswith("[") for w in words))

@@ -1,6 +1,6 @@
 """Part V, distillation: a small model learns from a large one.
 
-`mapping` says which layer learns from which, `terms` holds one loss a file, `objective` adds
+`mapping` says which layer learns from which, `terms` holds one file per loss, `objective` adds
 them up for the trainer, `recipes` names every choice in which TinyBERT's paper, its released code
 and this library differ.
 """

@@ -1,4 +1,4 @@
-"""Exercises that know what you did wrong.
+"""Part VII, exercises that know what you did wrong.
 
     >>> from npformer.exercises import check, hint, solution, status
     >>> check("softmax", my_softmax)  # doctest: +SKIP

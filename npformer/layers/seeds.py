@@ -1,4 +1,4 @@
-"""One seed a layer: a layer's dropout masks do not depend on what others drew."""
+"""One seed per layer: a layer's dropout masks do not depend on what others drew."""
 
 from collections.abc import Sequence
 from typing import cast

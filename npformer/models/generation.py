@@ -168,7 +168,7 @@ def sample(
     model, source, source_keep, start, end, max_new
         As in `beam_search`.
     rng : numpy.random.Generator
-        One number a source and step, drawn before the first: what is chosen for one source
+        One number per source and step, drawn before the first: what is chosen for one source
         does not depend on how long the others get.
     temperature, top_k, top_p
         As in `filtered_probs`.

@@ -16,7 +16,7 @@ from npformer.ops.attention import (
     attention_scores_forward,
 )
 from npformer.ops.dropout import dropout_backward, dropout_forward
-from npformer.ops.fast import exp_above, hide
+from npformer.ops.fast import exp_over, hide
 from npformer.types import BoolArray, FloatArray
 
 # 512 x 512 float32 are 1 MiB, which a core's own cache holds: with 256 and with 1024 the pass takes
@@ -132,7 +132,7 @@ def blockwise_attention_forward(
         for cols in _blocks(k.shape[2], block):
             scores, _ = _masked_scores(cache, b, h, rows, cols)
             higher = np.maximum(top, scores.max(axis=-1, keepdims=True))
-            weights = exp_above(scores, higher)
+            weights = exp_over(scores, higher)
             shrink = np.exp(top - higher)
             total = shrink * total + weights.sum(axis=-1, keepdims=True)
             dropped, _ = dropout_forward(weights, p_drop, _block_rng(cache, b, h, rows, cols))
@@ -186,7 +186,7 @@ def blockwise_attention_backward(
         delta = (dmix * cache.ctx[b, h, rows]).sum(axis=-1, keepdims=True)  # mixed / total
         for cols in _blocks(v.shape[2], cache.block):
             scores, scores_cache = _masked_scores(cache, b, h, rows, cols)
-            probs = exp_above(scores, cache.lse[b, h, rows])
+            probs = exp_over(scores, cache.lse[b, h, rows])
             dropped, dropout_cache = dropout_forward(
                 probs, cache.p_drop, _block_rng(cache, b, h, rows, cols)
             )
@@ -194,8 +194,8 @@ def blockwise_attention_backward(
             # attention_mix_forward(dropped, ...)
             ddropped, dv_block = attention_mix_backward(dmix, mix_cache)
             dprobs = dropout_backward(ddropped, dropout_cache)  # dropout_forward(weights, ...)
-            dscores = probs * (dprobs - delta)  # weights = exp_above(scores, higher)
-            # scores, _ = _masked_scores(cache, ...)
+            dscores = probs * (dprobs - delta)  # weights = exp_over(scores, higher)
+            # scores, _ = _masked_scores(...)
             dq_block, dk_block, dbias_block = attention_scores_backward(dscores, scores_cache)
             dv[b, h, cols] += dv_block
             dq[b, h, rows] += dq_block

@@ -99,7 +99,7 @@ def standardise(x: FloatArray, eps: float) -> tuple[FloatArray, FloatArray]:
     """Return x with mean 0 and variance 1 over the last axis, and what centred x was times."""
     centred = x - mean(x)
     # Twice: in float32 the first mean is off by a rounding error of the size of x itself.
-    centred = centred - mean(centred)
+    centred -= mean(centred)
     variance = mean(centred * centred)  # (..., 1)
     rstd = 1 / np.sqrt(variance + float(eps))  # (..., 1)
     xhat = centred * rstd

@@ -96,9 +96,9 @@ def log_softmax_forward(x: FloatArray, *, axis: int = -1) -> tuple[FloatArray, L
         If x is not floating, or the axis is empty or does not exist.
     """
     _check_axis("x", x, axis)
-    shifted = x - x.max(axis=axis, keepdims=True)
-    total = np.exp(shifted).sum(axis=axis, keepdims=True)
-    log_probs = shifted - np.log(total)
+    log_probs = x - x.max(axis=axis, keepdims=True)
+    total = np.exp(log_probs).sum(axis=axis, keepdims=True)
+    log_probs -= np.log(total)
     return log_probs, LogSoftmaxCache(log_probs, axis)
 
 
@@ -118,8 +118,8 @@ def log_softmax_backward(dlog_probs: FloatArray, cache: LogSoftmaxCache) -> Floa
     """
     log_probs, axis = cache
     probs = np.exp(log_probs)
-    dlog_total = -dlog_probs.sum(axis=axis, keepdims=True)  # log_probs = shifted - np.log(total)
-    return dlog_probs + probs * dlog_total  # total = np.exp(shifted).sum(axis=axis, keepdims=True)
+    dlog_total = -dlog_probs.sum(axis=axis, keepdims=True)  # log_probs -= np.log(total)
+    return dlog_probs + probs * dlog_total  # total = np.exp(log_probs).sum(...)
 
 
 class MaskedSoftmaxCache(NamedTuple):

@@ -1,4 +1,4 @@
-"""Part III, beside the models: what turns gradients into better parameters."""
+"""Optimizers: what turns gradients into better parameters."""
 
 from npformer.optim.adam import Adam as Adam
 from npformer.optim.adam import AdamW as AdamW

@@ -83,7 +83,7 @@ BROKEN = {
     "why-a-mask-token": ("model.forward(i, keep)", "model.forward(i)"),
     "bert-input": ('+ p["segment"][segments]', ""),
     "cls-and-pooler": ("hidden[-1][:, 0]", "hidden[-1].mean(axis=1)"),
-    "bert-gpt-elmo": ("gpt.forward(i)[0] for i", "bert.forward(i)[0].hidden[-1] for i"),
+    "bert-gpt-elmo": ("gpt.forward(i)[0].logits for i", "bert.forward(i)[0].hidden[-1] for i"),
     "wordpiece-and-bpe": ("range(len(word), start, -1)", "range(start + 1, len(word) + 1)"),
     "long-text": ("stride = 4000, 512, 384", "stride = 4000, 512, 600"),
     "roberta-albert-electra": ("* 11 // 12", "* 0"),

@@ -94,6 +94,8 @@ def stubs_in_notebooks():
             for cell in cells
             if cell.cell_type == "code" and "raise NotImplementedError" in cell.source
         )
+    # The one page is there to be read: it leaves nothing to write.
+    stubs = {path: cells for path, cells in stubs.items() if "00_one_page" not in path}
     assert len(stubs) == 26
     assert all(stubs.values())
     return stubs

@@ -1,4 +1,4 @@
-"""The terms of a distillation loss, one a file; each is a layer with a number as its output."""
+"""The terms of a distillation loss, one file per term; each is a layer whose output is a number."""
 
 from npformer.distill.terms.embedding import EmbeddingTerm
 from npformer.distill.terms.hard_label import HardLabelTerm

@@ -16,8 +16,8 @@ from npformer.types import BoolArray, FloatArray, Params
 class HiddenCache(NamedTuple):
     """What `HiddenTerm.backward` needs."""
 
-    projected: tuple[LinearCache, ...]  # one a level
-    errors: tuple[MseCache, ...]  # one a level
+    projected: tuple[LinearCache, ...]  # one per level
+    errors: tuple[MseCache, ...]  # one per level
     num_states: int  # of the student
 
 
@@ -61,7 +61,7 @@ class HiddenTerm:
         if len(self.projections) != len(self.levels):
             raise InputError(
                 f"projections: got {len(self.projections)}, expected {len(self.levels)}, "
-                "one a level"
+                "one per level"
             )
 
     def forward(

@@ -18,7 +18,7 @@ HEADS = ("equal", "group_mean")
 class AttentionScoresCache(NamedTuple):
     """What `AttentionScoresTerm.backward` needs."""
 
-    errors: tuple[MseCache, ...]  # one a layer
+    errors: tuple[MseCache, ...]  # one per layer
     num_layers: int  # of the student
 
 
@@ -109,7 +109,7 @@ class AttentionScoresTerm:
         return value, AttentionScoresCache(tuple(errors), len(student.scores or ()))
 
     def backward(self, dvalue: float, cache: AttentionScoresCache) -> tuple[ModelOutput, Params]:
-        """Undo `forward`: one error a layer."""
+        """Undo `forward`: one error per layer."""
         dscores: dict[int, FloatArray] = {}
         for (m, _), mse_cache in zip(self.levels, cache.errors, strict=True):
             dx = mse_backward(dvalue, mse_cache)

@@ -59,7 +59,8 @@ def encode(x, w_q, w_k, w_v, w_o, w_1, w_2):
         attention = {"w_q": q, "w_k": k, "w_v": v, "w_o": o}
         params = {f"attention.{name}": w for name, w in attention.items()}
         params |= {"feedforward.w_1": first, "feedforward.w_2": second} | norms
-        (x, _), _ = EncoderBlock(config, params).forward(x)
+        output, _ = EncoderBlock(config, params).forward(x)
+        x = output.y
     return x
 
 

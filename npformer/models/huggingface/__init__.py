@@ -1,6 +1,6 @@
 """Reading and writing folders as Hugging Face's transformers has them.
 
-config.json speaks of the sizes, model.safetensors holds the arrays, and one table a family of
+config.json speaks of the sizes, model.safetensors holds the arrays, and one table per family of
 models (`npformer.models.huggingface.bert`, ...) says what they are called there.
 """
 

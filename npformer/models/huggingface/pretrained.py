@@ -242,7 +242,7 @@ def read_projections(
     -------
     list of dict
         ``w`` of shape (D_S, D_T) and ``b`` (D_T,) for each: the one ``fit_dense`` of the first
-        release, which all levels share, or ``fit_denses`` 0, 1, ... of the second, one a level.
+        release, which all levels share, or ``fit_denses`` 0, 1, ... of the second, one per level.
 
     Raises
     ------

@@ -98,6 +98,7 @@ def cross_entropy_backward(dloss: float, cache: CrossEntropyCache) -> FloatArray
     dlogits : ndarray of shape (..., C)
     """
     log_probs, target, kept, n = cache
-    dlogits = np.exp(log_probs) - target  # log_probs, _ = log_softmax_forward(logits)
-    dlogits *= kept[..., None] * (dloss / n)  # loss = -float(np.vdot(target, log_probs)) / n
+    share = (dloss / n * kept).astype(log_probs.dtype)  # (...)
+    dlogits = np.exp(log_probs) - target  # loss = -float(np.vdot(target, log_probs)) / n
+    dlogits *= share[..., None]
     return dlogits

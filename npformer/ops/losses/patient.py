@@ -44,7 +44,7 @@ def patient_forward(
     eps : float
         Keeps a zero vector finite: it stays zero.
     count : int, optional
-        Divide by this instead of the number of entries, D a vector, kept here.
+        Divide by this instead of the number of entries, D in each vector, kept here.
 
     Returns
     -------

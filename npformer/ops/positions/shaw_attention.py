@@ -1,18 +1,11 @@
-"""Attention with Shaw et al.'s relative positions: the five pairs put together."""
+"""Attention with Shaw et al.'s relative positions: plain attention between two pairs."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from npformer.ops.attention import (
-    AttentionMixCache,
-    AttentionScoresCache,
-    attention_mix_backward,
-    attention_mix_forward,
-    attention_scores_backward,
-    attention_scores_forward,
-)
-from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
+from npformer.ops.attention import AttentionCache, attention_backward, attention_forward
+from npformer.ops.dropout import dropout_backward
 from npformer.ops.positions.shaw import (
     ShawKeyCache,
     ShawValueCache,
@@ -21,22 +14,15 @@ from npformer.ops.positions.shaw import (
     shaw_value_backward,
     shaw_value_forward,
 )
-from npformer.ops.softmax import (
-    MaskedSoftmaxCache,
-    masked_softmax_backward,
-    masked_softmax_forward,
-)
+from npformer.ops.softmax import masked_softmax_backward
 from npformer.types import BoolArray, FloatArray
 
 
 class ShawAttentionCache(NamedTuple):
-    """What `shaw_attention_backward` needs: the caches of the six steps."""
+    """What `shaw_attention_backward` needs: the caches of the three steps."""
 
     key: ShawKeyCache
-    scores: AttentionScoresCache
-    softmax: MaskedSoftmaxCache
-    dropout: DropoutCache
-    mix: AttentionMixCache
+    attention: AttentionCache
     value: ShawValueCache
 
 
@@ -101,16 +87,13 @@ def shaw_attention_forward(
     Deviations: none.
     """
     bias, key_cache = shaw_key_forward(q, rel_k, k.shape[2], offset=offset, scale=scale)
-    scores, scores_cache = attention_scores_forward(q, k, bias, scale=scale)
-    probs, softmax_cache = masked_softmax_forward(scores, keep)
-    dropped, dropout_cache = dropout_forward(probs, p_drop, rng)
-    mixed, mix_cache = attention_mix_forward(dropped, v)
+    mixed, scores, attention_cache = attention_forward(
+        q, k, v, keep, bias, scale=scale, p_drop=p_drop, rng=rng
+    )
+    dropped = attention_cache.mix.probs
     moved, value_cache = shaw_value_forward(dropped, rel_v, offset=offset)
     ctx = mixed + moved
-    cache = ShawAttentionCache(
-        key_cache, scores_cache, softmax_cache, dropout_cache, mix_cache, value_cache
-    )
-    return ctx, scores, cache
+    return ctx, scores, ShawAttentionCache(key_cache, attention_cache, value_cache)
 
 
 def shaw_attention_backward(
@@ -119,8 +102,8 @@ def shaw_attention_backward(
     r"""Undo `shaw_attention_forward`, step by step from its last line to its first.
 
     The dropped probabilities went two ways, to the values and to their table, and so did q, to
-    the keys and to theirs: each gradient is a sum of two. A loss on the scores joins where they
-    left, as in `attention_backward`.
+    the keys and to theirs: each gradient is a sum of two. What comes from the table of the values
+    goes back through dropout and softmax to the scores, and joins there, as a loss on them does.
 
     Parameters
     ----------
@@ -138,13 +121,13 @@ def shaw_attention_backward(
     """
     if dctx is None:
         dctx = np.zeros_like(cache.key.scaled_q)
-    dmoved, drel_v = shaw_value_backward(dctx, cache.value)  # shaw_value_forward(dropped, ...)
-    dmixed, dv = attention_mix_backward(dctx, cache.mix)  # attention_mix_forward(dropped, v)
-    dprobs = dropout_backward(dmoved + dmixed, cache.dropout)  # dropout_forward(probs, ...)
-    total = masked_softmax_backward(dprobs, cache.softmax)  # masked_softmax_forward(scores, keep)
+    attention = cache.attention
+    ddropped, drel_v = shaw_value_backward(dctx, cache.value)  # shaw_value_forward(dropped, ...)
+    dprobs = dropout_backward(ddropped, attention.dropout)  # attention_forward(...)
+    total = masked_softmax_backward(dprobs, attention.softmax)  # attention_forward(...)
     if dscores is not None:
         total += dscores
-    dq, dk, dbias = attention_scores_backward(total, cache.scores)  # attention_scores_forward(...)
-    assert dbias is not None  # the scores had a bias
+    dq, dk, dv, dbias = attention_backward(dctx, total, attention)  # attention_forward(...)
+    assert dbias is not None  # there was a bias
     dq_key, drel_k = shaw_key_backward(dbias, cache.key)  # shaw_key_forward(q, rel_k, ...)
     return dq + dq_key, dk, dv, drel_k, drel_v

@@ -48,8 +48,8 @@ def relative_bucket(
     Raises
     ------
     InputError
-        If the distances are not integers, the buckets cannot be halved, are fewer than two a
-        direction, or ``max_distance`` is not beyond the buckets of single distances.
+        If the distances are not integers, the buckets cannot be halved, are fewer than two in
+        one direction, or ``max_distance`` is not beyond the buckets of single distances.
 
     References
     ----------
@@ -105,7 +105,7 @@ def t5_bias_forward(
     Parameters
     ----------
     table : ndarray of shape (R, H)
-        One row a bucket, R = ``num_buckets``.
+        One row per bucket, R = ``num_buckets``.
     query_len, key_len : int
         T and S.
     offset : int
