@@ -13,9 +13,7 @@ from npformer.optim import (
     Optimizer,
     clip_by_global_norm,
     clip_by_tensor_norm,
-    constant_schedule,
     linear_schedule,
-    noam_schedule,
 )
 from npformer.train.checkpoint import TrainerState, save_state
 from npformer.train.loop import StepMetrics, train
@@ -32,12 +30,11 @@ class Phase:
 
     name: str
     steps: int
-    learning_rate: float  # the peak; with "noam" a factor of its rate
+    learning_rate: float  # times what the schedule says; the peak of the usual one
     optimizer: Optimizer
     seed: tuple[int, ...]  # of the dropout masks
-    schedule: str = "linear"  # or "constant", or "noam", which needs d_model
-    warmup: float = 0.1  # share of the steps
-    d_model: int = 0
+    schedule: Callable[[int], float] | None = None  # None: up and down in straight lines
+    warmup: float = 0.1  # share of the steps, where the rate rises in a straight line
     clip: str = "global"  # or "per_tensor"
     max_norm: float = 1.0
     shards: int = 2
@@ -47,13 +44,9 @@ class Phase:
 
     def rate(self, step: int) -> float:
         """Return the learning rate after ``step`` updates."""
-        if self.schedule == "constant":
-            return self.learning_rate * constant_schedule(step)
+        if self.schedule is not None:
+            return self.learning_rate * self.schedule(step)
         warmup = int(self.warmup * self.steps)
-        if self.schedule == "noam":
-            return self.learning_rate * noam_schedule(
-                step, warmup=max(1, warmup), d_model=self.d_model
-            )
         return self.learning_rate * linear_schedule(step, warmup=warmup, total=self.steps)
 
     @property

@@ -9,7 +9,7 @@ the phase is called finished. While a run is open, ``run.lock`` keeps others out
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,10 @@ class Run:
         remove_stale(folder)
         return cls(folder, log)
 
+    def close(self) -> None:
+        """Close the files of a run."""
+        self.log.close()
+
     def finished(self, phase: str) -> dict[str, Any] | None:
         """Return what `finish` was told about the phase, or None if it is still to be done."""
         info: dict[str, Any] | None = _read(self.folder / "progress.json").get(phase)
@@ -125,12 +129,8 @@ def open_run(folder: Path, settings: Mapping[str, Any] | None = None) -> Iterato
     """
     if settings is None:
         read_settings(folder)  # a folder that is no run is not touched
-        with locked(folder):
-            run = Run.resume(folder)
-            try:
-                yield run
-            finally:
-                run.log.close()
+        with locked(folder), closing(Run.resume(folder)) as run:
+            yield run
         return
     _check_empty(folder)
     is_new = not folder.exists()
@@ -139,11 +139,8 @@ def open_run(folder: Path, settings: Mapping[str, Any] | None = None) -> Iterato
         with locked(folder):
             _check_empty(folder)  # again, now that nobody else can be writing to it
             try:
-                run = Run.create(folder, settings)
-                try:
+                with closing(Run.create(folder, settings)) as run:
                     yield run
-                finally:
-                    run.log.close()
             except Exception:
                 _discard(folder)
                 raise

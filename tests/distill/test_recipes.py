@@ -300,7 +300,7 @@ def phase_of(recipe, **options):
         2.0,
         recipe.make_optimizer(),
         (0,),
-        schedule=recipe.intermediate_schedule,
+        schedule=recipe.schedule,
         clip=recipe.clipping,
         keep_best=recipe.select_best,
         **options,

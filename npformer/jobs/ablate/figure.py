@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npformer.jobs.ablate.rows import FULL, TABLES
-from npformer.train.checkpoint import naming
+from npformer.train.job import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -13,15 +13,13 @@ if TYPE_CHECKING:
 OURS, PAPER = "#1f77b4", "#d95f02"
 
 
-def save_figure(found: Mapping[str, Any], path: Path) -> Path:
+def save_tables(found: Mapping[str, Any], path: Path) -> Path:
     """Draw all tables, one below the other, ours on the left and the paper's on the right."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     tables = found["tables"]
     heights = [len(table["rows"]) for table in tables.values()]
     figure = Figure((9.5, 1.6 + 0.42 * sum(heights)), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(
         len(tables), 2, squeeze=False, sharey="row", sharex="col", height_ratios=heights
     )
@@ -33,9 +31,7 @@ def save_figure(found: Mapping[str, Any], path: Path) -> Path:
     seeds = len(found["seeds"])
     axes[-1, 0].set_xlabel(f"{found['measure']} minus full method, points ({seeds} seeds, 95 %)")
     axes[-1, 1].set_xlabel("dev average minus full method, points")
-    with naming(path):
-        figure.savefig(path, dpi=120)
-    return path
+    return save_figure(figure, path)
 
 
 def plot_ours(table: Mapping[str, Any], ax: "Axes") -> "Axes":

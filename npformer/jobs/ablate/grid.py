@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from npformer.checks import InputError
-from npformer.jobs.ablate.figure import save_figure
+from npformer.jobs.ablate.figure import save_tables
 from npformer.jobs.ablate.report import summary
 from npformer.jobs.ablate.rows import FULL, Row
 from npformer.jobs.ablate.runs import Spec, execute
@@ -91,7 +91,7 @@ def ablate(
         {row: [results[replace(spec, row=row).folder] for spec in teachers] for row in rows},
     )
     write_json(run.folder / "results.json", found)
-    say(f"figure: {save_figure(found, run.folder / 'ablations.png')}")
+    say(f"figure: {save_tables(found, run.folder / 'ablations.png')}")
     return found
 
 

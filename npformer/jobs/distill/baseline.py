@@ -39,7 +39,7 @@ def scratch(job: Job, student: EncoderConfig) -> SequenceClassifier:
         best = rates[scores.index(max(scores))]
         model = from_pretrained(job.folder(f"scratch-{best:g}"), SequenceClassifier)
         info = {"learning_rate": best, "steps": steps}
-        job.run.finish("scratch", info, lambda: job.keep(model, "scratch"))
+        job.run.finish("scratch", info, lambda: job.save(model, "scratch"))
     return from_pretrained(job.folder("scratch"), SequenceClassifier)
 
 
@@ -60,7 +60,7 @@ def soft(
         rate = job.settings.rates.get("soft") or job.settings.rate_of("prediction")
         phase = replace(job.phase("soft", steps), learning_rate=rate)
         model, info = distil_predictions(job, phase, student, teacher, texts)
-        job.run.finish("soft", info, lambda: job.keep(model, "soft"))
+        job.run.finish("soft", info, lambda: job.save(model, "soft"))
     return from_pretrained(job.folder("soft"), SequenceClassifier)
 
 
@@ -80,6 +80,6 @@ def _scratch_at(job: Job, student: EncoderConfig, rate: float, steps: int) -> fl
             for update in progress.updates:
                 progress.record(update)
         info = progress.info
-        job.run.finish(name, info, lambda: job.keep(model, name))
+        job.run.finish(name, info, lambda: job.save(model, name))
     info = job.run.finished(name) or {}
     return float(info[job.primary])

@@ -1,6 +1,5 @@
 """The figures of a run, from its metrics and its models."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from npformer.distill.build import WEIGHTS
 from npformer.jobs.distill.job import Job
 from npformer.models.heads import SequenceClassifier
 from npformer.ops.softmax import softmax_forward
-from npformer.train.checkpoint import naming
+from npformer.train.job import read_metrics, save_figure
 from npformer.types import FloatArray
 
 # Whose accuracy a phase measures.
@@ -23,15 +22,11 @@ TERMS = tuple(WEIGHTS)
 
 def save_figures(job: Job, teacher: SequenceClassifier, student: SequenceClassifier) -> list[Path]:
     """Draw the loss of each term, accuracy against steps, and attention side by side."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from npformer.plot import plot_accuracy, plot_attention_pair, plot_losses
 
-    folder = job.run.folder
-    lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
-    records = [json.loads(line) for line in lines]
-    # Not pyplot's figures: those need a screen, or a global switch to do without.
+    records = read_metrics(job.run.folder)
     figures = {
         "loss-per-term": Figure((9.0, 4.5), layout="constrained"),
         "accuracy": Figure((9.0, 4.5), layout="constrained"),
@@ -47,13 +42,7 @@ def save_figures(job: Job, teacher: SequenceClassifier, student: SequenceClassif
     plot_attention_pair(
         *_attention(job, teacher, student), axes=list(figures["attention"].subplots(1, 2))
     )
-    paths = []
-    for name, figure in figures.items():
-        FigureCanvasAgg(figure)
-        paths.append(folder / f"{name}.png")
-        with naming(paths[-1]):
-            figure.savefig(paths[-1], dpi=120)
-    return paths
+    return [save_figure(figure, job.run.folder / f"{name}.png") for name, figure in figures.items()]
 
 
 def _curves(records: list[dict[str, Any]], measure: str) -> dict[str, list[tuple[int, float]]]:

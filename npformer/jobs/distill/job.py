@@ -15,18 +15,16 @@ from npformer.data.tokenizer import (
     SpecialIds,
     encode_examples,
     load_tokenizer,
-    save_tokenizer,
     special_ids,
     train_wordpiece,
 )
 from npformer.distill.recipes import Recipe, find_recipe
 from npformer.jobs.distill.settings import BASELINES, LABELLED_REVIEWS, PHASES, Settings
 from npformer.models.config import ClassifierConfig, EncoderConfig
-from npformer.models.folder import write_folder
 from npformer.models.heads import SequenceClassifier
 from npformer.models.huggingface import find_model, write_model
 from npformer.models.huggingface.family import Model
-from npformer.train.evaluate import predict_logits, score
+from npformer.train.job import dev_scores, save
 from npformer.train.phase import Evaluate, Phase
 from npformer.train.run import Run, write_text
 from npformer.types import Params
@@ -116,7 +114,7 @@ class Job:
             0.0 if phase in BASELINES else settings.rate_of(phase),
             recipe.make_optimizer(),
             self.seed(phase, DROPOUT),
-            schedule=recipe.intermediate_schedule if phase == "intermediate" else "linear",
+            schedule=recipe.schedule if phase == "intermediate" else None,
             clip=recipe.clipping,
             shards=recipe.shards(settings.shards),
             evaluate_every=max(1, steps // 5),
@@ -138,37 +136,30 @@ class Job:
 
     def evaluator(self, model: SequenceClassifier) -> Evaluate:
         """Return the function that scores a model on dev; the measure that counts comes first."""
-
-        def evaluate() -> dict[str, float]:
-            logits = predict_logits(model, self.dev, self.special.pad)
-            scores = score(logits, self.dev.labels, self.task.kind)
-            return {self.primary: scores[self.primary], **scores}
-
-        return evaluate
+        return lambda: dev_scores(model, self.dev, self.special.pad, self.task)
 
     def folder(self, name: str) -> Path:
-        """Return where a model is kept: those that stay by name, the others below phases/."""
+        """Return where a model is saved: those that stay by name, the others below phases/."""
         top = self.run.folder
         stay = ("teacher", "student", *BASELINES)
         return top / name if name in stay else top / "phases" / name
 
-    def keep(self, model: Model, name: str, projections: Params | None = None) -> None:
-        """Write a model, with its tokenizer, and what else the next phase reads."""
-        from safetensors.numpy import save
+    def save(self, model: Model, name: str, projections: Params | None = None) -> None:
+        """Save a model, with its tokenizer, and what else the next phase reads."""
+        from safetensors import numpy
 
         labels = list(self.task.label_names) if isinstance(model, SequenceClassifier) else None
 
-        def fill(folder: Path) -> None:
+        def write(folder: Path) -> None:
             write_model(model, folder, labels=labels or None)
-            save_tokenizer(self.tokenizer, folder)
             if projections is not None:
                 # Not save_file, which reports a full disk as an error of its own kind.
-                (folder / PROJECTIONS).write_bytes(save(projections))
+                (folder / PROJECTIONS).write_bytes(numpy.save(projections))
 
-        write_folder(self.folder(name), fill)
+        save(self.folder(name), self.tokenizer, write)
 
     def projections(self, name: str) -> Params:
-        """Read the projections that were kept beside a model."""
+        """Read the projections that were saved beside a model."""
         from safetensors.numpy import load_file
 
         arrays: Params = load_file(self.folder(name) / PROJECTIONS)

@@ -13,9 +13,9 @@ from npformer.checks import InputError
 from npformer.data.batches import Batch, Encoded
 from npformer.distill.build import build_terms, init_projections
 from npformer.distill.objective import DistillObjective, joint_params, trainable
-from npformer.jobs.distill.job import INIT, Job
+from npformer.jobs.distill.job import INIT, MASK, Job
 from npformer.jobs.distill.tables import check_width, initial_tables
-from npformer.jobs.distill.teacher import Given, Pretrained, encoder_of, masked, teacher_configs
+from npformer.jobs.distill.teacher import Given, Pretrained, encoder_of, teacher_configs
 from npformer.jobs.distill.teacher_logits import with_teacher_logits
 from npformer.jobs.finetune.start import check_pairs
 from npformer.layers.init import initializer_range
@@ -23,6 +23,7 @@ from npformer.models.config import EncoderConfig, size
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier
 from npformer.models.huggingface import from_pretrained
+from npformer.train.job import masked
 from npformer.train.phase import Phase, run_phase
 from npformer.types import Params
 
@@ -121,7 +122,8 @@ def general(job: Job, pretrained: Pretrained) -> Encoder:
         def batches(start: int) -> Iterator[Batch]:
             for step, batch in enumerate(stream(start), start=start):
                 if recipe.mlm_at_least_one:
-                    batch = masked(job, "general", batch, step, p_mask=0.0, least=True)
+                    seed = (*job.seed("general", MASK), step)
+                    batch = masked(batch, job.tokenizer, seed, p_mask=0.0, at_least_one=True)
                 yield batch._replace(labels=None)
 
         info: dict[str, float] = {"steps": 0}
@@ -131,7 +133,7 @@ def general(job: Job, pretrained: Pretrained) -> Encoder:
             info = _distil_layers(job, "general", student, teacher, projections, steps, batches)
         else:
             job.say("general: none")
-        job.run.finish("general", info, lambda: job.keep(student, "general", projections))
+        job.run.finish("general", info, lambda: job.save(student, "general", projections))
     return from_pretrained(job.folder("general"), Encoder)
 
 
@@ -159,7 +161,7 @@ def intermediate(
             steps,
             job.batches("intermediate", texts, steps),
         )
-        job.run.finish("intermediate", info, lambda: job.keep(student, "intermediate"))
+        job.run.finish("intermediate", info, lambda: job.save(student, "intermediate"))
     return from_pretrained(job.folder("intermediate"), Encoder)
 
 
@@ -174,7 +176,7 @@ def prediction(
         model, info = distil_predictions(
             job, job.phase("prediction", steps), student, teacher, texts
         )
-        job.run.finish("prediction", info, lambda: job.keep(model, "student"))
+        job.run.finish("prediction", info, lambda: job.save(model, "student"))
     return from_pretrained(job.folder("student"), SequenceClassifier)
 
 

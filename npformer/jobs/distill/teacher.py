@@ -7,7 +7,6 @@ import numpy as np
 
 from npformer.checks import InputError, article
 from npformer.data.batches import Batch
-from npformer.data.masking import mask_tokens
 from npformer.data.tokenizer import is_byte_level, load_tokenizer
 from npformer.jobs.distill.job import INIT, MASK, Job, find_given
 from npformer.jobs.distill.settings import AUGMENTERS
@@ -18,6 +17,7 @@ from npformer.models.heads import SequenceClassifier
 from npformer.models.huggingface import from_pretrained, load_labels, read_pooler
 from npformer.models.huggingface.family import Model
 from npformer.models.masked_lm import MaskedLM
+from npformer.train.job import masked
 from npformer.train.objective import MaskedLMObjective, SupervisedObjective
 from npformer.train.phase import run_phase
 
@@ -168,7 +168,7 @@ def pretrain(job: Job) -> MaskedLM:
 
         def batches(start: int) -> Iterator[Batch]:
             for step, batch in enumerate(stream(start), start=start):
-                yield masked(job, "pretrain", batch, step)
+                yield masked(batch, job.tokenizer, (*job.seed("pretrain", MASK), step))
 
         job.say(f"pretrain: masked LM on {len(job.unlabelled):,} texts, {steps:,} steps")
         with run_phase(
@@ -181,7 +181,7 @@ def pretrain(job: Job) -> MaskedLM:
             for update in progress.updates:
                 progress.record(update)
         info = progress.info
-        job.run.finish("pretrain", info, lambda: job.keep(model, "pretrain"))
+        job.run.finish("pretrain", info, lambda: job.save(model, "pretrain"))
     return from_pretrained(job.folder("pretrain"), MaskedLM)
 
 
@@ -209,21 +209,5 @@ def finetune(job: Job, pretrained: Pretrained) -> SequenceClassifier:
             for update in progress.updates:
                 progress.record(update)
         info = progress.info
-        job.run.finish("finetune", info, lambda: job.keep(model, "teacher"))
+        job.run.finish("finetune", info, lambda: job.save(model, "teacher"))
     return from_pretrained(job.folder("teacher"), SequenceClassifier)
-
-
-def masked(
-    job: Job, phase: str, batch: Batch, step: int, *, p_mask: float = 0.15, least: bool = False
-) -> Batch:
-    """Hide words of a batch; which ones depends on the seed, the phase and the step alone."""
-    ids, labels = mask_tokens(
-        batch.ids,
-        batch.keep,
-        job.special,
-        np.random.default_rng([*job.seed(phase, MASK), step]),
-        vocab_size=job.tokenizer.get_vocab_size(),
-        p_mask=p_mask,
-        at_least_one=least,
-    )
-    return batch._replace(ids=ids, labels=labels)

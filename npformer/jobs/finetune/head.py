@@ -10,16 +10,15 @@ import numpy as np
 from npformer.checks import InputError, article
 from npformer.data.batches import Batch, Encoded, batch_stream, collate, steps_per_epoch
 from npformer.data.glue import read_texts
-from npformer.data.masking import mask_tokens
-from npformer.data.tokenizer import encode_examples, load_tokenizer, save_tokenizer, special_ids
-from npformer.jobs.finetune.figures import save_figure
+from npformer.data.tokenizer import encode_examples, load_tokenizer, special_ids
+from npformer.jobs.finetune.figures import save_curves
 from npformer.jobs.finetune.settings import HeadSettings
 from npformer.models.encoder import Encoder
-from npformer.models.folder import write_folder
 from npformer.models.huggingface import find_model, from_pretrained, write_model
 from npformer.models.masked_lm import MaskedLM
 from npformer.optim import AdamW
 from npformer.train.evaluate import masked_scores
+from npformer.train.job import masked, save
 from npformer.train.objective import HeadObjective
 from npformer.train.phase import Phase, run_phase
 from npformer.train.run import Run, write_json
@@ -63,7 +62,7 @@ class Job:
             start_step=start,
         )
         for step, batch in enumerate(stream, start=start):
-            yield _masked(batch, self.tokenizer, (seed, MASK, step))
+            yield masked(batch, self.tokenizer, (seed, MASK, step))
 
     def scores(self) -> dict[str, float]:
         """Measure the model, as it is now, on the held-out text."""
@@ -107,7 +106,7 @@ def prepare(run: Run, settings: HeadSettings, say: Callable[[str], None]) -> Job
 
 
 def train_head(run: Run, settings: HeadSettings, say: Callable[[str], None]) -> dict[str, Any]:
-    """Train a masked-LM head, or go on with it, and keep the model in the run's ``model``.
+    """Train a masked-LM head, or go on with it, and save the model in the run's ``model``.
 
     The encoder gives the states, the head learns to name the hidden words from them; the output
     matrix is the encoder's token table, so that it does not move either.
@@ -139,7 +138,11 @@ def train_head(run: Run, settings: HeadSettings, say: Callable[[str], None]) -> 
     job = prepare(run, settings, say)
     if run.finished("head") is None:
         info = _train(job, say)
-        run.finish("head", info, lambda: _keep(job, run.folder / "model"))
+
+        def write(folder: Path) -> None:
+            write_model(job.model, folder)
+
+        run.finish("head", info, lambda: save(run.folder / "model", job.tokenizer, write))
     info = run.finished("head") or {}
     results = {
         "settings": settings.to_dict(),
@@ -148,7 +151,7 @@ def train_head(run: Run, settings: HeadSettings, say: Callable[[str], None]) -> 
         **{name: info[name] for name in ("parameters", "before", "after", "steps", "seconds")},
     }
     write_json(run.folder / "results.json", results)
-    say(f"figure: {save_figure(run.folder, 'masked_accuracy')}")
+    say(f"figure: {save_curves(run.folder, 'masked_accuracy')}")
     return results
 
 
@@ -185,18 +188,6 @@ def _train(job: Job, say: Callable[[str], None]) -> dict[str, Any]:
     return {"parameters": parameters, "before": before, "after": info, **own}
 
 
-def _masked(batch: Batch, tokenizer: "Tokenizer", seed: tuple[int, ...]) -> Batch:
-    """Hide words of a batch; which ones depends on the seed alone."""
-    ids, labels = mask_tokens(
-        batch.ids,
-        batch.keep,
-        special_ids(tokenizer),
-        np.random.default_rng(seed),
-        vocab_size=tokenizer.get_vocab_size(),
-    )
-    return batch._replace(ids=ids, labels=labels)
-
-
 def _masked_batches(
     encoded: Encoded, tokenizer: "Tokenizer", settings: HeadSettings
 ) -> list[Batch]:
@@ -204,18 +195,10 @@ def _masked_batches(
     order = np.argsort(encoded.lengths, kind="stable")
     pad_id, size = special_ids(tokenizer).pad, settings.batch_size
     return [
-        _masked(
+        masked(
             collate(encoded, order[i : i + size], pad_id),
             tokenizer,
             (settings.seed, HELDOUT, i),
         )
         for i in range(0, len(order), size)
     ]
-
-
-def _keep(job: Job, folder: Path) -> None:
-    def fill(new: Path) -> None:
-        write_model(job.model, new)
-        save_tokenizer(job.tokenizer, new)
-
-    write_folder(folder, fill)

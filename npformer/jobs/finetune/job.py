@@ -10,15 +10,14 @@ import numpy as np
 from npformer.checks import InputError
 from npformer.data.batches import Encoded, batch_stream, steps_per_epoch
 from npformer.data.glue import Examples, Task, load_folder, take_labelled
-from npformer.data.tokenizer import encode_examples, load_tokenizer, save_tokenizer, special_ids
-from npformer.jobs.finetune.figures import save_figure
+from npformer.data.tokenizer import encode_examples, load_tokenizer, special_ids
+from npformer.jobs.finetune.figures import save_curves
 from npformer.jobs.finetune.settings import Settings
 from npformer.jobs.finetune.start import check_pairs, start_classifier
-from npformer.models.folder import write_folder
 from npformer.models.heads import SequenceClassifier
 from npformer.models.huggingface import find_model, write_model
 from npformer.optim import AdamW
-from npformer.train.evaluate import predict_logits, score
+from npformer.train.job import dev_scores, save
 from npformer.train.objective import SupervisedObjective
 from npformer.train.phase import Phase, run_phase
 from npformer.train.run import Run, write_json
@@ -56,9 +55,7 @@ class Job:
 
     def scores(self) -> dict[str, float]:
         """Score the model, as it is now, on dev; the measure that counts comes first."""
-        logits = predict_logits(self.model, self.dev, self.pad)
-        scores = score(logits, self.dev.labels, self.task.kind)
-        return {self.task.measure: scores[self.task.measure], **scores}
+        return dev_scores(self.model, self.dev, self.pad, self.task)
 
 
 def prepare(run: Run, settings: Settings, say: Callable[[str], None]) -> Job:
@@ -96,7 +93,7 @@ def prepare(run: Run, settings: Settings, say: Callable[[str], None]) -> Job:
 
 
 def finetune(run: Run, settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
-    """Train a classifier, or go on with one, and keep it in the run's ``model``.
+    """Train a classifier, or go on with one, and save it in the run's ``model``.
 
     Parameters
     ----------
@@ -127,8 +124,12 @@ def finetune(run: Run, settings: Settings, say: Callable[[str], None]) -> dict[s
     parameters = sum(array.size for array in job.model.params.values())
     if run.finished("finetune") is None:
         say(f"finetune: {parameters:,} parameters, {job.steps:,} updates")
-        info = train(job)
-        run.finish("finetune", info, lambda: keep(job, run.folder / "model"))
+        info, labels = train(job), list(job.task.label_names) or None
+
+        def write(folder: Path) -> None:
+            write_model(job.model, folder, labels=labels)
+
+        run.finish("finetune", info, lambda: save(run.folder / "model", job.tokenizer, write))
     info = run.finished("finetune") or {}
     results = {
         "settings": settings.to_dict(),
@@ -141,7 +142,7 @@ def finetune(run: Run, settings: Settings, say: Callable[[str], None]) -> dict[s
         **{name: info[name] for name in ("dev", "steps", "seconds")},
     }
     write_json(run.folder / "results.json", results)
-    say(f"figure: {save_figure(run.folder, job.task.measure)}")
+    say(f"figure: {save_curves(run.folder, job.task.measure)}")
     return results
 
 
@@ -185,13 +186,3 @@ def train(job: Job) -> dict[str, Any]:
     info = progress.info
     own = {name: info.pop(name) for name in ("steps", "seconds")}
     return {"dev": info, **own}
-
-
-def keep(job: Job, folder: Path) -> None:
-    """Write the model with its tokenizer and the names of its labels."""
-
-    def fill(new: Path) -> None:
-        write_model(job.model, new, labels=list(job.task.label_names) or None)
-        save_tokenizer(job.tokenizer, new)
-
-    write_folder(folder, fill)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from npformer.models.decoding import shift_right
 from npformer.models.generation import greedy_search
 from npformer.models.seq2seq import Seq2Seq
 from npformer.ops.softmax import softmax_forward
-from npformer.train.checkpoint import naming
+from npformer.train.job import read_metrics, save_figure
 from npformer.types import FloatArray
 
 if TYPE_CHECKING:
@@ -24,19 +23,14 @@ if TYPE_CHECKING:
 
 def save_figures(job: Job, model: Seq2Seq) -> list[Path]:
     """Draw the loss against the updates, and the attention of a dev pair of usual length."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from npformer.plot import plot_losses
 
-    lines = (job.run.folder / "metrics.jsonl").read_text("utf-8").splitlines()
-    losses = [record for record in map(json.loads, lines) if "loss" in record]
-    figure = Figure((9.0, 4.5), layout="constrained")  # not pyplot's: those need a screen
-    FigureCanvasAgg(figure)
+    losses = [record for record in read_metrics(job.run.folder) if "loss" in record]
+    figure = Figure((9.0, 4.5), layout="constrained")
     plot_losses(losses, terms=["loss"], ax=figure.subplots())
-    path = job.run.folder / "loss.png"
-    with naming(path):
-        figure.savefig(path, dpi=120)
+    path = save_figure(figure, job.run.folder / "loss.png")
     by_length = sorted(job.task.dev.sources, key=len)
     attention = job.run.folder / "attention.png"
     save_attention(model, job.tokenizer, by_length[len(by_length) // 2], attention, job.longest)
@@ -47,7 +41,6 @@ def save_attention(
     model: Seq2Seq, tokenizer: Tokenizer, text: str, path: Path, max_new: int
 ) -> None:
     """Translate a text and draw the last layer's cross-attention, mean over its heads."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from npformer.plot import plot_attention
@@ -55,14 +48,12 @@ def save_attention(
     weights, asked, asking = alignment(model, tokenizer, text, max_new)
     width, height = 3 + 0.28 * len(asked), 2.5 + 0.28 * len(asking)
     figure = Figure((width, height), layout="constrained")
-    FigureCanvasAgg(figure)
     ax = plot_attention(weights, asking, asked, ax=figure.subplots())
     ax.images[0].set_clim(0.0, 1.0)  # one scale, so that figures compare
     ax.set_title("Cross-attention, last layer, mean over heads", fontsize=9)
     ax.set_xlabel("source")
     ax.set_ylabel("target")
-    with naming(path):
-        figure.savefig(path, dpi=120)
+    save_figure(figure, path)
 
 
 def alignment(

@@ -11,7 +11,6 @@ from npformer.checks import InputError
 from npformer.data.batches import steps_per_epoch
 from npformer.data.conversions import generate_conversions
 from npformer.data.pairs import EncodedPairs, Pairs, PairTask, load_pairs, read_pairs
-from npformer.data.tokenizer import save_tokenizer
 from npformer.data.vocabulary import (
     encode_pairs,
     load_vocabulary,
@@ -21,10 +20,10 @@ from npformer.data.vocabulary import (
 )
 from npformer.jobs.translate.evaluate import compare, exact_match, translate
 from npformer.jobs.translate.settings import Settings
-from npformer.models.folder import write_folder
 from npformer.models.seq2seq import Seq2Seq
 from npformer.models.seq2seq_folder import load_seq2seq, write_seq2seq
 from npformer.optim import Adam
+from npformer.train.job import save
 from npformer.train.objective import TranslationObjective
 from npformer.train.phase import Phase, run_phase
 from npformer.train.run import Run, write_json, write_text
@@ -118,9 +117,8 @@ def train_model(job: Job, name: str = "train", targets: EncodedPairs | None = No
         settings.rate,
         Adam(betas=(0.9, 0.98), eps=1e-9),
         (settings.seed, DROPOUT),
-        schedule=settings.schedule,
+        schedule=settings.schedule_of(steps),
         warmup=settings.warmup,
-        d_model=config.d_model,
         shards=settings.shards,
         evaluate_every=max(1, steps // 5),
         checkpoint_every=max(1, min(500, steps // 4)),
@@ -143,18 +141,12 @@ def train_model(job: Job, name: str = "train", targets: EncodedPairs | None = No
             progress.record(update)
     info = progress.info
     info["parameters"] = parameters
-    job.run.finish(name, info, lambda: keep(model, job.tokenizer, folder))
-    return model
 
-
-def keep(model: Seq2Seq, tokenizer: "Tokenizer", folder: Path) -> None:
-    """Write a model with its vocabulary."""
-
-    def fill(new: Path) -> None:
+    def write(new: Path) -> None:
         write_seq2seq(model, new)
-        save_tokenizer(tokenizer, new)
 
-    write_folder(folder, fill)
+    job.run.finish(name, info, lambda: save(folder, job.tokenizer, write))
+    return model
 
 
 def measure(job: Job, model: Seq2Seq) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What a translation run is asked to do."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 from npformer.checks import InputError, check_fraction, check_positive
@@ -9,6 +10,7 @@ from npformer.data.vocabulary import KINDS
 from npformer.layers.config import Config, check_sizes
 from npformer.layers.init import initializer_range
 from npformer.models.config import Seq2SeqConfig, size
+from npformer.optim import noam_schedule
 
 SCHEDULES = ("linear", "noam")
 # Where a folder's defaults differ from those of the embedded pairs, which stand in `Settings`.
@@ -91,6 +93,13 @@ class Settings(Config):
             raise InputError("pairs: got it beside data, expected it for the embedded pairs only")
         average = AVERAGE if given.get("attention") == "average" else {}
         return cls.from_dict({**(FOLDER if given.get("data") else {}), **average, **given})
+
+    def schedule_of(self, steps: int) -> Callable[[int], float] | None:
+        """Return the schedule of so many updates, as `npformer.train.phase.Phase` takes it."""
+        if self.schedule == "linear":
+            return None
+        warmup = max(1, int(self.warmup * steps))
+        return partial(noam_schedule, warmup=warmup, d_model=size(self.size)["d_model"])
 
     def model_config(self, vocab_size: int) -> Seq2SeqConfig:
         """Return the configuration of the model, with one table for both sides."""

@@ -280,7 +280,7 @@ def test_an_error_before_the_first_step_leaves_no_folder(model, task, tmp_path, 
             finetune(*argv)
     assert not (tmp_path / "run").exists()
     with monkeypatch.context() as patch:
-        patch.setattr("npformer.jobs.finetune.job.keep", broken)
+        patch.setattr("npformer.jobs.finetune.job.save", broken)
         with pytest.raises(MemoryError):
             finetune(*argv)
     assert (tmp_path / "run" / "state.safetensors").exists()

@@ -38,7 +38,7 @@ TRAIN = {
     "in the first step": (*STEP, 1),
     "in step 4": (*STEP, 8),  # checkpoints at 2, 4, 6 and 8
     "in step 8": (*STEP, 16),
-    "as the model is written": ("npformer.jobs.translate.job", "save_tokenizer", 1),
+    "as the model is written": ("npformer.train.job", "save_tokenizer", 1),
     "between the model and the note of it": ("npformer.train.run", "write_json", 2),
     "in the evaluation": ("npformer.jobs.translate.job", "compare", 2),
 }
