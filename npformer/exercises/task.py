@@ -97,16 +97,17 @@ def _place(chapter: int, topic: str, number: int, task_id: str) -> str:
 
 
 def _of_exercise(exercise: Exercise, place: str) -> Task:
+    said = exercise.said
     return Task(
         id=exercise.id,
-        title=exercise.said["title"],
+        title=said["title"],
         statement=exercise.task,
         chapter=exercise.topic,
         place=place,
         function=exercise.function,
         parameters=exercise.parameters,
         code=f"{HEADER}\n\n{exercise.stub}",
-        hints=tuple(exercise.said[f"hint-{i}"] for i in (1, 2, 3)),
+        hints=tuple(said[f"hint-{i}"] for i in (1, 2, 3)),
         solution=lambda: f"{SOLUTION_HEADER}\n\n{exercise.solution}",
         behind=lambda: exercise.library_source,
         check=lambda fn, library=False: check(exercise, fn, library=library),
@@ -119,19 +120,20 @@ def _of_exercise(exercise: Exercise, place: str) -> Task:
 
 
 def _of_bug(bug: Bug, place: str) -> Task:
+    said = bug.said
     return Task(
         id=bug.id,
-        title=bug.said["title"],
+        title=said["title"],
         statement=Text(
-            f"{WRITE_A_TEST.en}\n\n{bug.said['statement'].en}",
-            f"{WRITE_A_TEST.zh}\n\n{bug.said['statement'].zh}",
+            f"{WRITE_A_TEST.en}\n\n{said['statement'].en}",
+            f"{WRITE_A_TEST.zh}\n\n{said['statement'].zh}",
         ),
         chapter=FIND_THE_BUG,
         place=place,
         function="test",
         parameters=("fn",),
         code=f"{HEADER}\n\n{bug.stub}",
-        hints=(bug.said["story"], bug.said["symptom"]),
+        hints=(said["story"], said["symptom"]),
         solution=lambda: f"{HEADER}\n\n{bug.solution}",
         behind=lambda: bug.wrong_source,
         check=lambda fn, library=False: _check_test(bug, fn),
@@ -139,7 +141,7 @@ def _of_bug(bug: Bug, place: str) -> Task:
         tracks=bug.tracks,
         difficulty=2,
         minutes=10,
-        afterword=(bug.said["story"], bug.said["symptom"]),
+        afterword=(said["story"], said["symptom"]),
     )
 
 

@@ -5,9 +5,9 @@ import textwrap
 
 from npformer.exercises.exercise import HEADER, SOLUTION_HEADER, Exercise
 from npformer.exercises.learn.layout import fill
-from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 
-HOW = Text("Check it, in the same session:", "在同一会话中检查：")
+HOW = message("Check it, in the same session:")
 
 
 def statement(exercise: Exercise, lang: str) -> str:

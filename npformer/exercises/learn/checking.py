@@ -7,7 +7,8 @@ from npformer.exercises.learn.layout import fill
 from npformer.exercises.learn.run import Checked, check_file
 from npformer.exercises.learn.session import Session
 from npformer.exercises.task import Task, find, tasks
-from npformer.exercises.text import COLON, Text
+from npformer.exercises.text import COLON
+from npformer.exercises.translation import message
 
 POLL = 0.3  # seconds between two looks at a file
 
@@ -29,12 +30,14 @@ def check_all(session: Session) -> int:
     for task in begun:
         checked = _run(session, task)
         right += checked.report.passed
-        mark = Text("right", "正确") if checked.report.passed else Text("WRONG", "错误")
+        mark = message("right") if checked.report.passed else message("WRONG")
         session.say(f"{mark.to(session.lang)}  {task.id}")
     total = len(tasks())
     session.tell(
-        f"{right} right, {len(begun) - right} wrong, {total - len(begun)} not begun.",
-        f"{right} 个正确，{len(begun) - right} 个错误，{total - len(begun)} 个未开始。",
+        "{right} right, {wrong} wrong, {rest} not begun.",
+        right=right,
+        wrong=len(begun) - right,
+        rest=total - len(begun),
     )
     return 0 if begun and right == len(begun) else 1
 
@@ -44,13 +47,13 @@ def check_one(session: Session, task: Task) -> bool:
     if session.folder.untouched(task):
         session.say(f"{task.id}{COLON.to(session.lang)}{task.title.to(session.lang)}")
         where = session.where(task)
-        session.tell(f"  not begun: write {where}", f"  还没有开始：请编辑 {where}")
+        session.say(f"  {message('not begun: write {where}', where=where).to(session.lang)}")
         return False
     checked = _run(session, task)
     for line in fill(checked.report.text(session.lang)):
         session.say(line)
     if checked.printed:
-        session.tell("Your file printed:", "你的文件输出了：")
+        session.tell("Your file printed:")
         lines = checked.printed.splitlines()
         for line in lines[:10]:
             session.say(f"    {line}")
@@ -60,13 +63,9 @@ def check_one(session: Session, task: Task) -> bool:
         for line in fill(text.to(session.lang)):
             session.say(line)
     if not checked.report.passed:
-        session.tell(
-            f"Stuck? npformer learn hint {task.id}", f"卡住了？npformer learn hint {task.id}"
-        )
+        session.tell("Stuck? npformer learn hint {id}", id=task.id)
     elif following := session.first_open():
-        session.tell(
-            f"Right. Next: {session.where(following)}", f"正确。下一题：{session.where(following)}"
-        )
+        session.tell("Right. Next: {where}", where=session.where(following))
     return checked.report.passed
 
 
@@ -76,14 +75,9 @@ def watch(session: Session, task_id: str | None, limit: float | None = None) -> 
     task = session.first_open() if task_id is None else find(task_id)
     if limit is not None and task is not None:
         if session.done(task):
-            session.tell(
-                f"{task.id} is done: `npformer learn reset {task.id}` opens it again.",
-                f"{task.id} 已经完成：`npformer learn reset {task.id}` 可以重新开始。",
-            )
+            session.tell("{id} is done: `npformer learn reset {id}` opens it again.", id=task.id)
             return 1
-        session.tell(
-            f"The clock runs: {session.clock(limit)}.", f"开始计时，限时 {session.clock(limit)}。"
-        )
+        session.tell("The clock runs: {limit}.", limit=session.clock(limit))
     seen = None
     while task is not None:
         now = (task.id, session.folder.digest(task))
@@ -91,19 +85,15 @@ def watch(session: Session, task_id: str | None, limit: float | None = None) -> 
             spent = monotonic() - begin
             if limit is not None and spent <= limit:
                 state.record(session.folder.path, task.id, seconds=round(spent, 1))
-                session.tell(
-                    f"Solved in {session.clock(spent)} of {session.clock(limit)}.",
-                    f"用时 {session.clock(spent)}，限时 {session.clock(limit)}。",
-                )
+                clock = {"spent": session.clock(spent), "limit": session.clock(limit)}
+                session.tell("Solved in {spent} of {limit}.", **clock)
             if task_id is not None or limit is not None:
                 return 0
             task = session.first_open()
             continue
         seen = now
         if limit is not None and monotonic() - begin > limit:
-            session.tell(
-                f"Time is up: {session.clock(limit)}.", f"时间到：{session.clock(limit)}。"
-            )
+            session.tell("Time is up: {limit}.", limit=session.clock(limit))
             return 1
         sleep(POLL)
     return _all_done(session)
@@ -117,5 +107,5 @@ def _run(session: Session, task: Task) -> Checked:
 
 
 def _all_done(session: Session) -> int:
-    session.tell("All exercises are done.", "所有练习都完成了。")
+    session.tell("All exercises are done.")
     return 0

@@ -9,7 +9,8 @@ from npformer.exercises.learn.folder import Folder, make
 from npformer.exercises.learn.layout import fill
 from npformer.exercises.learn.session import Session
 from npformer.exercises.task import find
-from npformer.exercises.text import Text
+from npformer.exercises.text import COLON
+from npformer.exercises.translation import message
 
 
 def init(path: Path | None, lang: str, chosen: str | None, say: Callable[[str], None]) -> int:
@@ -29,14 +30,14 @@ def init(path: Path | None, lang: str, chosen: str | None, say: Callable[[str], 
         path = around.path
     folder, new = make(path, lang, chosen)
     session = Session(folder, state.load(folder.path).lang, say)
-    session.tell(
-        f"{folder.path}: {len(new)} new file{'s' * (len(new) != 1)}.",
-        f"{folder.path}：新建 {len(new)} 个文件。",
-    )
+    if len(new) == 1:
+        session.tell("{path}: 1 new file.", path=folder.path)
+    else:
+        session.tell("{path}: {number} new files.", path=folder.path, number=len(new))
     if task := session.first_open():
-        session.tell(f"Begin with {session.where(task)}", f"从这里开始：{session.where(task)}")
+        session.tell("Begin with {where}", where=session.where(task))
         where = "" if Path.cwd().is_relative_to(folder.path) else f" --dir {path}"
-        session.tell(f"then: npformer learn check{where}", f"然后：npformer learn check{where}")
+        session.tell("then: npformer learn check{where}", where=where)
     return 0
 
 
@@ -47,16 +48,12 @@ def hint(session: Session, task_id: str) -> int:
     now = min(seen + 1, len(task.hints))
     state.record(session.folder.path, task.id, hints=now)
     for number, text in enumerate(task.hints[:now], start=1):
-        label = Text(
-            f"Hint {number} of {len(task.hints)}: ", f"提示 {number}/{len(task.hints)}："
-        ).to(session.lang)
-        for line in fill(label + text.to(session.lang)):
+        label = message("Hint {number} of {all}", number=number, all=len(task.hints))
+        said = (label.to(session.lang), text.to(session.lang))
+        for line in fill(COLON.to(session.lang).join(said)):
             session.say(line)
     if seen == now:
-        session.tell(
-            f"That was the last one. npformer learn solution {task.id}",
-            f"没有更多提示了。npformer learn solution {task.id}",
-        )
+        session.tell("That was the last one. npformer learn solution {id}", id=task.id)
     return 0
 
 
@@ -65,15 +62,12 @@ def reset(session: Session, task_id: str) -> int:
     task = find(task_id)
     where = session.where(task)
     if session.folder.new(task, session.lang):
-        session.tell(
-            f"{where} is as it was at first: nothing to put back.",
-            f"{where} 没有改动过，无需恢复。",
-        )
+        session.tell("{where} is as it was at first: nothing to put back.", where=where)
         return 0
     kept = session.folder.reset(task, session.lang)
-    session.tell(f"{where} is new again.", f"{where} 已恢复原样。")
+    session.tell("{where} is new again.", where=where)
     if kept:
-        session.tell(f"What was in it is in {kept.name}.", f"原来的内容在 {kept.name} 里。")
+        session.tell("What was in it is in {name}.", name=kept.name)
     return 0
 
 
@@ -82,7 +76,8 @@ def solution(session: Session, task_id: str) -> int:
     task = find(task_id)
     state.record(session.folder.path, task.id, solution=True)
     session.say(f"{task.solution()}\n")
-    session.tell("# What is behind it:\n", "# 背后的代码：\n")
+    session.tell("# What is behind it:")
+    session.say("")
     session.say(task.behind().rstrip())
     session.say("")
     for line in fill(task.reading.to(session.lang)):

@@ -10,6 +10,7 @@ from typing import Any
 
 from npformer.exercises.task import Task
 from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 
 
 class Unusable(Exception):
@@ -50,24 +51,18 @@ def line_of(path: Path, number: int) -> Text:
     """Return how a line of the learner's is quoted."""
     code = linecache.getline(str(path), number).strip()
     quoted = f" `{code}`" if code else ""
-    return Text(f"line {number}{quoted}", f"第 {number} 行{quoted}")
+    return message("line {number}{quoted}", number=number, quoted=quoted)
 
 
 def _no_file(path: Path) -> Text:
-    return Text(
-        f"{path.name} is not there: `npformer learn init` puts it back.",
-        f"找不到 {path.name}：运行 `npformer learn init` 可以重新生成。",
-    )
+    return message("{name} is not there: `npformer learn init` puts it back.", name=path.name)
 
 
 def _syntax(path: Path, error: SyntaxError) -> Text:
     if error.filename != str(path) or error.lineno is None:
         return _stopped(path, error)
     line = line_of(path, error.lineno)
-    return Text(
-        f"{line.en}: this is not Python yet ({error.msg}).",
-        f"{line.zh}：Python 语法错误（{error.msg}）。",
-    )
+    return message("{line}: this is not Python yet ({msg}).", line=line, msg=error.msg)
 
 
 def _stopped(path: Path, error: BaseException) -> Text:
@@ -75,29 +70,24 @@ def _stopped(path: Path, error: BaseException) -> Text:
     numbers = [frame.lineno for frame in frames if frame.filename == str(path) and frame.lineno]
     line = line_of(path, numbers[-1]) if numbers else Text(path.name, path.name)
     if isinstance(error, SystemExit):
-        return Text(
-            f"{line.en} ends Python: take it out, the check goes on after your file.",
-            f"{line.zh} 会让 Python 直接退出：请删掉它，检查要在文件运行完之后进行。",
+        return message(
+            "{line} ends Python: take it out, the check goes on after your file.", line=line
         )
     what = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
-    return Text(
-        f"the file stops with an error in {line.en}: {what}",
-        f"文件运行出错，{line.zh}：{what}",
-    )
+    return message("the file stops with an error in {line}: {what}", line=line, what=what)
 
 
 def _no_function(task: Task, namespace: dict[str, Any]) -> Text:
     head = f"def {task.function}({', '.join(task.parameters)}):"
     if task.function in namespace:
         kind = type(namespace[task.function]).__name__
-        return Text(
-            f"{task.function} is of type {kind}, expected a function: `{head}`.",
-            f"{task.function} 的类型是 {kind}，应当是函数：`{head}`。",
+        return message(
+            "{function} is of type {kind}, expected a function: `{head}`.",
+            function=task.function,
+            kind=kind,
+            head=head,
         )
     own = [name for name, value in namespace.items() if inspect.isfunction(value)]
     near = difflib.get_close_matches(task.function, own, n=1)
     found = Text(f"; there is `{near[0]}`", f"；文件里有 `{near[0]}`") if near else Text("", "")
-    return Text(
-        f"the function is missing, expected `{head}`{found.en}.",
-        f"缺少函数，应当有 `{head}`{found.zh}。",
-    )
+    return message("the function is missing, expected `{head}`{found}.", head=head, found=found)

@@ -17,12 +17,13 @@ from npformer.exercises.checker import Report, Result
 from npformer.exercises.learn.load import line_of
 from npformer.exercises.task import Task
 from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 
 SECONDS = 10.0  # for a file and its check
 STARTUP = 60.0  # for Python and NumPy, on a busy machine
 MEMORY = 8 << 30  # bytes of address space
 PRINTED = 2000  # bytes kept of what is printed
-RUNS = Text("runs", "可以运行")
+RUNS = message("runs")
 REPORT = "report.json"
 LINE = "line.txt"
 
@@ -112,17 +113,12 @@ def _why(code: int | None, dump: str, path: Path, seconds: float) -> Text:
     line = _line(dump, path)
     at = Text(f" in {line.en}", f"，停在{line.zh}") if line else Text("", "")
     if code is None or dump.startswith("Timeout"):
-        return Text(
-            f"stopped after {seconds:g} s{at.en}: does a loop end? (--time-limit gives more time)",
-            f"运行超过 {seconds:g} 秒，已终止{at.zh}：是不是有死循环？（--time-limit 可以延长时间）",
+        return message(
+            "stopped after {seconds:g} s{at}: does a loop end? (--time-limit gives more time)",
+            seconds=seconds,
+            at=at,
         )
     if code < 0 and -code == getattr(signal, "SIGKILL", None):
-        return Text(
-            "the system ended Python: it probably ran out of memory.",
-            "系统终止了 Python：多半是内存不够。",
-        )
+        return message("the system ended Python: it probably ran out of memory.")
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    return Text(
-        f"Python itself ended ({how}){at.en}, before the check was over.",
-        f"检查还没结束，Python 自己就退出了（{how}）{at.zh}。",
-    )
+    return message("Python itself ended ({how}){at}, before the check was over.", how=how, at=at)

@@ -8,7 +8,7 @@ from npformer.exercises.learn import state
 from npformer.exercises.learn.folder import Folder
 from npformer.exercises.learn.run import SECONDS
 from npformer.exercises.task import Task, tasks
-from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Session:
     say: Callable[[str], None]
     seconds: float = SECONDS
 
-    def tell(self, en: str, zh: str) -> None:
-        """Print a sentence in the session's language."""
-        self.say(Text(en, zh).to(self.lang))
+    def tell(self, english: str, **fields: object) -> None:
+        """Print a `message` in the session's language."""
+        self.say(message(english, **fields).to(self.lang))
 
     def done(self, task: Task) -> bool:
         """Return whether the file as it is now has passed."""
@@ -44,9 +44,9 @@ class Session:
         minutes, rest = divmod(round(seconds), 60)
         hours, minutes = divmod(minutes, 60)
         parts = (
-            (hours, Text("h", "小时")),
-            (minutes, Text("min", "分钟")),
-            (0 if hours else rest, Text("s", "秒")),
+            (hours, message("h")),
+            (minutes, message("min")),
+            (0 if hours else rest, message("s")),
         )
         said = [f"{number} {unit.to(self.lang)}" for number, unit in parts if number]
         return " ".join(said) or f"0 {parts[1][1].to(self.lang)}"

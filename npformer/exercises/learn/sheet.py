@@ -4,17 +4,19 @@ from functools import cache
 
 from npformer.exercises.learn.layout import fill
 from npformer.exercises.task import Task
-from npformer.exercises.text import Text
+from npformer.exercises.translation import message
 
 
 @cache
 def sheet(task: Task, lang: str) -> str:
     """Return the statement as a comment, and the stub."""
-    about = Text(
-        f"{task.id}: difficulty {task.difficulty} of 3, about {task.minutes} minutes",
-        f"{task.id}：难度 {task.difficulty}/3，约 {task.minutes} 分钟",
+    about = message(
+        "{id}: difficulty {difficulty} of 3, about {minutes} minutes",
+        id=task.id,
+        difficulty=task.difficulty,
+        minutes=task.minutes,
     )
-    commands = Text("Check it, or ask for a hint:", "检查答案，或看提示：")
+    commands = message("Check it, or ask for a hint:")
     lines = [
         *fill(task.title.to(lang)),
         about.to(lang),

@@ -8,7 +8,8 @@ from npformer.exercises.learn import state
 from npformer.exercises.learn.layout import pad
 from npformer.exercises.learn.session import Session
 from npformer.exercises.task import CATCH_IT, FIND_THE_BUG, Task, tasks
-from npformer.exercises.text import COLON, Text, width
+from npformer.exercises.text import COLON, width
+from npformer.exercises.translation import message
 
 
 def show_list(session: Session, track: str | None) -> int:
@@ -39,8 +40,11 @@ def show_list(session: Session, track: str | None) -> int:
     left = sum(task.minutes for task in chosen if task not in done)
     bar = "#" * (20 * len(done) // max(len(chosen), 1))
     session.tell(
-        f"[{bar:.<20}] {len(done)} of {len(chosen)} done, about {session.clock(60 * left)} to go.",
-        f"[{bar:.<20}] 完成 {len(done)}/{len(chosen)}，还需约 {session.clock(60 * left)}。",
+        "[{bar:.<20}] {done} of {all} done, about {left} to go.",
+        bar=bar,
+        done=len(done),
+        all=len(chosen),
+        left=session.clock(60 * left),
     )
     return 0
 
@@ -48,13 +52,13 @@ def show_list(session: Session, track: str | None) -> int:
 def _row(session: Session, task: Task, done: bool, seen: state.Record) -> tuple[str, ...]:
     notes = []
     if seen.hints:
-        notes.append(Text("hints", "提示").to(session.lang) + f" {seen.hints}/{len(task.hints)}")
+        notes.append(message("hints").to(session.lang) + f" {seen.hints}/{len(task.hints)}")
     if seen.solution:
-        notes.append(Text("solution seen", "已看答案").to(session.lang))
+        notes.append(message("solution seen").to(session.lang))
     if seen.seconds is not None:
         notes.append(session.clock(seen.seconds))
     return (
-        (Text("done", "完成") if done else Text("open", "未完成")).to(session.lang),
+        (message("done") if done else message("open")).to(session.lang),
         task.id,
         task.title.to(session.lang),
         session.clock(60 * task.minutes),
