@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.arguments import new_file
 from npformer.checks import InputError
-from npformer.distill.comparison import TITLES
+from npformer.jobs.distill.comparison import TITLES
 from npformer.plot import COLOURS
 
 PAPER = 0.968  # of the teacher's score, Jiao et al. 2020, abstract: "more than"

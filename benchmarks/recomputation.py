@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import time
+from functools import reduce
 
 from benchmarks.memory import peak_memory
 
@@ -22,7 +23,7 @@ def child(name: str, batch: int, length: int, steps: int, recompute: bool) -> No
     from npformer import AdamW, MaskedLM, preset
     from npformer.data.batches import IGNORE, Batch
     from npformer.train.malloc import keep_freed_memory
-    from npformer.train.objective import MaskedLMObjective
+    from npformer.train.objective import MaskedLMObjective, add_results
     from npformer.train.parallel import shard_threads
 
     keep_freed_memory()
@@ -39,7 +40,7 @@ def child(name: str, batch: int, length: int, steps: int, recompute: bool) -> No
     with shard_threads(2) as run:
         for step in range(steps):
             start = time.perf_counter()
-            result = run(objective, full, [0, step])
+            result = reduce(add_results, run(objective, full, [0, step]))
             optimizer.update(model.params, result.grads, state, 1e-4)
             del result
             seconds.append(time.perf_counter() - start)

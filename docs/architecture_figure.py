@@ -13,10 +13,8 @@ ROOMS = {
     "cli": "one thin file per command",
     "exercises": "statements, checker, museum, quiz",
     "selfcheck": "what gradcheck and the tests check",
-    "ablate": "TinyBERT without one of its pieces",
+    "jobs": "what is run: distill, finetune, translate, ablate",
     "distill": "mapping, terms, recipes",
-    "translate": "pairs of texts",
-    "finetune": "a head on a checkpoint",
     "train": "loop, shards, checkpoints",
     "models": "encoder, heads, generation, huggingface/",
     "layers": "parameters and composition; relative/",
@@ -28,7 +26,7 @@ ROOMS = {
     "checks": "one sentence for bad input",
     "types": "names of array types",
 }
-PARTS = {"ops": "I", "layers": "II", "models": "III", "train": "IV", "distill": "V"}
+PARTS = {"ops": "I", "layers": "II", "models": "III", "train": "IV", "distill": "V", "jobs": "VI"}
 PARTS |= {"exercises": "VII", "cli": "VIII"}
 NEW = {  # number -> what is new, the floors it touches
     1: ("position scheme", ("ops", "layers")),
@@ -43,7 +41,7 @@ HEIGHT, STEP = 36, 44  # of a floor, and from one floor to the next
 def floors() -> list[list[str]]:
     """Return the rooms of every floor, the uppermost first, as import-linter has them."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    [contract] = settings["tool"]["importlinter"]["contracts"]
+    contract = settings["tool"]["importlinter"]["contracts"][0]
     return [layer.split(" | ") for layer in contract["layers"]]
 
 

@@ -7,6 +7,7 @@ The tree is the table of contents of a course:
 * Part III, `npformer.models`, encoders, decoders and their heads;
 * Part IV, `npformer.train`, the loop and what it needs;
 * Part V, `npformer.distill`, TinyBERT;
+* Part VI, `npformer.jobs`, what is run;
 * Part VII, `npformer.exercises`, to learn by doing;
 * Part VIII, `npformer.cli`, the command line.
 
@@ -14,74 +15,41 @@ Beside them: `npformer.gradcheck`, the referee, `npformer.selfcheck`, what it is
 `npformer.optim` and `npformer.data`.
 """
 
-from npformer import gradcheck, layers, models, ops, optim
-from npformer.checks import InputError
-from npformer.gradcheck import GradientError, check_model, check_pair, numeric_gradient
-from npformer.layers import (
-    AttentionConfig,
-    AttentionOutput,
-    BlockConfig,
-    DecoderBlock,
-    Embeddings,
-    EmbeddingsConfig,
-    EncoderBlock,
-    FeedForward,
-    FeedForwardConfig,
-    MultiHeadAttention,
-)
-from npformer.models import (
-    CausalLM,
-    CausalLMConfig,
-    ClassifierConfig,
-    Encoder,
-    EncoderConfig,
-    MaskedLM,
-    ModelOutput,
-    Seq2Seq,
-    Seq2SeqConfig,
-    SequenceClassifier,
-    TokenClassifier,
-    preset,
-)
-from npformer.optim import Adam, AdamW, BertAdam, Sgd
+from npformer import gradcheck as gradcheck
+from npformer import layers as layers
+from npformer import models as models
+from npformer import ops as ops
+from npformer import optim as optim
+from npformer.checks import InputError as InputError
+from npformer.gradcheck import GradientError as GradientError
+from npformer.gradcheck import check_model as check_model
+from npformer.gradcheck import check_pair as check_pair
+from npformer.gradcheck import numeric_gradient as numeric_gradient
+from npformer.layers import AttentionConfig as AttentionConfig
+from npformer.layers import AttentionOutput as AttentionOutput
+from npformer.layers import BlockConfig as BlockConfig
+from npformer.layers import DecoderBlock as DecoderBlock
+from npformer.layers import Embeddings as Embeddings
+from npformer.layers import EmbeddingsConfig as EmbeddingsConfig
+from npformer.layers import EncoderBlock as EncoderBlock
+from npformer.layers import FeedForward as FeedForward
+from npformer.layers import FeedForwardConfig as FeedForwardConfig
+from npformer.layers import MultiHeadAttention as MultiHeadAttention
+from npformer.models import CausalLM as CausalLM
+from npformer.models import CausalLMConfig as CausalLMConfig
+from npformer.models import ClassifierConfig as ClassifierConfig
+from npformer.models import Encoder as Encoder
+from npformer.models import EncoderConfig as EncoderConfig
+from npformer.models import MaskedLM as MaskedLM
+from npformer.models import ModelOutput as ModelOutput
+from npformer.models import Seq2Seq as Seq2Seq
+from npformer.models import Seq2SeqConfig as Seq2SeqConfig
+from npformer.models import SequenceClassifier as SequenceClassifier
+from npformer.models import TokenClassifier as TokenClassifier
+from npformer.models import preset as preset
+from npformer.optim import Adam as Adam
+from npformer.optim import AdamW as AdamW
+from npformer.optim import BertAdam as BertAdam
+from npformer.optim import Sgd as Sgd
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "Adam",
-    "AdamW",
-    "AttentionConfig",
-    "AttentionOutput",
-    "BertAdam",
-    "BlockConfig",
-    "CausalLM",
-    "CausalLMConfig",
-    "ClassifierConfig",
-    "DecoderBlock",
-    "Embeddings",
-    "EmbeddingsConfig",
-    "Encoder",
-    "EncoderBlock",
-    "EncoderConfig",
-    "FeedForward",
-    "FeedForwardConfig",
-    "GradientError",
-    "InputError",
-    "MaskedLM",
-    "ModelOutput",
-    "MultiHeadAttention",
-    "Seq2Seq",
-    "Seq2SeqConfig",
-    "SequenceClassifier",
-    "Sgd",
-    "TokenClassifier",
-    "check_model",
-    "check_pair",
-    "gradcheck",
-    "layers",
-    "models",
-    "numeric_gradient",
-    "ops",
-    "optim",
-    "preset",
-]

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from npformer.models.huggingface.config import LABEL_FIELDS
-from npformer.models.huggingface.families import FAMILIES
+from npformer.models import Encoder
+from npformer.models.huggingface.classes import LABEL_FIELDS
 from npformer.models.huggingface.family import REQUIRED
-from npformer.models.huggingface.generators import GENERATORS
+from npformer.models.huggingface.registry import FAMILIES as EVERY
 
+FAMILIES = {n: f for n, f in EVERY.items() if Encoder in f.architectures.values()}
+GENERATORS = {n: f for n, f in EVERY.items() if n not in FAMILIES}
 PAGE = Path(__file__).parent.parent / "docs" / "checkpoints.md"
 
 
@@ -36,12 +38,10 @@ def fields() -> str:
         f"| Here | {' | '.join(f'`{n}`' for n in FAMILIES)} |",
         f"|---|{'---|' * len(FAMILIES)}",
     ]
-    for name in [*names, "classifier_dropout"]:
+    for name in sorted(names, key="classifier_dropout".__eq__):
         cells = [f"`{name}`"]
         for family in FAMILIES.values():
             found = [f for f in family.fields if f.ours == name]
-            if name == "classifier_dropout":
-                found = list(family.classifier_dropout.values())[:1]
             if found:
                 default = found[0].default
                 more = "" if default is REQUIRED else f", else {shown(default)}"
@@ -86,9 +86,8 @@ def generators() -> str:
     lines = ["| `model_type` | `architectures` | Here | Always |", "|---|---|---|---|"]
     for name, family in GENERATORS.items():
         always = ", ".join(f"`{n}` {shown(value)}" for n, value in family.constants.items())
-        lines.append(
-            row([f"`{name}`", f"`{family.architecture}`", f"`{family.kind.__name__}`", always])
-        )
+        [(architecture, kind)] = family.architectures.items()
+        lines.append(row([f"`{name}`", f"`{architecture}`", f"`{kind.__name__}`", always]))
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ from benchmarks import tricks
 from npformer.data.batches import Batch
 from npformer.ops.fast import ERF_FIT
 from npformer.train.objective import Objective, StepResult
-from npformer.train.parallel import RunStep
+from npformer.train.parallel import RunShards
 from npformer.types import FloatArray
 
 
@@ -27,10 +27,12 @@ def one_shard() -> None:
     """The batch is not split: only the matrix library uses both cores."""
 
     @contextmanager
-    def whole_batch(_: int) -> Iterator[RunStep]:
-        def run(objective: Objective, batch: Batch, seed: Sequence[int] | None) -> StepResult:
+    def whole_batch(_: int) -> Iterator[RunShards]:
+        def run(
+            objective: Objective, batch: Batch, seed: Sequence[int] | None
+        ) -> Iterator[StepResult]:
             rng = None if seed is None else np.random.default_rng([*seed, 0])
-            return objective(batch, batch.counts, rng)
+            return iter([objective(batch, batch.counts, rng)])
 
         yield run
 

@@ -1,6 +1,7 @@
 """npformer, by the path that a user has: shards in threads, its own AdamW and clipping."""
 
 from contextlib import ExitStack
+from functools import reduce
 
 import numpy as np
 from threadpoolctl import threadpool_info
@@ -25,7 +26,7 @@ from npformer.distill.objective import DistillObjective, joint_params
 from npformer.optim import AdamW, clip_by_global_norm
 from npformer.train.evaluate import predict_logits
 from npformer.train.malloc import keep_freed_memory
-from npformer.train.objective import Objective, SupervisedObjective
+from npformer.train.objective import Objective, SupervisedObjective, add_results
 from npformer.train.parallel import shard_threads
 from npformer.types import Params
 
@@ -63,7 +64,8 @@ def _training(case: Case, objective: Objective, params: Params) -> Step:
     batches = make_batches(case)
 
     def step(i: int, dropout: bool) -> Values:
-        result = run(objective, batches[i], [SEED, state.step] if dropout else None)
+        results = run(objective, batches[i], [SEED, state.step] if dropout else None)
+        result = reduce(add_results, results)
         norm = clip_by_global_norm(result.grads, MAX_NORM)
         optimizer.update(params, result.grads, state, LEARNING_RATE)
         return {name: [v] for name, v in result.values.items()} | {"gradient norm": [norm]}

@@ -14,7 +14,7 @@ from benchmarks.case import Case, Step, Values
 from benchmarks.contenders.inputs import make_model
 from benchmarks.contenders.torch_steps import padded, training_step
 from npformer.models import SequenceClassifier
-from npformer.models.huggingface.names import array_names, is_transposed
+from npformer.models.huggingface.tensors import array_rows
 
 
 def make(case: Case) -> Step:
@@ -62,9 +62,9 @@ def _same_model(model: SequenceClassifier) -> BertForSequenceClassification:
         )
     )
     state = {}
-    for row in array_names(SequenceClassifier, c):
+    for row in array_rows(SequenceClassifier, c):
         array = model.params[row.ours]
-        state[row.theirs] = torch.from_numpy(array.T if is_transposed(row) else array)
+        state[row.theirs] = torch.from_numpy(array.T if row.transposed else array)
     result = net.load_state_dict(state, strict=False)
     if result.unexpected_keys or any("position_ids" not in name for name in result.missing_keys):
         raise RuntimeError(f"transformers has other arrays than we know: {result}")

@@ -21,7 +21,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "cost",
         help="count a model's parameters, multiply-adds and memory",
         description=(
-            "Count parameters, multiply-adds and memory of a BERT, part by part, from its "
+            "Count parameters, multiply-adds and memory of a model, part by part, from its "
             "configuration alone. A name or a size means BERT's vocabulary, and a pooler."
         ),
     )
@@ -34,6 +34,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     parser.add_argument("--against", metavar="CONFIG|DIR", help="a larger model to compare with")
     parser.add_argument("--seq-len", type=int, default=128, metavar="T", help="default 128")
+    parser.add_argument(
+        "--source-len", type=int, metavar="S", help="of an encoder-decoder's source; default T"
+    )
     parser.add_argument("--batch-size", type=int, default=1, metavar="B", help="default 1")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
@@ -59,9 +62,8 @@ def _workload(text: str, args: argparse.Namespace, embedding_size: int | None = 
     from npformer.models.config import PRESETS, preset, size
     from npformer.models.cost import Workload
     from npformer.models.encoder import Encoder
-    from npformer.models.huggingface.config import read_config, read_kind
 
-    batch = {"batch_size": args.batch_size, "seq_len": args.seq_len}
+    batch = {"batch_size": args.batch_size, "seq_len": args.seq_len, "source_len": args.source_len}
     if text in PRESETS or re.fullmatch(r"\d+x[\dx]+", text):
         config = preset(text) if text in PRESETS else replace(preset("bert-base"), **size(text))
         config = replace(config, embedding_size=embedding_size)
@@ -71,10 +73,9 @@ def _workload(text: str, args: argparse.Namespace, embedding_size: int | None = 
         raise InputError(
             f"--embedding-size: got {embedding_size}, expected none with {text}, which has its own"
         )
+    kind, config = _read(path)
     try:
-        fields = _fields(path)
-        kind = read_kind(fields, None)
-        return Workload(kind=kind, config=read_config(fields, kind), **batch)
+        return Workload(kind=kind, config=config, **batch)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -94,18 +95,18 @@ def _config_file(text: str) -> Path:
     return path / "config.json"
 
 
-def _fields(path: Path) -> dict[str, Any]:
-    from npformer.models.huggingface.families import FAMILIES
+def _read(path: Path) -> tuple[Any, Any]:
+    """Return the model that a config.json describes, ours or a Hugging Face family's."""
+    from npformer.models.huggingface.config import read_config, read_kind
+    from npformer.models.huggingface.weights import read_json
+    from npformer.models.seq2seq import Seq2Seq
+    from npformer.models.seq2seq_folder import MODEL_TYPE, read_seq2seq_config
 
+    fields = read_json(path)
     try:
-        fields = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"got no JSON ({error}), expected a BERT configuration") from error
-    if not isinstance(fields, dict):
-        raise InputError(f"got a JSON {type(fields).__name__}, expected an object")
-    kind = fields.get("model_type", "bert")
-    if kind not in FAMILIES:
-        raise InputError(
-            f"model_type: got {kind!r}, expected one of {', '.join(FAMILIES)}: no other is counted"
-        )
-    return fields
+        if fields.get("model_type") == MODEL_TYPE:
+            return Seq2Seq, read_seq2seq_config(fields)
+        kind = read_kind(fields)
+        return kind, read_config(fields, kind)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None

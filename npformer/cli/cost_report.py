@@ -24,6 +24,7 @@ MEMORY = {
     "training": "a training step, at least",
     "training_recomputed": "the same with recompute=True",
     "prediction": "prediction, beside parameters",
+    "key_values": "KV cache, after these tokens",
 }
 
 
@@ -42,6 +43,8 @@ def bill(name: str, work: Workload) -> dict[str, Any]:
         "config": work.config.to_dict(),
         "batch_size": work.batch_size,
         "seq_len": work.seq_len,
+        "source_len": work.source_len,
+        "layers": {stack: depth for stack, (depth, _) in work.stacks.items()},
         "parts": parts,
         "total": {column: sum(part[column] for part in parts.values()) for column in COLUMNS},
         "layer_flops": layer_flops(work),
@@ -60,7 +63,11 @@ def bill_lines(report: dict[str, Any]) -> list[str]:
             cells.append(f"{part[column] / total[column]:.1%}")
         rows.append(tuple(cells))
     sizes: list[Row] = [("memory, float32", "bytes", "MiB")]
-    sizes += [(label, f"{memory[key]:,}", _mib(memory[key])) for key, label in MEMORY.items()]
+    sizes += [
+        (label, f"{memory[key]:,}", _mib(memory[key]))
+        for key, label in MEMORY.items()
+        if memory[key]
+    ]
     return [
         _head(report),
         "",
@@ -111,7 +118,8 @@ def comparison_lines(report: dict[str, Any]) -> list[str]:
     add("layers", [one["layer_flops"] / 1e9 for one in models], ".3f")
     rows.append(("memory, MiB", "", "", ""))
     for key, label in MEMORY.items():
-        add(label, [one["memory"][key] / MIB for one in models], ",.1f")
+        if any(one["memory"][key] for one in models):
+            add(label, [one["memory"][key] / MIB for one in models], ",.1f")
     rows.append(("time", "", "", ""))
     speed_up = report["times"]["published_speed_up"]
     rows.append(("  published, on a K80 GPU", "", "", str(speed_up or "none")))
@@ -120,11 +128,16 @@ def comparison_lines(report: dict[str, Any]) -> list[str]:
 
 def _head(report: dict[str, Any]) -> str:
     config = report["config"]
-    narrow = "" if config["embedding_size"] is None else f"tables {config['embedding_size']}, "
+    narrow = "" if not config.get("embedding_size") else f"tables {config['embedding_size']}, "
+    heads = f"{config['num_heads']} heads"
+    if config["num_kv_heads"]:
+        heads += f" on {config['num_kv_heads']} of keys and values"
+    source = "" if not report["source_len"] else f" from {report['source_len']}"
     return (
-        f"{report['model']}: {report['kind']} of {config['num_layers']} layers, width "
-        f"{config['d_model']}, {narrow}{config['num_heads']} heads, d_ff {config['d_ff']}, on "
-        f"{report['batch_size']} x {report['seq_len']} tokens"
+        f"{report['model']}: {report['kind']} of "
+        f"{' + '.join(str(n) for n in report['layers'].values())} layers, width "
+        f"{config['d_model']}, {narrow}{heads}, d_ff {config['d_ff']}, on "
+        f"{report['batch_size']} x {report['seq_len']} tokens{source}"
     )
 
 

@@ -1,15 +1,23 @@
 """``npformer distill``: the main job."""
 
 import argparse
-import json
-import sys
 import time
-from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection
 from typing import Any
 
 from npformer.checks import InputError
-from npformer.distill.settings import TRAINED
+from npformer.cli.in_folder import (
+    Options,
+    add_folder,
+    add_options,
+    given_options,
+    open_asked,
+    option_of,
+    print_json,
+    read_asked,
+    say,
+)
+from npformer.jobs.distill.settings import DEFAULTS, TRAINED, Settings, quick
 
 
 def _baselines(text: str) -> list[str]:
@@ -17,14 +25,13 @@ def _baselines(text: str) -> list[str]:
 
 
 # Options that are settings of the run, by the name of the setting.
-Option = tuple[Callable[[str], Any], str, str]
-OPTIONS: dict[str, dict[str, Option]] = {
+OPTIONS: dict[str, Options] = {
     "data": {
         "data": (str, "DIR", "a GLUE-style folder: train and dev as .tsv or .tsv.gz"),
         "labelled": (int, "N", "how many labelled examples to use"),
         "unlabelled": (
             str,
-            "FILE",
+            "FILE...",
             "more unlabelled text, beside the folder's unlabelled.txt or the task's own: the lines "
             "of a .txt, the text columns of a .tsv, or .gz of these",
         ),
@@ -37,7 +44,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
             str,
             "LxD[xH[xF]]|MODEL",
             "size of a teacher to train, H defaults to D // 64, F to 4D; or a model that is there: "
-            "a folder, minilm, or a name on the hub; default 4x96x4, with --data 4x128x4",
+            "a folder, minilm, or a name on the hub",
         ),
         "general_teacher": (
             str,
@@ -47,8 +54,7 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "student": (
             str,
             "LxD[xH[xF]]",
-            "size of the student; H defaults to the teacher's, F to 4D; default 2x64, with --data "
-            "2x96, with --data and a model as teacher 3x128x4x384",
+            "size of the student; H defaults to the teacher's, F to 4D",
         ),
         "embedding_size": (
             int,
@@ -58,8 +64,8 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "activation": (
             str,
             "NAME",
-            "of the student's feed-forward layers: gelu, as in BERT; relu, which is faster, "
-            "default with --data and a model as teacher; gelu_tanh or silu",
+            "of the student's feed-forward layers: gelu, as in BERT; relu, which is faster; "
+            "gelu_tanh or silu",
         ),
         "heads": (
             str,
@@ -132,9 +138,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     group.add_argument(
         "--seeds", type=int, metavar="N", help="seeds, each in DIR/seed-S, with a verdict"
     )
-    group.add_argument("--out", type=Path, metavar="DIR", help="default runs/<date-time>")
-    group.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    group.add_argument("--json", action="store_true", help="print the results as JSON")
+    add_folder(group)
     parser.set_defaults(run=run)
 
 
@@ -142,21 +146,14 @@ def add_settings(
     parser: argparse.ArgumentParser, *, omit: Collection[str] = ()
 ) -> "argparse._ArgumentGroup":
     """Add an option for each setting of a run, in groups, and return the last of these."""
+    others = {"--data": DEFAULTS["folder"], "a model as teacher": DEFAULTS["checkpoint"]}
     for title, options in OPTIONS.items():
         group = parser.add_argument_group(title)
-        for name, (kind, metavar, text) in options.items():
-            if name not in omit:
-                group.add_argument(
-                    _option(name),
-                    type=kind,
-                    nargs="+" if name == "unlabelled" else None,
-                    metavar=metavar,
-                    help=text,
-                    default=argparse.SUPPRESS,
-                )
+        some = {name: option for name, option in options.items() if name not in omit}
+        add_options(group, some, Settings, others)
     for name, (kind, text) in AMOUNTS.items():
         group.add_argument(
-            _option(name),
+            option_of(name),
             dest=name,
             type=_amount(kind),
             action="append",
@@ -169,21 +166,16 @@ def add_settings(
 
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that were asked for, by name; the others are not in it."""
-    names = [*(name for group in OPTIONS.values() for name in group), *AMOUNTS]
-    given = {name: getattr(args, name) for name in names if hasattr(args, name)}
-    return given | {name: dict(given[name]) for name in AMOUNTS if name in given}
+    given = given_options(args, [name for group in OPTIONS.values() for name in group])
+    return given | {name: dict(pairs) for name, pairs in given_options(args, AMOUNTS).items()}
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
-    from npformer.distill.comparison import table
-    from npformer.distill.seeds import distil_seeds, verdict_lines
-    from npformer.distill.settings import Settings, quick
-    from npformer.distill.tinybert import distil
-    from npformer.train.malloc import keep_freed_memory
-    from npformer.train.run import Run, read_settings
+    from npformer.jobs.distill.comparison import table
+    from npformer.jobs.distill.seeds import distil_seeds, verdict_lines
+    from npformer.jobs.distill.tinybert import distil
 
-    keep_freed_memory()
     given = given_settings(args)
     if args.quick:
         given = quick(given)
@@ -191,64 +183,23 @@ def run(args: argparse.Namespace) -> int:
         given["seeds"] = args.seeds
     if given.get("seeds", 1) < 1:
         raise InputError(f"--seeds: got {args.seeds}, expected at least 1")
-    folder = args.out or Path("runs") / time.strftime("%Y-%m-%d-%H%M%S")
-    if args.resume:
-        if args.out is None:
-            raise InputError("--resume: got no --out, expected the folder of the run to go on with")
-        saved = {"seeds": 1, **read_settings(folder)}  # a seed's own folder has no number of seeds
-        check_same(given, saved)
-    else:
-        saved = {"seeds": 1, **given}
-    seeds = saved.pop("seeds")
-    settings = Settings.from_dict(saved) if args.resume else Settings.of(saved)
-    if args.resume:
-        opened = Run.resume(folder)
-    else:
-        opened = Run.create(folder, {**settings.to_dict(), "seeds": seeds})
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
+    asked = read_asked(args, "distill", Settings, given, make=Settings.of, beside={"seeds": 1})
+    seeds = asked.beside["seeds"]
     started = time.perf_counter()
-    try:
+    with open_asked(asked) as run:
         if seeds > 1:
-            results = distil_seeds(opened, settings, seeds, say)
+            results = distil_seeds(run, asked.settings, seeds, say)
         else:
-            results = distil(opened, settings, say)
-    except Exception:
-        if not args.resume:
-            opened.discard()
-        raise
-    except KeyboardInterrupt:
-        say(f"stopped; to go on: npformer distill --out {folder} --resume")
-        raise
-    finally:
-        opened.log.close()
+            results = distil(run, asked.settings, say)
     if args.json:
-        print(json.dumps(results, indent=2))
+        print_json(results)
         return 0
     for one in results["seeds"] if seeds > 1 else [results]:
         print("\n".join(table(one, one["measure"])))
     if seeds > 1:
         print("\n".join(verdict_lines(results)))
-    print(f"{time.perf_counter() - started:.0f} s; everything is in {folder}")
+    print(f"{time.perf_counter() - started:.0f} s; everything is in {asked.folder}")
     return 0
-
-
-def check_same(given: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
-    """Refuse to go on with a run with other settings than it was started with."""
-    for name, value in given.items():
-        if name not in saved or saved[name] != value:
-            raise InputError(
-                f"{_option(name)}: got {value}, expected what the run was started with, "
-                f"{saved.get(name)} (--resume needs no other options)"
-            )
-
-
-def _option(name: str) -> str:
-    """Return the option that gives a setting."""
-    singular = {"rates": "rate", "weights": "weight"}
-    return "--" + singular.get(name, name).replace("_", "-")
 
 
 def _amount(kind: Callable[[str], Any]) -> Callable[[str], tuple[str, Any]]:

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from npformer.data.glue import load_folder
     from npformer.data.reviews import generate_reviews
     from npformer.data.tokenizer import encode_examples, load_tokenizer, special_ids
-    from npformer.finetune.start import check_pairs, class_order
+    from npformer.jobs.finetune.start import check_pairs, class_order
     from npformer.models.heads import SequenceClassifier
     from npformer.models.huggingface import find_model, from_pretrained, load_labels
     from npformer.train.evaluate import predict_logits, score

@@ -1,106 +1,174 @@
-"""What commands that train in a run's folder have in common: new runs, resumed ones, Ctrl-C."""
+"""What commands that train in a run's folder have in common: options, new runs, resumed ones."""
 
 import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from npformer.checks import InputError
+from npformer.layers.config import Config
 
-# For each setting: its type, what stands for its value in the help, the help.
+if TYPE_CHECKING:
+    from npformer.train.run import Run
+
+# For each setting: its type, what stands for its value in the help (with ... for several), the
+# help, to which the default is added.
 Options = Mapping[str, tuple[Callable[[str], Any], str, str]]
+# Settings that are a table, from phases for example: an option gives one entry.
+ENTRIES = {"rates": "rate", "weights": "weight"}
 
 
-class Settings(Protocol):
-    """What `npformer.layers.config.Config` gives its subclasses."""
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Make settings of exactly these names."""
-        ...
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all names and values."""
-        ...
-
-
-def add_options(parser: argparse.ArgumentParser, options: Options) -> None:
-    """Add an option for each setting, and those of the folder."""
-    for name, (kind, metavar, text) in options.items():
-        many: dict[str, Any] = {"nargs": "+"} if metavar.endswith("...") else {}
-        parser.add_argument(
-            _option(name),
-            type=kind,
-            metavar=metavar.removesuffix("..."),
-            help=text,
-            default=argparse.SUPPRESS,
-            **many,
-        )
-    parser.add_argument("--out", type=Path, metavar="RUN", help="default runs/<date-time>")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
-
-
-def run_in_folder(
-    args: argparse.Namespace,
+def add_options(
+    group: "argparse.ArgumentParser | argparse._ArgumentGroup",
     options: Options,
-    settings_class: type[Settings],
-    job: Callable[[Any, Any, Callable[[str], None]], dict[str, Any]],
-) -> dict[str, Any]:
-    """Run ``job(run, settings, say)`` in the folder of ``--out``, which is new or resumed.
+    settings: type[Config],
+    others: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> None:
+    """Add an option for each setting; its default stands in the help, not in the arguments.
+
+    Parameters
+    ----------
+    group : ArgumentParser or group of arguments
+    options : mapping
+    settings : class
+        Whose defaults hold.
+    others : mapping of mappings
+        Other defaults, by what they come with.
+    """
+    defaults = {field.name: field.default for field in fields(settings)}
+    for name, (kind, metavar, text) in options.items():
+        known = [] if defaults[name] in (None, MISSING) else [f"default {defaults[name]}"]
+        known += [
+            f"with {what} {values[name]}" for what, values in others.items() if name in values
+        ]
+        group.add_argument(
+            option_of(name),
+            type=kind,
+            nargs="+" if metavar.endswith("...") else None,
+            metavar=metavar.removesuffix("..."),
+            help=f"{text}; {', '.join(known)}" if known else text,
+            default=argparse.SUPPRESS,
+        )
+
+
+def add_folder(group: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
+    """Add the options of the folder."""
+    group.add_argument("--out", type=Path, metavar="RUN", help="default runs/<date-time>")
+    group.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    group.add_argument("--json", action="store_true", help="print the results as JSON")
+
+
+def option_of(name: str) -> str:
+    """Return the option that gives a setting."""
+    return "--" + ENTRIES.get(name, name).replace("_", "-")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command is asked to do, in which folder."""
+
+    command: str
+    folder: Path
+    resume: bool
+    settings: Any
+    beside: dict[str, Any]  # what ``run.json`` holds beside the settings
+
+
+def read_asked(
+    args: argparse.Namespace,
+    command: str,
+    settings: type[Config],
+    given: Mapping[str, Any],
+    *,
+    make: Callable[[Mapping[str, Any]], Any] | None = None,
+    beside: Mapping[str, Any],
+) -> Asked:
+    """Return what the run in ``--out`` was started with, or for a new run what is given.
+
+    Parameters
+    ----------
+    args : Namespace
+        With ``out`` and ``resume``.
+    command : str
+        As it is called.
+    settings : class
+    given : mapping
+        What was asked for on the command line, by name.
+    make : callable, optional
+        Makes the settings of a new run; by default ``settings.from_dict``.
+    beside : mapping
+        What is no setting, with its default.
 
     Raises
     ------
     InputError
-        If the folder or the options cannot be used. A new run in which no step was made leaves
-        no folder.
+        If the folder holds no run of this command, or one that was started with other values.
     """
+    folder = args.out or Path("runs") / time.strftime("%Y-%m-%d-%H%M%S")
+    asked = _saved(args, command, given, beside) if args.resume else {**beside, **given}
+    rest = {name: asked.pop(name) for name in beside}
+    make = settings.from_dict if args.resume or make is None else make
+    return Asked(command, folder, args.resume, make(asked), rest)
+
+
+def _saved(
+    args: argparse.Namespace, command: str, given: Mapping[str, Any], beside: Mapping[str, Any]
+) -> dict[str, Any]:
+    from npformer.train.run import read_settings
+
+    if args.out is None:
+        raise InputError("--resume: got no --out, expected the folder of the run to go on with")
+    saved = read_settings(args.out)
+    missing = set(beside) - {"seeds"} - set(saved)  # a seed's own folder has no number of seeds
+    if missing or saved.get("command") != beside.get("command"):
+        raise InputError(f"--resume: got {args.out}, expected a run of npformer {command}")
+    saved = {**beside, **saved}
+    for name, value in given.items():
+        if name not in saved or saved[name] != value:
+            raise InputError(
+                f"{option_of(name)}: got {value}, expected what the run was started with, "
+                f"{saved.get(name)} (--resume needs no other options)"
+            )
+    return saved
+
+
+@contextmanager
+def open_asked(asked: Asked) -> Iterator["Run"]:
+    """Open the run that was asked for; see `npformer.train.run.open_run`."""
     from npformer.train.malloc import keep_freed_memory
-    from npformer.train.run import Run, read_settings
+    from npformer.train.run import open_run
 
     keep_freed_memory()
-    given = {name: getattr(args, name) for name in options if hasattr(args, name)}
-    folder = args.out or Path("runs") / time.strftime("%Y-%m-%d-%H%M%S")
-    if args.resume:
-        if args.out is None:
-            raise InputError("--resume: got no --out, expected the folder of the run to go on with")
-        saved = read_settings(folder)
-        if saved.pop("command", None) != args.command:
-            raise InputError(f"--resume: got {folder}, expected a run of npformer {args.command}")
-        for name, value in given.items():
-            if saved.get(name) != value:
-                raise InputError(
-                    f"{_option(name)}: got {value}, expected what the run was started with, "
-                    f"{saved.get(name)} (--resume needs no other options)"
-                )
-        settings = settings_class.from_dict(saved)
-        opened = Run.resume(folder)
-    else:
-        settings = settings_class.from_dict(given)
-        opened = Run.create(folder, {"command": args.command, **settings.to_dict()})
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
+    new = None if asked.resume else {**asked.settings.to_dict(), **asked.beside}
     try:
-        results = job(opened, settings, say)
-    except Exception:
-        if not args.resume:
-            opened.discard()
-        raise
+        with open_run(asked.folder, new) as run:
+            yield run
     except KeyboardInterrupt:
-        say(f"stopped; to go on: npformer {args.command} --out {folder} --resume")
+        say(f"stopped; {how_to_go_on(asked)}")
         raise
-    finally:
-        opened.log.close()
-    if args.json:
-        print(json.dumps(results, indent=2))
-    say(f"everything is in {folder}")
-    return results
 
 
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+def how_to_go_on(asked: Asked) -> str:
+    """Return the command that resumes a run."""
+    return f"to go on: npformer {asked.command} --out {asked.folder} --resume"
+
+
+def say(line: str) -> None:
+    """Print a line of what is going on."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def given_options(args: argparse.Namespace, names: Collection[str]) -> dict[str, Any]:
+    """Return those of the settings that were asked for."""
+    return {name: getattr(args, name) for name in names if hasattr(args, name)}
+
+
+def print_json(results: Mapping[str, Any]) -> None:
+    """Print what a run has found as JSON."""
+    print(json.dumps(results, indent=2))

@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from npformer.checks import InputError
     from npformer.data.tokenizer import encode_examples, load_tokenizer, special_ids
-    from npformer.finetune.start import check_pairs
+    from npformer.jobs.finetune.start import check_pairs
     from npformer.models.heads import SequenceClassifier
     from npformer.models.huggingface import find_model, from_pretrained, load_labels
     from npformer.ops.softmax import softmax_forward

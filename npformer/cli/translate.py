@@ -2,21 +2,29 @@
 
 import argparse
 import json
-import sys
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from npformer.checks import InputError
+from npformer.cli.in_folder import (
+    Asked,
+    Options,
+    add_folder,
+    add_options,
+    given_options,
+    open_asked,
+    print_json,
+    read_asked,
+    say,
+)
 from npformer.data.vocabulary import KINDS
+from npformer.jobs.translate.settings import FOLDER, SCHEDULES, Settings
 from npformer.layers.attention_config import ATTENTIONS
 from npformer.layers.positions import POSITIONS
 from npformer.layers.relative import SCHEMES
-from npformer.translate.settings import SCHEDULES
 
 # Options that are settings of the run, by the name of the setting.
-OPTIONS: dict[str, tuple[Callable[[str], Any], str, str]] = {
+OPTIONS: Options = {
     "data": (str, "DIR", "a folder of pairs: train, dev and perhaps test, .tsv or .tsv.gz"),
     "size": (str, "LxD[xH[xF]]", "layers of each side, width, heads, d_ff"),
     "vocab": (str, "KIND", ", ".join(KINDS)),
@@ -78,63 +86,67 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _add_run(parser: argparse.ArgumentParser, without: Collection[str] = ()) -> None:
-    for name, (kind, metavar, text) in OPTIONS.items():
-        option = "--" + name.replace("_", "-")
-        if name not in without:
-            parser.add_argument(
-                option, type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS
-            )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default runs/<date-time>")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    some = {name: option for name, option in OPTIONS.items() if name not in without}
+    add_options(parser, some, Settings, {"--data": FOLDER})
+    add_folder(parser)
 
 
 def run_train(args: argparse.Namespace) -> int:
     """Run ``translate train``."""
-    from npformer.translate.job import train
+    from npformer.jobs.translate.job import train
 
-    results = _in_folder(args, "train", {}, lambda run, settings, _, say: train(run, settings, say))
-    if not args.json:
-        print(f"{results['parameters']:,} parameters, {results['steps']:,} updates, ", end="")
-        print(f"{results['seconds']:.0f} s of training")
-        _print_rows({split: results[split] for split in ("dev", "test") if split in results})
+    asked = _asked(args, "train", {})
+    with open_asked(asked) as run:
+        results = train(run, asked.settings, say)
+    if args.json:
+        print_json(results)
+        return 0
+    say(f"everything is in {asked.folder}")
+    print(f"{results['parameters']:,} parameters, {results['steps']:,} updates, ", end="")
+    print(f"{results['seconds']:.0f} s of training")
+    _print_rows({split: results[split] for split in ("dev", "test") if split in results})
     return 0
 
 
 def run_distill(args: argparse.Namespace) -> int:
     """Run ``translate distill``."""
-    from npformer.translate.job import distil
+    from npformer.jobs.translate.job import distil
 
-    extra = {} if args.teacher is None else {"teacher": str(args.teacher)}
-    if not (extra or args.resume):
+    teacher = {"teacher": None if args.teacher is None else str(args.teacher)}
+    if args.teacher is None and not args.resume:
         raise InputError("--teacher: got none, expected the folder of a trained run")
-    results = _in_folder(
-        args,
-        "distill",
-        extra,
-        lambda run, settings, more, say: distil(
-            run, settings, model_folder(Path(more["teacher"])), say
-        ),
-    )
-    if not args.json:
-        print(f"the teacher's translations of train: {results['teacher_targets']:.4f} exact")
-        rows = {}
-        for name in ("teacher", "student", "scratch"):
-            split = "test" if "test" in results[name] else "dev"
-            rows[f"{name}, {split}"] = {
-                "parameters": results[name]["parameters"],
-                **results[name][split],
-            }
-        _print_rows(rows)
+    asked = _asked(args, "distill", teacher)
+    with open_asked(asked) as run:
+        results = distil(run, asked.settings, model_folder(Path(asked.beside["teacher"])), say)
+    if args.json:
+        print_json(results)
+        return 0
+    say(f"everything is in {asked.folder}")
+    print(f"the teacher's translations of train: {results['teacher_targets']:.4f} exact")
+    rows = {}
+    for name in ("teacher", "student", "scratch"):
+        split = "test" if "test" in results[name] else "dev"
+        rows[f"{name}, {split}"] = {
+            "parameters": results[name]["parameters"],
+            **results[name][split],
+        }
+    _print_rows(rows)
     return 0
+
+
+def _asked(args: argparse.Namespace, part: str, teacher: dict[str, str | None]) -> Asked:
+    given = given_options(args, OPTIONS)
+    given |= {name: value for name, value in teacher.items() if value is not None}
+    beside = {"command": part, **teacher}
+    return read_asked(args, f"translate {part}", Settings, given, make=Settings.of, beside=beside)
 
 
 def run_texts(args: argparse.Namespace) -> int:
     """Run ``translate run``."""
     from npformer.data.vocabulary import load_vocabulary, unknown_characters
+    from npformer.jobs.translate.evaluate import translate
+    from npformer.jobs.translate.figures import save_attention
     from npformer.models.seq2seq_folder import load_seq2seq
-    from npformer.translate.evaluate import translate
-    from npformer.translate.figures import save_attention
 
     folder = model_folder(args.model)
     model, tokenizer = load_seq2seq(folder), load_vocabulary(folder / "tokenizer.json")
@@ -167,60 +179,6 @@ def model_folder(folder: Path) -> Path:
         if (folder / name / "config.json").is_file():
             return folder / name
     return folder
-
-
-def _in_folder(
-    args: argparse.Namespace,
-    command: str,
-    extra: dict[str, str],
-    job: Callable[..., dict[str, Any]],
-) -> dict[str, Any]:
-    """Run a job in the folder of ``--out``, new or resumed."""
-    from npformer.train.malloc import keep_freed_memory
-    from npformer.train.run import Run, read_settings
-    from npformer.translate.settings import Settings
-
-    keep_freed_memory()
-    given = {name: getattr(args, name) for name in OPTIONS if hasattr(args, name)}
-    folder = args.out or Path("runs") / time.strftime("%Y-%m-%d-%H%M%S")
-    if args.resume:
-        if args.out is None:
-            raise InputError("--resume: got no --out, expected the folder of the run to go on with")
-        saved = read_settings(folder)
-        for name, value in {**given, **extra}.items():
-            if saved.get(name) != value:
-                raise InputError(
-                    f"--{name.replace('_', '-')}: got {value}, expected what the run was started "
-                    f"with, {saved.get(name)} (--resume needs no other options)"
-                )
-        if saved.pop("command", None) != command:
-            raise InputError(f"--resume: got {folder}, expected a run of translate {command}")
-        extra = {name: saved.pop(name) for name in ("teacher",) if name in saved}
-        settings = Settings.from_dict(saved)
-        opened = Run.resume(folder)
-    else:
-        settings = Settings.of(given)
-        opened = Run.create(folder, {"command": command, **extra, **settings.to_dict()})
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-    try:
-        results = job(opened, settings, extra, say)
-    except InputError:
-        if not args.resume:
-            opened.discard()
-        raise
-    except KeyboardInterrupt:
-        say(f"stopped; to go on: npformer translate {command} --out {folder} --resume")
-        raise
-    finally:
-        opened.log.close()
-    if args.json:
-        print(json.dumps(results, indent=2))
-    else:
-        say(f"everything is in {folder}")
-    return results
 
 
 def _print_rows(rows: dict[str, dict[str, float]]) -> None:

@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     keep: BoolArray  # (B, T), True = real token
     segments: IntArray  # (B, T), 0 for the first sentence and 1 for the second
     labels: IntArray | FloatArray | None  # (B,), or (B, T) token labels
-    answers: FloatArray | None = None  # (B, C) the logits that a teacher gave
+    teacher_logits: FloatArray | None = None  # (B, C) the logits that a teacher gave
 
     @property
     def counts(self) -> Counts:
@@ -72,9 +72,9 @@ class Batch(NamedTuple):
         labels = self.labels
         if labels is not None:
             labels = labels[rows, :width] if labels.ndim == 2 else labels[rows]
-        answers = None if self.answers is None else self.answers[rows]
+        teacher_logits = None if self.teacher_logits is None else self.teacher_logits[rows]
         cut = rows, slice(width)
-        return type(self)(self.ids[cut], self.keep[cut], self.segments[cut], labels, answers)
+        return type(self)(self.ids[cut], self.keep[cut], self.segments[cut], labels, teacher_logits)
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,14 @@ class Encoded:
         One pair of integer arrays an example; T differs from example to example.
     labels : ndarray of shape (N,), optional
         Integer classes or floating-point scores.
-    answers : ndarray of shape (N, C), optional
+    teacher_logits : ndarray of shape (N, C), optional
         The logits that a teacher gave for each.
     """
 
     ids: list[IntArray]
     segments: list[IntArray]
     labels: IntArray | FloatArray | None = None
-    answers: FloatArray | None = None
+    teacher_logits: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -122,8 +122,8 @@ def collate(encoded: Encoded, indices: IntArray | Sequence[int], pad_id: int) ->
     segments, _ = pad([encoded.segments[i] for i in indices], 0)  # (B, T)
     rows = np.asarray(indices, dtype=np.int64)
     labels = None if encoded.labels is None else encoded.labels[rows]
-    answers = None if encoded.answers is None else encoded.answers[rows]
-    return Batch(ids, keep, segments, labels, answers)
+    teacher_logits = None if encoded.teacher_logits is None else encoded.teacher_logits[rows]
+    return Batch(ids, keep, segments, labels, teacher_logits)
 
 
 def pad(rows: Sequence[IntArray], pad_id: int) -> tuple[IntArray, BoolArray]:

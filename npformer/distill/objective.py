@@ -140,14 +140,14 @@ class DistillObjective:
         InputError
             If nobody gives the teacher's answers, or both it and the batch do.
         """
-        if (self.teacher is None) != (batch.answers is not None):
+        if (self.teacher is None) != (batch.teacher_logits is not None):
             given = "no teacher's answers" if self.teacher is None else "answers beside a teacher"
             raise InputError(f"batch: got {given}, expected them if the teacher is None, only then")
         # Both are made in either case: the student's masks do not depend on the teacher's dropout.
         rngs = [None, None] if rng is None else rng.spawn(2)
         scores = any(term.needs_scores for _, term in self.terms.values())
         inputs = batch.ids, batch.keep, batch.segments
-        target = ModelOutput(logits=batch.answers)
+        target = ModelOutput(logits=batch.teacher_logits)
         if self.teacher is not None and any(term.needs_teacher for _, term in self.terms.values()):
             # Nobody goes back through the teacher, so its caches need not outlive its blocks.
             target, _ = self.teacher.forward(

@@ -5,12 +5,13 @@
 default, follows the paper and mends what is a mistake in either.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from npformer.checks import InputError, check_positive
 from npformer.distill.terms.scores import HEADS
 from npformer.layers.config import Config
-from npformer.optim import AdamW, BertAdam, Optimizer
+from npformer.optim import AdamW, BertAdam, Optimizer, constant_schedule
 
 CHOICES = {
     "heads": HEADS,
@@ -200,6 +201,11 @@ class Recipe(Config):
     def make_optimizer(self) -> Optimizer:
         """Return the optimizer of all phases."""
         return AdamW() if self.optimizer == "adamw" else BertAdam()
+
+    @property
+    def schedule(self) -> Callable[[int], float] | None:
+        """The schedule of the intermediate phase, as `npformer.train.phase.Phase` takes it."""
+        return constant_schedule if self.intermediate_schedule == "constant" else None
 
     def shards(self, wanted: int) -> int:
         """Return ``wanted``, or 1 if a loss is defined on the padded batch and cannot be split."""

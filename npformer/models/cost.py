@@ -1,4 +1,4 @@
-r"""What a BERT or a relative costs, from its configuration alone: no array is made.
+r"""What a model or a relative costs, from its configuration alone: no weight is made.
 
 Three things that are often taken for one another:
 
@@ -13,35 +13,28 @@ Time is a fourth one, follows from none of them, and is not computed here.
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from npformer.checks import InputError, article
 from npformer.layers.config import check_sizes
-from npformer.models.config import ClassifierConfig, EncoderConfig
+from npformer.layers.relative import SCHEMES
+from npformer.layers.shapes import Axis, Shapes, sizes
+from npformer.models.causal_lm import CausalLM
+from npformer.models.config import EncoderConfig
 from npformer.models.encoder import Encoder
-from npformer.models.heads import SequenceClassifier, TokenClassifier
-from npformer.models.huggingface.bert import BERT
-from npformer.models.huggingface.config import check_sayable
-from npformer.models.huggingface.families import written_family
-from npformer.models.huggingface.family import Model
-from npformer.models.huggingface.names import array_names, shape_of
+from npformer.models.heads import SequenceClassifier
 from npformer.models.masked_lm import MaskedLM
+from npformer.models.seq2seq import Seq2Seq
 
-# The parts of a model, and the names of their arrays.
-PARTS = {
-    "embeddings: token": r"embeddings\.token",
-    "embeddings: position": r"embeddings\.position",
-    "embeddings: segment": r"embeddings\.segment",
-    "embeddings: norm": r"embeddings\.(gamma|beta)",
-    "embeddings: projection": r"embeddings\.projection",  # of narrow tables to the width
-    "layers: projections": r"layers\.\d+\.attention\.",
-    "layers: scores and mix": r"$",  # products of activations with activations
-    "layers: feed-forward": r"layers\.\d+\.feedforward\.",
-    "layers: norms": r"layers\.\d+\.norm_",
-    "pooler": r"pooler\.",
-    "classifier": r"classifier\.",
-    "head: transform": r"head\.(w|b|gamma|beta)$",
-    "head: output": r"head\.b_decoder",  # its matrix is the token table
-}
+# The parts of a model. Those of a stack: the "layers" of a model with one, the "encoder" and the
+# "decoder" of a model with two.
+TABLES = ("token", "position", "segment", "norm", "projection")  # the last: of narrow tables
+STACK = ("positions", "projections", "scores and mix", "feed-forward", "norms")
+PARTS = (
+    *(f"{tables}: {part}" for tables in ("embeddings", "source", "target") for part in TABLES),
+    *(f"{stack}: {part}" for stack in ("layers", "encoder", "decoder") for part in STACK),
+    *("pooler", "classifier", "head: transform", "head: output", "output"),
+)
 
 # How many times faster than BERT-base, by layers, width and d_ff: Jiao et al. 2020, table 1, on an
 # NVIDIA K80. Measured there; no configuration tells.
@@ -61,11 +54,13 @@ class Workload:
     Parameters
     ----------
     kind : class
-        `Encoder`, `SequenceClassifier`, `TokenClassifier` or `MaskedLM`.
-    config : EncoderConfig
-        Of a model that a Hugging Face folder can hold. Dropout above 0 costs memory in training.
+        `Encoder`, `SequenceClassifier`, `TokenClassifier`, `MaskedLM`, `CausalLM` or `Seq2Seq`.
+    config : EncoderConfig, ClassifierConfig, CausalLMConfig or Seq2SeqConfig
+        Dropout above 0 costs memory in training.
     batch_size, seq_len : int
         B and T; nothing is padding.
+    source_len : int, optional
+        S, of a `Seq2Seq`; default T.
     pooler : bool
         Count a pooler on an `Encoder`: here it has none, but Hugging Face's BertModel has one, and
         the published counts include it.
@@ -73,24 +68,36 @@ class Workload:
     Raises
     ------
     InputError
-        If the sequence is longer than max_len, or no Hugging Face folder can hold the model.
+        If a sequence is longer than max_len, or the model has no source or no place for a pooler.
     """
 
-    kind: type[Model]
-    config: EncoderConfig
+    kind: type[Any]
+    config: Any
     batch_size: int = 1
     seq_len: int = 128
+    source_len: int | None = None
     pooler: bool = False
 
     def __post_init__(self) -> None:
-        check_sizes(batch_size=self.batch_size, seq_len=self.seq_len)
-        if self.seq_len > self.config.max_len:
+        lengths = {"seq_len": self.seq_len, "source_len": self.source}
+        check_sizes(batch_size=self.batch_size, **lengths)
+        for name, length in lengths.items():
+            if length > self.config.max_len:
+                raise InputError(
+                    f"{name}: got {length}, expected at most max_len = {self.config.max_len}"
+                )
+        if self.source_len is not None and self.kind is not Seq2Seq:
             raise InputError(
-                f"seq_len: got {self.seq_len}, expected at most max_len = {self.config.max_len}"
+                f"source_len: got {self.source_len}, expected None for "
+                f"{article(self.kind.__name__)}"
             )
         if self.pooler and self.kind is not Encoder:
             raise InputError(f"pooler: got True, expected False for {article(self.kind.__name__)}")
-        check_sayable(self.kind, self.config, written_family(self.config))
+
+    @property
+    def source(self) -> int:
+        """S, T for a model without a source."""
+        return self.source_len or self.seq_len
 
     @property
     def tokens(self) -> int:
@@ -98,27 +105,54 @@ class Workload:
         return self.batch_size * self.seq_len
 
     @property
-    def num_classes(self) -> int:
-        """C, or 0 without a classifier."""
-        return self.config.num_classes if isinstance(self.config, ClassifierConfig) else 0
+    def stacks(self) -> dict[str, tuple[int, int]]:
+        """The number of layers and the length of what goes through them, for each stack."""
+        if self.kind is Seq2Seq:
+            return {
+                "encoder": (self.config.num_encoder_layers, self.source),
+                "decoder": (self.config.num_decoder_layers, self.seq_len),
+            }
+        return {"layers": (self.config.num_layers, self.seq_len)}
 
     @property
-    def has_pooler(self) -> bool:
-        """Tell whether a pooler counts."""
-        return self.pooler or self.kind is SequenceClassifier
+    def shapes(self) -> Shapes:
+        """The axes of every parameter, by name; an encoder below a head is not named."""
+        shapes: Shapes = dict(self.kind.shapes(self.config))
+        if self.kind is not Seq2Seq:
+            shapes = {name.removeprefix("encoder."): axes for name, axes in shapes.items()}
+        d = Axis("D", self.config.d_model)
+        return shapes | ({"pooler.w": (d, d), "pooler.b": (d,)} if self.pooler else {})
 
 
 def count_parameters(work: Workload) -> dict[str, int]:
     """Return the numbers in the arrays of each part; the names are those of `PARTS`, in order."""
-    rows = array_names(work.kind, work.config)
-    if work.pooler:
-        rows += [r for r in BERT.heads[SequenceClassifier] if r.ours.startswith("pooler.")]
     counts = dict.fromkeys(PARTS, 0)
-    for row in rows:
-        name = row.ours.removeprefix("encoder.")
-        [part] = [part for part, pattern in PARTS.items() if re.match(pattern, name)]
-        counts[part] += math.prod(shape_of(row, work.config))
+    for name, axes in work.shapes.items():
+        counts[_part_of(work, name)] += math.prod(sizes(axes))
     return counts
+
+
+def _part_of(work: Workload, name: str) -> str:
+    """Return the part that a parameter belongs to."""
+    first, *path = name.split(".")
+    last = path[-1] if path else first
+    if first in ("embeddings", "source", "target"):
+        if last in ("gamma", "beta"):
+            return f"{first}: norm"
+        return f"{first}: {path[0]}"
+    if first == "head":
+        return "head: output" if last == "b_decoder" else "head: transform"
+    if first in ("pooler", "classifier", "output"):
+        return first
+    stack = first if first in work.stacks else "layers"
+    if last in ("gamma", "beta"):
+        return f"{stack}: norms"
+    if "feedforward" in path:
+        return f"{stack}: feed-forward"
+    scheme, config = SCHEMES[work.config.relative], work.config
+    if last in scheme.layer_shapes(config) or last in scheme.stack_shapes(config):
+        return f"{stack}: positions"
+    return f"{stack}: projections"
 
 
 def count_multiply_adds(work: Workload) -> dict[str, int]:
@@ -131,36 +165,45 @@ def count_multiply_adds(work: Workload) -> dict[str, int]:
         \underbrace{2 N T D}_{\text{scores and mix}} +
         \underbrace{2 N D F}_{\text{feed-forward}}
 
-    Looking up embeddings has none, the map from narrow tables to the model's width has N E D;
-    biases, norms, softmax and activations are no products. A pooler reads one token of a sequence,
-    a masked-LM head is counted at every token.
+    and with other shapes what they say: every weight is used once for each token that goes through
+    it. Looking up embeddings has none; biases, norms, softmax and activations are no products, and
+    those of relative positions are left out. A pooler reads one token of a sequence, a head that
+    predicts tokens is counted at every token.
 
     Backward has two products for each one of forward, so a training step has three times as many;
     with ``recompute`` those of the layers come a fourth time.
     """
-    config, n, classes = work.config, work.tokens, work.num_classes
-    d, e, f = config.d_model, config.table_width, config.d_ff
+    config, n = work.config, work.tokens
     counts = dict.fromkeys(PARTS, 0)
-    if config.embedding_size is not None:
-        counts["embeddings: projection"] = n * e * d
-    counts["layers: projections"] = config.num_layers * n * 4 * d * d
-    counts["layers: scores and mix"] = config.num_layers * n * 2 * work.seq_len * d
-    counts["layers: feed-forward"] = config.num_layers * n * 2 * d * f
-    if work.has_pooler:
-        counts["pooler"] = work.batch_size * d * d
-    if work.kind is SequenceClassifier:
-        counts["classifier"] = work.batch_size * d * classes
-    elif work.kind is TokenClassifier:
-        counts["classifier"] = n * d * classes
-    elif work.kind is MaskedLM:
-        counts["head: transform"] = n * d * e
-        counts["head: output"] = n * e * config.vocab_size
+    for name, axes in work.shapes.items():
+        part, is_weight = _part_of(work, name), re.search(r"(^|\.)w(_\w+)?$", name)
+        if is_weight and not part.endswith(": positions"):
+            counts[part] += _rows(work, name) * math.prod(sizes(axes))
+    scored = config.d_model if config.attention == "softmax" else config.num_heads
+    for stack, (depth, length) in work.stacks.items():
+        keys = length + (work.source if stack == "decoder" else 0)
+        products = work.batch_size * length * keys * (scored + config.d_model)
+        counts[f"{stack}: scores and mix"] = depth * products
+    if work.kind is MaskedLM:
+        counts["head: output"] = n * config.table_width * config.vocab_size
+    elif work.kind is CausalLM or (work.kind is Seq2Seq and config.shared_embeddings):
+        counts["output"] = n * config.d_model * config.vocab_size
     return counts
 
 
+def _rows(work: Workload, name: str) -> int:
+    """Return how many vectors a weight is multiplied with."""
+    first, last = name.split(".")[0], name.rpartition(".")[2]
+    if first == "pooler" or (first == "classifier" and work.kind is SequenceClassifier):
+        return work.batch_size
+    of_source = "cross_attention" in name and last in ("w_k", "w_v")
+    return work.batch_size * (work.source if first == "encoder" or of_source else work.seq_len)
+
+
 def of_layers(costs: dict[str, int]) -> int:
-    """Return the sum over the parts of the layers."""
-    return sum(cost for part, cost in costs.items() if part.startswith("layers: "))
+    """Return the sum over the parts of the layers, of both sides if there are two."""
+    stacks = ("layers: ", "encoder: ", "decoder: ")
+    return sum(cost for part, cost in costs.items() if part.startswith(stacks))
 
 
 def layer_flops(work: Workload) -> int:
@@ -186,7 +229,9 @@ def projection_parameters(student: EncoderConfig, teacher: EncoderConfig) -> int
     return (student.d_model + 1) * teacher.d_model
 
 
-def published_speed_up(student: EncoderConfig, teacher: EncoderConfig) -> float | None:
+def published_speed_up(student: Any, teacher: Any) -> float | None:
     """Return how many times faster the student was measured to be; None for other pairs."""
+    if not (isinstance(student, EncoderConfig) and isinstance(teacher, EncoderConfig)):
+        return None
     small, large = ((c.num_layers, c.d_model, c.d_ff) for c in (student, teacher))
     return PUBLISHED_SPEED_UP.get(small) if large == BERT_BASE else None

@@ -1,23 +1,31 @@
-"""What a BERT holds in memory, counted array by array from its configuration.
+"""What a model holds in memory, in bytes of float32.
 
-A cache keeps no copies, so each array counts once, with the part that made it. Everything is in
-bytes of float32, of the whole batch.
+What a forward keeps is not written down a second time. The forward itself is asked, on a batch of
+no sequences: an array of shape (0, T, D) takes no memory and says all of its shape. So whatever a
+layer, or a scheme of relative positions, keeps for its backward is on the bill.
 """
 
+import math
+from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from itertools import count
+from typing import Any, NamedTuple
 
-from npformer.layers.attend import BLOCKWISE_FROM
-from npformer.models.config import ClassifierConfig
+import numpy as np
+
+from npformer.layers.shapes import sizes
+from npformer.models.causal_lm import CausalLM
 from npformer.models.cost import PARTS, Workload, count_parameters, of_layers
-from npformer.models.heads import SequenceClassifier, TokenClassifier
 from npformer.models.masked_lm import MaskedLM
+from npformer.models.seq2seq import Seq2Seq
 
 FLOAT = 4  # bytes of a float32
-INT = 8  # bytes of an id
-
-# Bytes that an activation keeps for each entry: x and Phi(x), tanh(u) or sigmoid(x); whether x > 0.
-ACTIVATION_KEEPS = {"gelu": 2 * FLOAT, "gelu_tanh": 2 * FLOAT, "silu": 2 * FLOAT, "relu": 1}
+# A longer sequence is asked about with one of about this length, so that its masks stay small.
+LONGEST = 2048
+# Fields of attention's caches that its maps have made; all others belong to scores and mix.
+MAPPED = ("q", "scaled_q", "k", "v")
+DEPTHS = ("num_layers", "num_encoder_layers", "num_decoder_layers")
 
 
 class Memory(NamedTuple):
@@ -29,6 +37,7 @@ class Memory(NamedTuple):
     kept: int  # what a forward leaves for its backward, its outputs included
     recomputed: int  # the same with recompute=True: what enters each layer, one layer's arrays
     prediction: int  # activations at the peak of a forward that keeps nothing
+    key_values: int  # the KV cache after T tokens, of a model that generates
 
     @property
     def training(self) -> int:
@@ -47,98 +56,172 @@ class Memory(NamedTuple):
 def count_memory(work: Workload) -> Memory:
     """Return what a model needs."""
     parameters = FLOAT * sum(count_parameters(work).values())
-    kept = count_kept(work)
-    whole, layers, num_layers = sum(kept.values()), of_layers(kept), work.config.num_layers
-    outputs = num_layers * FLOAT * work.tokens * work.config.d_model
+    left = sum(count_kept(work, recompute=True).values())
+    again = max(sum(layer.values()) for layer in _a_layer(work).values())
     return Memory(
         parameters=parameters,
         gradients=parameters,
         optimizer=2 * parameters,
-        kept=whole,
-        recomputed=whole - layers + outputs + layers // num_layers,
+        kept=sum(count_kept(work).values()),
+        recomputed=left + again,
         prediction=_prediction(work),
+        key_values=_key_values(work),
     )
 
 
-def count_kept(work: Workload) -> dict[str, int]:
+def count_kept(work: Workload, *, recompute: bool = False, dropout: bool = True) -> dict[str, int]:
     """Return what each part keeps for backward; the names are those of `PARTS`, in order.
 
-    It grows with B T, but for the probabilities of attention, which grow with B T^2, until
-    attention goes block by block.
+    A cache keeps no copies, so each array counts once, with the part that made it. It grows with
+    B T, but for the probabilities of attention, which grow with B T^2, until attention goes block
+    by block.
     """
-    config, n, classes = work.config, work.tokens, work.num_classes
-    wide = FLOAT * n * config.d_model  # an array (B, T, D)
-    narrow = FLOAT * n * config.table_width  # an array (B, T, E)
-    column = FLOAT * n  # an array (B, T, 1)
-    pooled = FLOAT * work.batch_size * config.d_model  # an array (B, D)
-    mask = wide if config.dropout > 0 else 0
-    keeps = ACTIVATION_KEEPS[config.activation]
-    norm = 2 * wide + column  # xhat, y, rstd
-    narrow_norm = 2 * narrow + column
-
-    kept = dict.fromkeys(PARTS, 0)
-    kept["embeddings: token"] = INT * n
-    kept["embeddings: segment"] = INT * n if config.num_segments else 0
-    kept["embeddings: norm"] = narrow_norm + (narrow if mask else 0)
-    if config.embedding_size is not None:
-        kept["embeddings: projection"] = wide
-    kept["layers: projections"] = config.num_layers * 4 * wide  # c q, k, v, the joined context
-    kept["layers: scores and mix"] = config.num_layers * _attention_keeps(work)
-    kept["layers: feed-forward"] = config.num_layers * (keeps + FLOAT) * n * config.d_ff
-    kept["layers: norms"] = config.num_layers * 2 * (norm + mask)
-    if work.has_pooler:
-        tanh = not isinstance(config, ClassifierConfig) or config.tanh_pooler
-        kept["pooler"] = pooled if tanh else 0
-    if work.kind is SequenceClassifier:
-        kept["classifier"] = FLOAT * work.batch_size * classes  # logits
-        if mask:
-            kept["classifier"] += 2 * pooled  # the mask, and what it left
-        if isinstance(config, ClassifierConfig) and config.relu_before_classifier:
-            # Where it is positive; and its output, if that is what the classifier saw.
-            kept["pooler"] += pooled // FLOAT + (0 if mask else pooled)
-    elif work.kind is TokenClassifier:
-        kept["classifier"] = 2 * mask + column * classes
-    elif work.kind is MaskedLM:
-        kept["head: transform"] = keeps * n * config.table_width + narrow_norm
-        kept["head: output"] = column * config.vocab_size  # logits
+    one, two = (_ask(work, depth, recompute=recompute, dropout=dropout) for depth in (1, 2))
+    kept = {}
+    for part in PARTS:
+        depth, _ = work.stacks.get(part.partition(":")[0], (1, 0))
+        kept[part] = one[part] + (depth - 1) * (two[part] - one[part])  # each layer more is alike
+    if work.pooler:
+        kept["pooler"] = FLOAT * work.batch_size * work.config.d_model
     return kept
 
 
-def _attention_keeps(work: Workload) -> int:
-    """Return what a layer keeps between its queries and its joined context."""
-    config = work.config
-    column = FLOAT * work.tokens * config.num_heads  # an array (B, H, T, 1)
-    if work.seq_len**2 >= BLOCKWISE_FROM:
-        return column + FLOAT * work.tokens * config.d_model  # lse, the context of each head
-    # Probabilities; with dropout its mask, and what it left.
-    return column * work.seq_len * (3 if config.attention_dropout > 0 else 1)
+def _a_layer(work: Workload, *, dropout: bool = True) -> dict[str, dict[str, int]]:
+    """Return what each part of one layer keeps, for each stack."""
+    one, two = (_ask(work, depth, recompute=False, dropout=dropout) for depth in (1, 2))
+    return {
+        stack: {part: two[part] - one[part] for part in PARTS if part.startswith(stack)}
+        for stack in work.stacks
+    }
+
+
+def _ask(work: Workload, depth: int, *, recompute: bool, dropout: bool) -> Counter[str]:
+    """Return what a model of so many layers keeps, part by part: run it on no sequence at all."""
+    taken = {axis.size for axes in work.shapes.values() for axis in axes}
+    target = _stand_in(work.seq_len, taken)
+    source = target if work.source == work.seq_len else _stand_in(work.source, taken | {target})
+    depths = {name: depth for name in DEPTHS if hasattr(work.config, name)}
+    config = replace(work.config, max_len=max(target, source), **depths)
+    nothing = np.float32(0)
+    params = {n: np.broadcast_to(nothing, sizes(a)) for n, a in work.kind.shapes(config).items()}
+    lengths = (source, target) if work.kind is Seq2Seq else (target,)
+    everything = work.kind(config, params).forward(
+        *(np.zeros((0, length), int) for length in lengths),
+        rng=np.random.default_rng(0) if dropout else None,
+        recompute=recompute,
+    )
+    meant = {0: work.batch_size, target: work.seq_len, source: work.source}
+    found: dict[tuple[int, bool], tuple[str, int]] = {}
+    for path, array in (*_arrays(everything[0]), *_arrays(everything[1])):
+        # A view keeps the whole array; the one of the two that has not lost its axes says how much.
+        views = [array]
+        while isinstance(views[-1].base, np.ndarray):
+            views.append(views[-1].base)
+        if views[-1].ndim:  # else it is a parameter
+            size = max(math.prod(meant.get(n, n) for n in a.shape) * a.itemsize for a in views)
+            # Heads are joined by a copy, which of no sequence is a view.
+            key = id(views[-1]), path[-2:] == ("o", "x")
+            part, before = found.get(key, (_made_by(path, work), 0))
+            found[key] = part, max(size, before)
+    kept: Counter[str] = Counter()
+    for part, size in found.values():
+        kept[part] += size
+    return kept
+
+
+def _stand_in(length: int, taken: Collection[int]) -> int:
+    """Return the length to ask with: a long one would make large masks."""
+    if length <= LONGEST:
+        return length
+    return next(n for n in count(LONGEST + 1) if n not in taken)
+
+
+def _arrays(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield every array in nested tuples, and the fields that lead to it."""
+    if isinstance(value, np.ndarray):
+        yield path, value
+    elif isinstance(value, tuple):
+        names = getattr(value, "_fields", range(len(value)))
+        for name, item in zip(names, value, strict=True):
+            yield from _arrays(item, (*path, str(name)))
+
+
+def _made_by(path: tuple[str, ...], work: Workload) -> str:
+    """Return the part that has made an array, from the fields that lead to it."""
+    stack, tables = "layers", "embeddings"
+    if work.kind is Seq2Seq:
+        stack = "encoder" if {"encode", "encoder"} & {*path} else "decoder"
+        config = work.config
+        tables = config.source_tables if stack == "encoder" else config.target_tables
+    normed = hasattr(work.config, "table_width")
+    if path[-2:] == ("hidden", "0"):
+        narrow = normed and work.config.embedding_size is not None
+        return f"{tables}: {'projection' if narrow else 'norm' if normed else 'token'}"
+    if "embeddings" in path:
+        name = path[path.index("embeddings") + 1]
+        if name in ("norm", "dropout", "projection"):
+            name = "norm" if normed else "token"
+        return f"{tables}: {name}"
+    if "stack" in path or "hidden" in path:
+        return f"{stack}: {_of_stack(path)}"
+    if work.kind is MaskedLM:
+        return "head: output" if path == ("logits",) else "head: transform"
+    if work.kind in (CausalLM, Seq2Seq):
+        return "output"
+    return "pooler" if path[0] in ("pooler", "tanh", "relu") else "classifier"
+
+
+def _of_stack(path: tuple[str, ...]) -> str:
+    if {"shared", "turn", "bias"} & {*path}:
+        return "positions"
+    if "attend" in path:
+        return "projections" if path[-1] in MAPPED else "scores and mix"
+    if path[-2:] == ("o", "x"):
+        return "projections"
+    if "feedforward" in path and "hidden" not in path:
+        return "feed-forward"
+    return "norms"  # also what enters a map: a norm gave it, or the residual path
 
 
 def _prediction(work: Workload) -> int:
     """Return the peak of activations without dropout and with recompute=True.
 
-    The hidden states stay, for they are an output. The peak is in the last layer or, where
-    there are many logits, in the head.
+    The hidden states stay, for they are an output. The peak is in the last layer of a stack or,
+    where there are many logits, in the head.
     """
-    config = replace(work.config, dropout=0.0, attention_dropout=0.0)
-    work = replace(work, config=config)
-    kept = count_kept(work)
-    wide = FLOAT * work.tokens * config.d_model
-    narrow = FLOAT * work.tokens * config.table_width
-    inner = FLOAT * work.tokens * config.d_ff  # an array (B, T, F)
-    scores = _attention_keeps(work)
-    activated = kept["layers: feed-forward"] // config.num_layers
-    entered = inner if config.activation == "relu" else 0  # which does not keep its input
-    last_layer = max(
-        # The end of attention: q, c q, k, v, the context; scores, probabilities.
-        5 * wide + 2 * scores,
-        # The end of feed-forward: c q, k, v, the context, y, xhat, u, the result.
-        8 * wide + scores + activated + entered,
-        # The last norm: these and the sum, the centred sum, its square.
-        11 * wide + scores + activated,
-    )
-    embeddings = sum(size for part, size in kept.items() if part.startswith("embeddings: "))
+    kept, layers = count_kept(work, dropout=False), _a_layer(work, dropout=False)
+    tables = ("embeddings: ", "source: ", "target: ")
+    held = embeddings = sum(size for part, size in kept.items() if part.startswith(tables))
+    peak = 0
+    for stack, (depth, length) in work.stacks.items():
+        wide = FLOAT * work.batch_size * length * work.config.d_model  # an array (B, T, D)
+        inner = FLOAT * work.batch_size * length * work.config.d_ff  # an array (B, T, F)
+        a_layer = sum(layers[stack].values())
+        # Beside the sum, the centred sum and its square: what cross-attention gave and, in
+        # pre-LN, the two sums on the residual path, of which a norm keeps none.
+        more = 0 if stack != "decoder" else 3 if work.config.norm_first else 1
+        last_layer = max(
+            # The end of attention: q, c q, k, v, the context; scores, probabilities.
+            5 * wide + 2 * layers[stack][f"{stack}: scores and mix"],
+            # The end of feed-forward: a relu does not keep its input.
+            a_layer + (inner if work.config.activation == "relu" else 0),
+            # The last norm.
+            a_layer + (3 + more) * wide,
+        )
+        peak = max(peak, held + (depth - 1) * wide + last_layer)
+        held += depth * wide
     head = sum(kept.values()) - embeddings - of_layers(kept)
-    below = embeddings + (config.num_layers - 1) * wide
-    # Beside what the head keeps: the last state, and what its activation gave.
-    return below + max(last_layer, wide + narrow + head)
+    if work.kind is MaskedLM:  # what its activation gave
+        head += FLOAT * work.tokens * work.config.table_width
+    return max(peak, held + head)
+
+
+def _key_values(work: Workload) -> int:
+    """Return the bytes of keys and values of all tokens so far, and of the source's."""
+    if work.kind not in (CausalLM, Seq2Seq):
+        return 0
+    config, (depth, length) = work.config, list(work.stacks.values())[-1]
+    seen = work.batch_size * (length + (work.source if work.kind is Seq2Seq else 0))
+    key_size = config.head_size if config.attention == "softmax" else 1
+    width: int = config.kv_heads * (key_size + config.head_size)
+    return FLOAT * depth * seen * width

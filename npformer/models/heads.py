@@ -1,15 +1,15 @@
 """What stands on an encoder: classifiers of sequences and of tokens."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self, Unpack
+from typing import NamedTuple, Unpack
 
 import numpy as np
-from numpy.typing import DTypeLike
 
-from npformer.layers.shapes import Axis, Shapes, draw
+from npformer.layers.shapes import Axis, Shapes
 from npformer.layers.stack import StackOptions
-from npformer.models.config import ClassifierConfig, EncoderConfig
-from npformer.models.encoder import Encoder, EncoderCache
+from npformer.models.config import ClassifierConfig
+from npformer.models.encoder import EncoderCache
+from npformer.models.on_encoder import OnEncoder
 from npformer.models.output import ModelOutput, last_hidden, or_zeros
 from npformer.ops.activations import (
     ReluCache,
@@ -21,7 +21,7 @@ from npformer.ops.activations import (
 )
 from npformer.ops.dropout import DropoutCache, dropout_backward, dropout_forward
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
-from npformer.types import BoolArray, IntArray, Params, part, prefixed
+from npformer.types import BoolArray, IntArray, Params, prefixed
 
 
 class SequenceClassifierCache(NamedTuple):
@@ -36,7 +36,7 @@ class SequenceClassifierCache(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SequenceClassifier:
+class SequenceClassifier(OnEncoder):
     r"""An encoder, BERT's pooler, and an affine map: one row of logits for each sequence.
 
     .. math:: \mathrm{logits} = \operatorname{dropout}\bigl(
@@ -59,38 +59,13 @@ class SequenceClassifier:
     """
 
     config: ClassifierConfig
-    params: Params
 
     @classmethod
-    def shapes(cls, config: ClassifierConfig) -> Shapes:
-        """Return name -> axes."""
+    def head_shapes(cls, config: ClassifierConfig) -> Shapes:
+        """Return name -> axes of the pooler and the classifier."""
         d, c = Axis("D", config.d_model), Axis("C", config.num_classes)
-        head: Shapes = {"pooler.w": (d, d), "pooler.b": (d,)}
-        head |= {"classifier.w": (d, c), "classifier.b": (c,)}
-        return prefixed("encoder", Encoder.shapes(config)) | head
-
-    @classmethod
-    def init(
-        cls, config: ClassifierConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
-    ) -> Self:
-        """Draw weights from normal(0, initializer_range); biases start at zero."""
-        return cls.on(config, Encoder.init(config, rng, dtype).params, rng, dtype)
-
-    @classmethod
-    def on(
-        cls,
-        config: ClassifierConfig,
-        encoder: Params,
-        rng: np.random.Generator,
-        dtype: DTypeLike = np.float32,
-    ) -> Self:
-        """Put a new pooler and classifier on the weights of an encoder, which are copied."""
-        return cls(config, on_encoder(cls.shapes(config), config, encoder, rng, dtype))
-
-    @property
-    def encoder(self) -> Encoder:
-        """The encoder, sharing this model's arrays."""
-        return Encoder(self.config, part(self.params, "encoder"))
+        shapes: Shapes = {"pooler.w": (d, d), "pooler.b": (d,)}
+        return shapes | {"classifier.w": (d, c), "classifier.b": (c,)}
 
     def forward(
         self,
@@ -149,7 +124,7 @@ class TokenClassifierCache(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TokenClassifier:
+class TokenClassifier(OnEncoder):
     r"""An encoder and an affine map: one row of logits for each token.
 
     .. math:: \mathrm{logits}_{bt} = \operatorname{dropout}(h_{L,bt})\,w_c + b_c
@@ -166,27 +141,12 @@ class TokenClassifier:
     """
 
     config: ClassifierConfig
-    params: Params
 
     @classmethod
-    def shapes(cls, config: ClassifierConfig) -> Shapes:
-        """Return name -> axes."""
+    def head_shapes(cls, config: ClassifierConfig) -> Shapes:
+        """Return name -> axes of the classifier."""
         d, c = Axis("D", config.d_model), Axis("C", config.num_classes)
-        head: Shapes = {"classifier.w": (d, c), "classifier.b": (c,)}
-        return prefixed("encoder", Encoder.shapes(config)) | head
-
-    @classmethod
-    def init(
-        cls, config: ClassifierConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
-    ) -> Self:
-        """Draw weights from normal(0, initializer_range); biases start at zero."""
-        encoder = Encoder.init(config, rng, dtype).params
-        return cls(config, on_encoder(cls.shapes(config), config, encoder, rng, dtype))
-
-    @property
-    def encoder(self) -> Encoder:
-        """The encoder, sharing this model's arrays."""
-        return Encoder(self.config, part(self.params, "encoder"))
+        return {"classifier.w": (d, c), "classifier.b": (c,)}
 
     def forward(
         self,
@@ -221,17 +181,3 @@ class TokenClassifier:
         dlast = dropout_backward(ddropped, cache.dropout)
         _, grads = self.encoder.backward(doutput, cache.encoder, dlast)
         return None, g | prefixed("encoder", grads)
-
-
-def on_encoder(
-    shapes: Shapes,
-    config: EncoderConfig,
-    encoder: Params,
-    rng: np.random.Generator,
-    dtype: DTypeLike,
-) -> Params:
-    """Return the arrays of a model on these weights of an encoder: copied, and a head drawn."""
-    head = {name: axes for name, axes in shapes.items() if not name.startswith("encoder.")}
-    copied = {name: a.astype(dtype) for name, a in encoder.items()}
-    drawn = draw(head, rng, dtype, std=config.initializer_range)
-    return prefixed("encoder", copied) | drawn

@@ -1,17 +1,16 @@
 """BERT's masked-LM head, whose output matrix is the token table."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from npformer.layers.feedforward import ACTIVATIONS
 from npformer.layers.shapes import Axis, Shapes
 from npformer.layers.stack import StackOptions
 from npformer.models.config import EncoderConfig
-from npformer.models.encoder import Encoder, EncoderCache
-from npformer.models.heads import on_encoder
+from npformer.models.encoder import EncoderCache
+from npformer.models.on_encoder import OnEncoder
 from npformer.models.output import (
     ModelOutput,
     RowsCache,
@@ -22,7 +21,7 @@ from npformer.models.output import (
 )
 from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
-from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
+from npformer.types import BoolArray, FloatArray, IntArray, Params, prefixed
 
 TABLE = "encoder.embeddings.token"
 
@@ -45,7 +44,7 @@ class MaskedLMCache(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MaskedLM:
+class MaskedLM(OnEncoder):
     r"""An encoder and BERT's masked-LM head, whose output matrix is the token table.
 
     .. math:: \mathrm{logits} = \operatorname{layernorm}\bigl(
@@ -68,38 +67,13 @@ class MaskedLM:
     """
 
     config: EncoderConfig
-    params: Params
 
     @classmethod
-    def shapes(cls, config: EncoderConfig) -> Shapes:
-        """Return name -> axes."""
+    def head_shapes(cls, config: EncoderConfig) -> Shapes:
+        """Return name -> axes of the head; its output matrix is the encoder's token table."""
         d, e = Axis("D", config.d_model), Axis("E", config.table_width)
-        head: Shapes = {"head.w": (d, e), "head.b": (e,), "head.gamma": (e,), "head.beta": (e,)}
-        head |= {"head.b_decoder": (Axis("V", config.vocab_size),)}
-        return prefixed("encoder", Encoder.shapes(config)) | head
-
-    @classmethod
-    def init(
-        cls, config: EncoderConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
-    ) -> Self:
-        """Draw weights from normal(0, initializer_range); biases start at zero."""
-        return cls.on(config, Encoder.init(config, rng, dtype).params, rng, dtype)
-
-    @classmethod
-    def on(
-        cls,
-        config: EncoderConfig,
-        encoder: Params,
-        rng: np.random.Generator,
-        dtype: DTypeLike = np.float32,
-    ) -> Self:
-        """Put a new head on the weights of an encoder, which are copied."""
-        return cls(config, on_encoder(cls.shapes(config), config, encoder, rng, dtype))
-
-    @property
-    def encoder(self) -> Encoder:
-        """The encoder, sharing this model's arrays."""
-        return Encoder(self.config, part(self.params, "encoder"))
+        shapes: Shapes = {"head.w": (d, e), "head.b": (e,), "head.gamma": (e,), "head.beta": (e,)}
+        return shapes | {"head.b_decoder": (Axis("V", config.vocab_size),)}
 
     def forward(
         self,

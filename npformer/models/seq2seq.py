@@ -19,26 +19,19 @@ from npformer.ops.linear import LinearCache, linear_backward, linear_forward
 from npformer.types import BoolArray, FloatArray, IntArray, Params, given, part, prefixed
 
 
-class EncodeCache(NamedTuple):
-    """What `Seq2Seq.encode_backward` needs."""
+class SideCache(NamedTuple):
+    """What `Seq2Seq.encode_backward` or `Seq2Seq.decode_backward` needs."""
 
     embeddings: TokenEmbeddingsCache
     stack: StackCache
-
-
-class DecodeCache(NamedTuple):
-    """What `Seq2Seq.decode_backward` needs."""
-
-    embeddings: TokenEmbeddingsCache
-    stack: StackCache
-    output: LinearCache
+    output: LinearCache | None = None  # of the decoder alone
 
 
 class Seq2SeqCache(NamedTuple):
     """What `Seq2Seq.backward` needs."""
 
-    encode: EncodeCache
-    decode: DecodeCache
+    encode: SideCache
+    decode: SideCache
 
 
 @dataclass(frozen=True)
@@ -115,8 +108,8 @@ class Seq2Seq:
 
     @property
     def _decoder(self) -> Stack:
-        params, layers = part(self.params, "decoder"), self.config.num_decoder_layers
-        return Stack(self.config, params, layers, DecoderBlock, causal=True)
+        config, params = self.config, part(self.params, "decoder")
+        return Stack(config, params, config.num_decoder_layers, DecoderBlock, causal=True)
 
     def encode(
         self,
@@ -125,24 +118,21 @@ class Seq2Seq:
         *,
         rng: np.random.Generator | None = None,
         **options: Unpack[StackOptions],
-    ) -> tuple[ModelOutput, EncodeCache]:
+    ) -> tuple[ModelOutput, SideCache]:
         """Encode a batch of sources.
 
         Parameters
         ----------
         source : integer ndarray of shape (B, S)
         keep : boolean ndarray of shape (B, S), optional
-            True = real token; default all.
-        rng : numpy.random.Generator, optional
-            None means no dropout.
-        **options
+        rng, **options
             As in `Encoder.forward`.
 
         Returns
         -------
         output : ModelOutput
             The last hidden state (B, S, D) is the memory.
-        cache : EncodeCache
+        cache : SideCache
 
         Raises
         ------
@@ -153,10 +143,10 @@ class Seq2Seq:
         seed, *seeds = layer_seeds(rng, self.config.num_encoder_layers + 1)
         x, embeddings = self._source_embeddings.forward(source, rng=generator_of(seed))
         states, stack = self._encoder.forward(x, keep, seeds=seeds, **options)
-        return model_output(states), EncodeCache(embeddings, stack)
+        return model_output(states), SideCache(embeddings, stack)
 
     def encode_backward(
-        self, doutput: ModelOutput, cache: EncodeCache, dmemory: FloatArray | None = None
+        self, doutput: ModelOutput, cache: SideCache, dmemory: FloatArray | None = None
     ) -> tuple[None, Params]:
         """Undo `encode`; dmemory (B, S, D) is what the decoder gives back for the memory."""
         (dx, _), grads = self._encoder.backward(stack_cotangent(doutput), cache.stack, dmemory)
@@ -173,44 +163,38 @@ class Seq2Seq:
         *,
         rng: np.random.Generator | None = None,
         **options: Unpack[StackOptions],
-    ) -> tuple[ModelOutput, DecodeCache]:
+    ) -> tuple[ModelOutput, SideCache]:
         """Predict, at every position of the target, the token that follows.
 
         Parameters
         ----------
         target : integer ndarray of shape (B, T)
-            What the decoder is given: in training the right tokens, moved right by one
-            (`shift_right`).
+            What the decoder is given: in training the right tokens, moved by `shift_right`.
         memory : ndarray of shape (B, S, D)
         keep : boolean ndarray of shape (B, T), optional
         memory_keep : boolean ndarray of shape (B, S), optional
-        rng : numpy.random.Generator, optional
-            None means no dropout.
-        **options
+        rng, **options
             As in `Encoder.forward`; scores are those of self- and of cross-attention.
 
         Returns
         -------
         output : ModelOutput
             Logits of shape (B, T, V).
-        cache : DecodeCache
+        cache : SideCache
 
         Raises
         ------
         InputError
-            If the target is longer than max_len, an id is outside the vocabulary or the
-            memory has another width.
+            If the target is longer than max_len, an id unknown, or the memory of another width.
         """
         check_shape("memory", memory, (len(target), "S", self.config.d_model))
         seed, *seeds = layer_seeds(rng, self.config.num_decoder_layers + 1)
         x, embeddings = self._target_embeddings.forward(target, rng=generator_of(seed))
         states, stack = self._decoder.forward(x, keep, memory, memory_keep, seeds=seeds, **options)
         logits, output = self._predict(stack.last)  # (B, T, V)
-        return model_output(states, logits), DecodeCache(embeddings, stack, output)
+        return model_output(states, logits), SideCache(embeddings, stack, output)
 
-    def decode_backward(
-        self, doutput: ModelOutput, cache: DecodeCache
-    ) -> tuple[FloatArray, Params]:
+    def decode_backward(self, doutput: ModelOutput, cache: SideCache) -> tuple[FloatArray, Params]:
         """Undo `decode`: every layer read the memory, so dmemory (B, S, D) is a sum over them.
 
         Raises
@@ -218,6 +202,7 @@ class Seq2Seq:
         InputError
             If there is not one cotangent (or None) for each layer's scores and cross_scores.
         """
+        assert cache.output is not None  # of a decoder
         read = cache.output.x  # (B, T, D)
         dlogits = or_zeros(doutput.logits, (*read.shape[:-1], self.config.target_size), read.dtype)
         dlast, dw, db = linear_backward(dlogits, cache.output)
@@ -256,13 +241,10 @@ class Seq2Seq:
 
         Parameters
         ----------
-        source : integer ndarray of shape (B, S)
-        target : integer ndarray of shape (B, T)
-        source_keep : boolean ndarray of shape (B, S), optional
-        target_keep : boolean ndarray of shape (B, T), optional
-        rng : numpy.random.Generator, optional
-            None means no dropout.
-        **options
+        source, source_keep : ndarrays of shape (B, S)
+        target, target_keep : ndarrays of shape (B, T)
+            As in `encode` and `decode`.
+        rng, **options
             As in `Encoder.forward`, for both sides.
 
         Returns
@@ -309,11 +291,9 @@ class Seq2Seq:
 def _check_some(ids: IntArray, keep: BoolArray | None) -> None:
     """Refuse a batch with a source that has no token at all."""
     check_shape("source", ids, ("B", "S"))
-    if keep is None:
-        keep = np.ones(ids.shape, bool)
+    keep = np.ones(ids.shape, bool) if keep is None else keep
     check_shape("keep", keep, ids.shape)
-    empty = ~keep.astype(bool).any(axis=1)
-    if empty.any():
-        raise InputError(
-            f"source: got no token in sequence {int(empty.argmax())}, expected at least one"
-        )
+    counts = keep.sum(axis=1)  # (B,)
+    if not counts.all():
+        empty = int(counts.argmin())
+        raise InputError(f"source: got no token in sequence {empty}, expected at least one")

@@ -53,6 +53,7 @@ TARGET_KEEP = np.array([[False, True, True, True], [True, True, True, False]])
 def model_cases() -> list[ModelCase]:
     """Return one case or more for every kind of model."""
     scores = {"output_scores": True}
+    everything = {**scores, "output_values": True}
     some = {"positions": np.array([1, 5, 5, 6])}
     return [
         _case("teacher", SequenceClassifier, scores, num_layers=4),
@@ -98,6 +99,9 @@ def model_cases() -> list[ModelCase]:
         _causal_lm("causal LM/as Llama", **AS_LLAMA),
         _causal_lm("causal LM/one head of keys", num_kv_heads=1, gated=True),
         _causal_lm("causal LM/post-LN", norm_first=False, positions="sinusoidal"),
+        _case("encoder/values", SequenceClassifier, everything, num_kv_heads=1),
+        _seq2seq("seq2seq/values", everything, norm_first=True, num_kv_heads=1),
+        _causal_lm("causal LM/values", {**everything, **some}, num_kv_heads=1),
     ]
 
 
@@ -145,7 +149,7 @@ def _seq2seq(name: str, options: dict[str, Any], **config: Any) -> ModelCase:
     return ModelCase(name, model, inputs, options, zero=tuple(silent), dropout=True)
 
 
-def _causal_lm(name: str, **config: Any) -> ModelCase:
+def _causal_lm(name: str, options: dict[str, Any] | None = None, **config: Any) -> ModelCase:
     """Make a decoder-only model; one sequence is padded at its start, the other at its end."""
     sizes: dict[str, Any] = {
         "vocab_size": SIZES["V"],
@@ -160,7 +164,8 @@ def _causal_lm(name: str, **config: Any) -> ModelCase:
     rng = np.random.default_rng(list(name.encode()))
     model = CausalLM.init(CausalLMConfig(**(sizes | config)), rng, np.float64)
     inputs = (IDS, TARGET_KEEP)
-    return ModelCase(name, model, inputs, zero=tuple(_silent(model)), dropout=True)
+    silent = () if options else _silent(model)
+    return ModelCase(name, model, inputs, options or {}, zero=tuple(silent), dropout=True)
 
 
 def _silent(model: Seq2Seq | CausalLM) -> list[str]:

@@ -7,6 +7,8 @@ seeds and steps, so nothing else is needed for the same bits.
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,15 +84,18 @@ def load_state(path: Path) -> TrainerState | None:
         ) from error
 
 
+def is_stale(path: Path) -> bool:
+    """Whether this is a temporary file or folder of ours, or one that safetensors was writing."""
+    return re.search(r"\.tmp-\d+$|^\.tmp\w{6}$", path.name) is not None
+
+
 def remove_stale(directory: Path) -> None:
     """Remove the temporary files and folders of a run that was cut off while writing."""
-    import shutil
-
-    for leftover in directory.rglob("*.tmp-*"):
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
+    for path in filter(is_stale, directory.rglob("*.tmp*")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
         else:
-            leftover.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 class MetricsLog:

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 from npformer.checks import InputError
 from npformer.optim import Optimizer, OptimizerState
-from npformer.train.objective import Objective
-from npformer.train.parallel import RunStep, shard_threads
+from npformer.train.objective import Objective, add_results
+from npformer.train.parallel import shard_threads
 from npformer.types import Params
 
 
@@ -65,23 +66,21 @@ def train(
         If the loss or a gradient is no longer finite.
     """
 
-    def update(run: RunStep, batch: Any) -> StepMetrics:
-        """Do one update; its gradients are gone when the next one begins to make its own."""
-        step = state.step
-        values, squared_norms, all_grads = run(objective, batch, [*seed, step])
-        grads = {name: all_grads[name] for name in params}
-        length = clip(grads)
-        rate = learning_rate(step)
-        lengths = length.values() if isinstance(length, dict) else [length]
-        if not all(map(math.isfinite, (*values.values(), *squared_norms.values(), *lengths))):
-            raise InputError(
-                f"learning rate: got {rate:.3g}, expected one at which the loss and its "
-                f"gradient stay finite (step {step + 1} gave a loss of {values['loss']:.3g})"
-            )
-        optimizer.update(params, grads, state, rate)
-        norms = {name: math.sqrt(n) for name, n in squared_norms.items()}
-        return StepMetrics(state.step, rate, values, norms)
-
     with shard_threads(shards) as run:
         for batch in batches:
-            yield update(run, batch)
+            step = state.step
+            results = run(objective, batch, [*seed, step])
+            values, squared_norms, all_grads = reduce(add_results, results)
+            grads = {name: all_grads[name] for name in params}
+            length = clip(grads)
+            rate = learning_rate(step)
+            lengths = length.values() if isinstance(length, dict) else [length]
+            if not all(map(math.isfinite, (*values.values(), *squared_norms.values(), *lengths))):
+                raise InputError(
+                    f"learning rate: got {rate:.3g}, expected one at which the loss and its "
+                    f"gradient stay finite (step {step + 1} gave a loss of {values['loss']:.3g})"
+                )
+            optimizer.update(params, grads, state, rate)
+            del results, all_grads, grads  # gone when the next update begins to make its own
+            norms = {name: math.sqrt(n) for name, n in squared_norms.items()}
+            yield StepMetrics(state.step, rate, values, norms)

@@ -3,15 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache, reduce
+from functools import cache, partial
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 
 from npformer.checks import InputError
-from npformer.train.objective import Objective, StepResult, add_results
+from npformer.train.objective import Objective, StepResult
 
-RunStep = Callable[[Objective, Any, Sequence[int] | None], StepResult]
+RunShards = Callable[[Objective, Any, Sequence[int] | None], Iterator[StepResult]]
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:
@@ -46,11 +47,11 @@ def _thread_pools() -> Any:
 
 
 @contextmanager
-def shard_threads(shards: int) -> Iterator[RunStep]:
+def shard_threads(shards: int) -> Iterator[RunShards]:
     """Give a function that runs an objective on a batch in ``shards`` threads.
 
     Inside the context the matrix library uses one thread, so that the shards do not compete
-    with its own threads. Results are added in the order of the shards: they depend on the
+    with its own threads. Results come in the order of the shards: their sum depends on the
     number of shards, in the last bits, but not on timing. NumPy releases Python's lock in
     its loops and matrix products, which is why threads are enough.
 
@@ -63,27 +64,24 @@ def shard_threads(shards: int) -> Iterator[RunStep]:
     Yields
     ------
     run : callable
-        ``run(objective, batch, seed) -> StepResult``, for any batch with ``counts`` and
-        ``split`` (`Batch`, `PairBatch`). Shard i draws its dropout masks from
+        ``run(objective, batch, seed) -> iterator of StepResult``, to be added up, for any batch
+        with ``counts`` and ``split`` (`Batch`, `PairBatch`). Shard i draws its dropout masks from
         ``default_rng([*seed, i])``; ``seed`` None means no dropout.
     """
     if shards < 1:
         raise InputError(f"shards: got {shards}, expected at least 1")
+    # Whoever asked looks at the loss: a warning from a thread would only come first.
+    quiet = partial(np.seterr, over="ignore", invalid="ignore")
+    with one_blas_thread(), ThreadPoolExecutor(shards, initializer=quiet) as pool:
 
-    with one_blas_thread(), ThreadPoolExecutor(shards) as pool:
-
-        def run(objective: Objective, batch: Any, seed: Sequence[int] | None) -> StepResult:
-            counts = batch.counts
-
-            def one(shard: int, part: Any) -> StepResult:
-                rng = None if seed is None else np.random.default_rng([*seed, shard])
-                # Whoever asked looks at the loss: a warning from here would only come first.
-                with np.errstate(over="ignore", invalid="ignore"):
-                    return objective(part, counts, rng)
-
+        def run(
+            objective: Objective, batch: Any, seed: Sequence[int] | None
+        ) -> Iterator[StepResult]:
             parts = batch.split(shards)
-            if len(parts) == 1:
-                return one(0, parts[0])
-            return reduce(add_results, pool.map(one, range(len(parts)), parts))
+            rngs = [
+                None if seed is None else np.random.default_rng([*seed, shard])
+                for shard in range(len(parts))
+            ]
+            return pool.map(objective, parts, repeat(batch.counts), rngs)
 
         yield run

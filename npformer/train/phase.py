@@ -7,19 +7,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from npformer.optim import (
     Optimizer,
-    OptimizerState,
     clip_by_global_norm,
     clip_by_tensor_norm,
-    constant_schedule,
     linear_schedule,
-    noam_schedule,
 )
 from npformer.train.checkpoint import TrainerState, save_state
-from npformer.train.loop import train
+from npformer.train.loop import StepMetrics, train
 from npformer.train.objective import Objective
 from npformer.train.run import Run
 from npformer.types import Params
@@ -33,12 +30,11 @@ class Phase:
 
     name: str
     steps: int
-    learning_rate: float  # the peak; with "noam" a factor of its rate
+    learning_rate: float  # times what the schedule says; the peak of the usual one
     optimizer: Optimizer
     seed: tuple[int, ...]  # of the dropout masks
-    schedule: str = "linear"  # or "constant", or "noam", which needs d_model
-    warmup: float = 0.1  # share of the steps
-    d_model: int = 0
+    schedule: Callable[[int], float] | None = None  # None: up and down in straight lines
+    warmup: float = 0.1  # share of the steps, where the rate rises in a straight line
     clip: str = "global"  # or "per_tensor"
     max_norm: float = 1.0
     shards: int = 2
@@ -48,13 +44,9 @@ class Phase:
 
     def rate(self, step: int) -> float:
         """Return the learning rate after ``step`` updates."""
-        if self.schedule == "constant":
-            return self.learning_rate * constant_schedule(step)
+        if self.schedule is not None:
+            return self.learning_rate * self.schedule(step)
         warmup = int(self.warmup * self.steps)
-        if self.schedule == "noam":
-            return self.learning_rate * noam_schedule(
-                step, warmup=max(1, warmup), d_model=self.d_model
-            )
         return self.learning_rate * linear_schedule(step, warmup=warmup, total=self.steps)
 
     @property
@@ -65,6 +57,15 @@ class Phase:
         return partial(clip_by_tensor_norm, max_norm=self.max_norm)
 
 
+class Progress(NamedTuple):
+    """A phase under way."""
+
+    updates: Iterator[StepMetrics]  # those of `train` that are left to do
+    record: Callable[[StepMetrics], None]  # to be called after each of them
+    info: dict[str, float]  # what came of the phase; empty until it has ended
+
+
+@contextmanager
 def run_phase(
     run: Run,
     phase: Phase,
@@ -72,8 +73,14 @@ def run_phase(
     objective: Objective,
     batches: Callable[[int], Iterable[Any]],
     evaluate: Evaluate | None = None,
-) -> dict[str, float]:
+) -> Iterator[Progress]:
     """Train ``params`` in place, from the start or from where the run was left.
+
+    The loop stands where the phase is begun::
+
+        with run_phase(...) as progress:
+            for update in progress.updates:
+                progress.record(update)
 
     Parameters
     ----------
@@ -87,11 +94,11 @@ def run_phase(
     evaluate : callable, optional
         Its first value is what `Phase.keep_best` compares.
 
-    Returns
-    -------
-    dict
-        The last evaluation (with ``keep_best`` the best one), the steps, and the seconds taken
-        since the phase was started or resumed.
+    Yields
+    ------
+    Progress
+        Whose ``info`` is in the end the last evaluation (with ``keep_best`` the best one), the
+        steps, and the seconds taken since the phase was started or resumed.
 
     Raises
     ------
@@ -107,15 +114,7 @@ def run_phase(
         for name, array in left.params.items():
             params[name][...] = array
         state, best, seen = left.optimizer, dict(left.extra), dict(left.numbers["seen"])
-
-    def save(step_state: OptimizerState) -> None:
-        numbers = {"metrics_length": run.log.length, "seen": seen}
-        save_state(
-            run.folder / "state.safetensors",
-            TrainerState(phase.name, params, step_state, numbers, best),
-        )
-
-    steps = train(
+    updates = train(
         objective,
         params,
         phase.optimizer,
@@ -130,9 +129,13 @@ def run_phase(
         tqdm(total=phase.steps, initial=state.step, desc=f"{phase.name:>12}", disable=None) as bar,
         _interrupts() as interrupted,
     ):
-        for step, rate, values, norms in steps:
-            record = {"phase": phase.name, "step": step, "learning_rate": rate, **values}
-            run.log.write(record | {f"norm.{name}": n for name, n in norms.items()})
+
+        def record(update: StepMetrics) -> None:
+            """Write the update down; evaluate, and save the state, when it is time to."""
+            nonlocal best, seen
+            step, rate, values, norms = update
+            line = {"phase": phase.name, "step": step, "learning_rate": rate, **values}
+            run.log.write(line | {f"norm.{name}": n for name, n in norms.items()})
             last = step == phase.steps
             if evaluate is not None and (step % phase.evaluate_every == 0 or last):
                 measured = evaluate()
@@ -149,12 +152,19 @@ def run_phase(
             bar.update()
             stop = interrupted()
             if stop or last or step % phase.checkpoint_every == 0:
-                save(state)
+                numbers = {"metrics_length": run.log.length, "seen": seen}
+                save_state(
+                    run.folder / "state.safetensors",
+                    TrainerState(phase.name, params, state, numbers, best),
+                )
             if stop:
                 raise KeyboardInterrupt
+
+        info: dict[str, float] = {}
+        yield Progress(updates, record, info)
     for name, array in best.items():
         params[name][...] = array
-    return seen | {"steps": phase.steps, "seconds": time.perf_counter() - started}
+    info |= seen | {"steps": phase.steps, "seconds": time.perf_counter() - started}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 import tiny_task
 
 from npformer.cli import main
-from npformer.distill import student, teacher, tinybert
+from npformer.jobs.distill import student, teacher, tinybert
 
 BAD_DATA = {
     # What is done to the folder, what is said.
@@ -352,7 +352,7 @@ def full(*args, **kwargs):
         ("safetensors.numpy.save_file", "state.safetensors"),
         ("npformer.train.run.Path.write_bytes", "run.json"),
         ("os.fsync", "metrics.jsonl"),
-        ("npformer.distill.job.write_model", "pretrain"),
+        ("npformer.jobs.distill.job.write_model", "pretrain"),
     ],
 )
 def test_no_space_left(target, where, task, tmp_path, capsys, monkeypatch):

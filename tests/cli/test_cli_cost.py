@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from models.small import make
+from models.small_causal_lm import make as make_causal_lm
 from models.small_seq2seq import make as make_seq2seq
 
 from npformer.cli import main
+from npformer.models import Seq2Seq
 from npformer.models.folder import write_folder
-from npformer.models.huggingface import save_pretrained
+from npformer.models.huggingface import save_pretrained, write_model
 from npformer.models.seq2seq_folder import write_seq2seq
 
 
@@ -177,10 +179,8 @@ def test_arguments(line, capsys):
     [
         ("{", "got no JSON"),
         ("[]", "got a JSON list, expected an object"),
-        (
-            '{"model_type": "gpt2"}',
-            "model_type: got 'gpt2', expected one of bert, distilbert, roberta, albert: no other",
-        ),
+        ('{"model_type": "gpt2"}', "vocab_size: got nothing, expected int"),
+        ('{"model_type": "mamba"}', "model_type: got 'mamba', expected one of bert, distilbert, "),
         ("{}", "architectures: got None, expected one name in a list"),
         (b"\xff", "got no JSON"),
     ],
@@ -204,7 +204,45 @@ def test_other_folders(tmp_path, capsys):
     assert f"got a run, expected one of its models, such as {tmp_path}/student" in said(
         capsys, tmp_path
     )
-    model = make_seq2seq()
-    write_folder(tmp_path / "model", lambda folder: write_seq2seq(model, folder))
-    error = said(capsys, tmp_path / "model")
-    assert "model_type: got 'npformer-seq2seq', expected one of bert, " in error
+
+
+GENERATE = {
+    "gpt2": make_causal_lm(positions="learned"),
+    "marian": make_seq2seq(
+        target_vocab_size=23, sinusoidal_layout="half-split", shared_embeddings=True
+    ),
+    "t5": make_seq2seq(
+        **{"target_vocab_size": 23, "shared_embeddings": True, "scale_embeddings": False},
+        **{"relative": "t5", "positions": "none", "attention_scale": 1.0, "use_bias": False},
+        **{"norm": "rms", "norm_first": True, "dropout": 0.0},
+    ),
+    "ours": make_seq2seq(num_heads=6, num_kv_heads=2, relative="shaw"),
+}
+
+
+@pytest.mark.parametrize("name", GENERATE)
+def test_models_that_generate(name, tmp_path, capsys):
+    model, folder = GENERATE[name], tmp_path / "model"
+    write = write_seq2seq if name == "ours" else write_model
+    write_folder(folder, lambda new: write(model, new))
+    two = isinstance(model, Seq2Seq)
+    found = report(capsys, folder, "--seq-len", 7, *(("--source-len", 5) if two else ()))
+    assert found["kind"] == type(model).__name__
+    assert found["layers"] == ({"encoder": 2, "decoder": 3} if two else {"layers": 2})
+    assert found["total"]["parameters"] == sum(p.size for p in model.params.values())
+    assert found["memory"]["kept"] == found["total"]["kept"] > 0
+    seen, kv = (3 * 12 if two else 2 * 7), 4 if name == "ours" else 12
+    assert found["memory"]["key_values"] == 4 * 2 * seen * kv
+    out = call(capsys, folder, "--seq-len", 7)
+    assert f"{found['kind']} of {'2 + 3' if two else '2'} layers" in out
+    assert re.search(r"^KV cache, after these tokens +[\d,]+ +0\.0$", out, re.MULTILINE)
+    assert ("6 heads on 2 of keys and values" in out) is (name == "ours")
+    both = report(capsys, folder, "--against", folder, "--seq-len", 7)
+    assert both["times"]["parameters"] == 1
+    assert both["times"]["published_speed_up"] is None
+
+
+def test_a_source_where_there_is_none(folder, capsys):
+    assert "config.json: source_len: got 5, expected None for a SequenceClassifier" in said(
+        capsys, folder, "--seq-len", 7, "--source-len", 5
+    )

@@ -7,7 +7,7 @@ import pytest
 import tiny_task
 
 from npformer.cli import main
-from npformer.distill import tinybert
+from npformer.jobs.distill import tinybert
 
 QUICK = [*tiny_task.OPTIONS, "--rate", "scratch=1e-3"]
 

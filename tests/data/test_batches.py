@@ -216,4 +216,4 @@ def test_masking_refuses_a_wrong_rate_and_shape():
 
 
 def test_batch_is_a_plain_tuple():
-    assert Batch._fields == ("ids", "keep", "segments", "labels", "answers")
+    assert Batch._fields == ("ids", "keep", "segments", "labels", "teacher_logits")

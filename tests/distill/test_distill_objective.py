@@ -53,7 +53,7 @@ def test_one_shard_is_two_is_three(recipe, phase):
     results = []
     for shards in (1, 2, 3):
         with shard_threads(shards) as run:
-            results.append(run(objective, batch, None))
+            results.append(reduce(add_results, run(objective, batch, None)))
     for result in results[1:]:
         assert_same(results[0], result, 1e-12)
 

@@ -300,7 +300,7 @@ def phase_of(recipe, **options):
         2.0,
         recipe.make_optimizer(),
         (0,),
-        schedule=recipe.intermediate_schedule,
+        schedule=recipe.schedule,
         clip=recipe.clipping,
         keep_best=recipe.select_best,
         **options,
@@ -336,7 +336,10 @@ def test_flag_select_best_keeps_the_best_dev_score(tmp_path):
 
         phase = replace(phase_of(recipe, shards=1, evaluate_every=1), steps=3)
         batches = [toy.ragged_batch()] * 3
-        told = run_phase(run, phase, params, objective, lambda _, b=batches: b, evaluate)
+        with run_phase(run, phase, params, objective, lambda _, b=batches: b, evaluate) as progress:
+            for update in progress.updates:
+                progress.record(update)
+        told = progress.info
         run.log.close()
         ends.append((told["accuracy"], seen.index(float(params["x"][0]))))
     # The last step's honest 0.7, or the lucky 0.9 of the step before.

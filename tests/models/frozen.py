@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from npformer.layers.shapes import sizes
 from npformer.models import (
     ClassifierConfig,
     EncoderConfig,
@@ -14,7 +15,6 @@ from npformer.models import (
     SequenceClassifier,
     TokenClassifier,
 )
-from npformer.models.huggingface.names import parameter_shapes
 
 FILE = Path(__file__).parents[1] / "parity" / "frozen" / "bert.json"
 KINDS: dict[str, Any] = {
@@ -64,7 +64,8 @@ def make(kind: str) -> Any:
     else:
         config = ClassifierConfig(**SIZES, num_classes=CLASSES)
     params = {}
-    for name, shape in parameter_shapes(KINDS[kind], config).items():
+    for name, axes in KINDS[kind].shapes(config).items():
+        shape = sizes(axes)
         start = zlib.crc32(name.encode()) % 1000
         wave = np.sin(start + 1.7 * np.arange(np.prod(shape))).reshape(shape)
         params[name] = (1.0 if name.endswith("gamma") else 0.0) + 0.6 * wave

@@ -8,8 +8,8 @@ import pytest
 from models.small import MODELS, SIZES, make
 
 from npformer.checks import InputError
+from npformer.layers.shapes import sizes
 from npformer.models import ClassifierConfig, Encoder, EncoderConfig, SequenceClassifier, preset
-from npformer.models.huggingface.names import parameter_shapes
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_configuration_is_frozen_and_goes_through_a_dict():
 def test_shapes_are_those_of_the_arrays(kind, embedding_size):
     model = make(kind, embedding_size=embedding_size)
     assert ("projection.w" in str(list(model.params))) is (embedding_size is not None)
-    shapes = parameter_shapes(MODELS[kind], model.config)
+    shapes = {n: sizes(axes) for n, axes in MODELS[kind].shapes(model.config).items()}
     assert shapes == {name: p.shape for name, p in model.params.items()}
 
 
@@ -82,7 +82,7 @@ def count(name, kind):
     config = preset(name)
     if kind is SequenceClassifier:
         config = ClassifierConfig(**config.to_dict(), num_classes=1)
-    return sum(math.prod(shape) for shape in parameter_shapes(kind, config).values())
+    return sum(math.prod(sizes(axes)) for axes in kind.shapes(config).values())
 
 
 @pytest.mark.parametrize(

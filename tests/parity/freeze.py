@@ -16,7 +16,7 @@ from models import frozen
 from safetensors.numpy import load_file
 
 from npformer.models.huggingface import save_pretrained
-from npformer.models.huggingface.names import array_names, is_transposed
+from npformer.models.huggingface.tensors import array_rows
 
 THEIRS: dict[str, Any] = {
     "sequence": transformers.BertForSequenceClassification,
@@ -57,10 +57,10 @@ def run(kind: str) -> dict[str, Any]:
     output.loss.backward()
     named = dict(theirs.named_parameters())
     gradients = {}
-    for row in array_names(type(model), model.config):
+    for row in array_rows(type(model), model.config):
         if row.ours in frozen.gradient_names(kind):
             g = named[row.theirs].grad
-            gradients[row.ours] = (g.T if is_transposed(row) else g).tolist()
+            gradients[row.ours] = (g.T if row.transposed else g).tolist()
     logits = output.logits if kind == "sequence" else output.logits[torch.tensor(frozen.KEEP)]
     return {"loss": output.loss.item(), "logits": logits.tolist(), "gradients": gradients}
 

@@ -14,7 +14,7 @@ from npformer.models import (
     from_pretrained,
     save_pretrained,
 )
-from npformer.models.huggingface.names import array_names, is_transposed
+from npformer.models.huggingface.tensors import array_rows
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -139,9 +139,9 @@ def test_we_read_what_they_write(kind, tmp_path):
 def their_gradients(theirs, kind, model):
     """Every gradient of transformers, by our name and in our order of axes."""
     named = dict(theirs.named_parameters())
-    rows = array_names(MODELS[kind], model.config)
+    rows = array_rows(MODELS[kind], model.config)
     assert {row.theirs for row in rows} == named.keys()
-    found = {row.ours: (named[row.theirs].grad.numpy(), is_transposed(row)) for row in rows}
+    found = {row.ours: (named[row.theirs].grad.numpy(), row.transposed) for row in rows}
     return {name: g.T if transposed else g for name, (g, transposed) in found.items()}
 
 

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from npformer import ops
 from npformer.models import Encoder, ModelOutput
 from npformer.models.huggingface import from_pretrained, save_pretrained
-from npformer.models.huggingface.names import array_names, is_transposed
+from npformer.models.huggingface.tensors import array_rows
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -128,9 +128,9 @@ def their_gradients(theirs, kind, model):
     """Every gradient of transformers, by our name and in our order of axes."""
     named = dict(theirs.named_parameters())
     grads = {}
-    for row in array_names(MODELS[kind], model.config):
+    for row in array_rows(MODELS[kind], model.config):
         g = named[row.theirs].grad.numpy()
-        grads[row.ours] = g.T if is_transposed(row) else g
+        grads[row.ours] = g.T if row.transposed else g
     assert len(grads) == len(named) == len(model.params)
     return grads
 

@@ -10,8 +10,8 @@ from models.small import CLASSES, MODELS
 
 from npformer import ops
 from npformer.models import ModelOutput, from_pretrained, save_pretrained
-from npformer.models.huggingface.families import FAMILIES
-from npformer.models.huggingface.names import array_names, is_transposed
+from npformer.models.huggingface.registry import FAMILIES
+from npformer.models.huggingface.tensors import array_rows
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -152,13 +152,13 @@ def test_gradients(config_name, kind, tmp_path):
     expected.loss.backward()
     named = dict(theirs.named_parameters())
     family = FAMILIES[theirs.config.model_type]
-    rows = array_names(type(model), model.config, family)
+    rows = array_rows(type(model), model.config, family)
     assert {row.theirs for row in rows} == named.keys()
     for row in rows:
         g = named[row.theirs].grad.numpy()
-        if row.axes == "PE":
+        if row.ours.endswith("embeddings.position"):
             g = g[len(g) - model.config.max_len :]
-        g = g.T if is_transposed(row) else g
+        g = g.T if row.transposed else g
         np.testing.assert_allclose(grads[row.ours], g, rtol=0, atol=1e-9, err_msg=row.ours)
 
 

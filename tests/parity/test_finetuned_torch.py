@@ -10,7 +10,7 @@ from benchmarks import against_transformers
 from npformer.cli import main
 from npformer.data.glue import load_folder
 from npformer.data.tokenizer import encode_examples, load_tokenizer, save_tokenizer
-from npformer.finetune.start import start_classifier
+from npformer.jobs.finetune.start import start_classifier
 from npformer.models import from_pretrained, save_pretrained
 from npformer.train.evaluate import predict_logits
 

@@ -206,14 +206,14 @@ def test_generation_gives_the_tokens_of_transformers(theirs, num_beams, tmp_path
     ("case", "field", "value", "message"),
     [
         ("gpt2", "scale_attn_by_inverse_layer_idx", True, "expected False"),
-        ("gpt2", "embd_pdrop", 0.2, "embd_pdrop: got 0.2, expected resid_pdrop, 0.1"),
-        ("gpt2", "activation_function", "mish", "activation: got 'mish'"),
+        ("gpt2", "embd_pdrop", 0.2, "embd_pdrop: got 0.2, expected resid_pdrop = 0.1"),
+        ("gpt2", "activation_function", "mish", "activation_function: got 'mish'"),
         ("gpt2", "n_layer", "two", "n_layer: got 'two', expected int"),
         ("gpt2", "n_future", 1, "n_future: got 1, expected no such field"),
-        ("t5", "d_kv", 5, "d_kv: got 5, expected d_model / num_heads, 12 / 3"),
+        ("t5", "d_kv", 5, "d_kv: got 5, expected 4, because the heads"),
         ("t5", "tie_word_embeddings", False, "tie_word_embeddings: got False, expected True"),
         ("t5", "scale_decoder_outputs", 1, "scale_decoder_outputs: got 1, expected bool"),
-        ("marian", "decoder_ffn_dim", 11, "decoder_ffn_dim: got 11, expected that of the encoder"),
+        ("marian", "decoder_ffn_dim", 11, "decoder_ffn_dim: got 11, expected encoder_ffn_dim = 10"),
         ("marian", "normalize_before", True, "normalize_before: got True, expected False"),
         ("marian", "d_model", 15, "model.shared.weight (23, 12) instead of (23, 15)"),
         ("marian", "vocab_size", 10**9, "decoder_vocab_size: got 23, expected vocab_size"),
@@ -238,7 +238,7 @@ def test_refused_arrays(theirs, case, tmp_path):
         ({first: None}, f"missing {first}"),
         ({"h.0.extra": np.zeros(2)}, "unexpected h.0.extra"),
         ({last: np.zeros((2, 3))}, f"mis-shaped {last} (2, 3) instead of"),
-        ({first: np.full_like(arrays[first], np.nan)}, f"got NaN or infinity in {first}"),
+        ({first: np.full_like(arrays[first], np.nan)}, f"got NaN in {first}"),
     ):
         save_file({n: a for n, a in (arrays | change).items() if a is not None}, path)
         with pytest.raises(InputError) as caught:

@@ -57,7 +57,7 @@ def assert_same(one: StepResult, two: StepResult, tolerance: float = 1e-12) -> N
 
 def on(shards, objective, batch, seed=None):
     with shard_threads(shards) as run:
-        return run(objective, batch, seed)
+        return reduce(add_results, run(objective, batch, seed))
 
 
 KINDS = ("classification", "regression", "masked LM")

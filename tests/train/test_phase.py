@@ -48,7 +48,10 @@ def go(run, one, phase=PHASE, wrap=None):
         # Up and down, so that the best is neither the first nor the last.
         return {"accuracy": float(np.sin(1e3 * one.params["pooler.w"].sum()))}
 
-    return run_phase(run, phase, one.params, objective, batches, evaluate)
+    with run_phase(run, phase, one.params, objective, batches, evaluate) as progress:
+        for update in progress.updates:
+            progress.record(update)
+    return progress.info
 
 
 class Killed(BaseException):

@@ -4,24 +4,10 @@ config.json speaks of the sizes, model.safetensors holds the arrays, and one tab
 models (`npformer.models.huggingface.bert`, ...) says what they are called there.
 """
 
-from npformer.models.huggingface.config import classifier_config
-from npformer.models.huggingface.find import find_model
-from npformer.models.huggingface.pretrained import (
-    from_pretrained,
-    load_labels,
-    read_pooler,
-    read_projections,
-    save_pretrained,
-    write_model,
-)
-
-__all__ = [
-    "classifier_config",
-    "find_model",
-    "from_pretrained",
-    "load_labels",
-    "read_pooler",
-    "read_projections",
-    "save_pretrained",
-    "write_model",
-]
+from npformer.models.huggingface.beside import load_labels as load_labels
+from npformer.models.huggingface.beside import read_pooler as read_pooler
+from npformer.models.huggingface.beside import read_projections as read_projections
+from npformer.models.huggingface.find import find_model as find_model
+from npformer.models.huggingface.pretrained import from_pretrained as from_pretrained
+from npformer.models.huggingface.pretrained import save_pretrained as save_pretrained
+from npformer.models.huggingface.pretrained import write_model as write_model

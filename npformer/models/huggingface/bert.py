@@ -2,7 +2,7 @@
 
 from npformer.models.encoder import Encoder
 from npformer.models.heads import SequenceClassifier, TokenClassifier
-from npformer.models.huggingface.family import ArrayName, Family, Field
+from npformer.models.huggingface.family import Family, Field, Model, Row, rows
 from npformer.models.masked_lm import MaskedLM
 
 FIELDS = (
@@ -19,7 +19,10 @@ FIELDS = (
     Field("initializer_range", "initializer_range", float, 0.02),
     Field("layer_norm_eps", "layer_norm_eps", float, 1e-12),
 )
-CLASSIFIER_DROPOUT = Field("classifier_dropout", "classifier_dropout", float, None)
+CLASSIFIERS = SequenceClassifier, TokenClassifier
+CLASSIFIER_DROPOUT = Field(
+    "classifier_dropout", "classifier_dropout", float, None, only=CLASSIFIERS
+)
 FIXED = {
     "position_embedding_type": "absolute",
     "is_decoder": False,
@@ -29,121 +32,82 @@ FIXED = {
     "pruned_heads": {},
 }
 NEUTRAL = frozenset(
-    {
-        "_attn_implementation_autoset",
-        "_commit_hash",
-        "_name_or_path",
-        "attn_implementation",
-        "bos_token_id",
-        "chunk_size_feed_forward",
-        "cls_token_id",
-        "dtype",
-        "eos_token_id",
-        "finetuning_task",
-        "gradient_checkpointing",
-        "mask_token_id",
-        "output_attentions",
-        "output_hidden_states",
-        "output_past",
-        "pad_token_id",
-        "return_dict",
-        "sep_token_id",
-        "tokenizer_class",
-        "torch_dtype",
-        "torchscript",
-        "transformers_version",
-        "use_cache",
-    }
+    """
+    _attn_implementation_autoset _commit_hash _name_or_path attn_implementation
+    bos_token_id chunk_size_feed_forward cls_token_id dtype eos_token_id finetuning_task
+    gradient_checkpointing mask_token_id output_attentions output_hidden_states
+    output_past pad_token_id return_dict sep_token_id tokenizer_class torch_dtype
+    torchscript transformers_version use_cache
+    """.split()
 )
 # transformers does not read these either; bert-base-chinese has the first six, TinyBERT the rest.
 IGNORED = frozenset(
-    {
-        "directionality",
-        "pooler_fc_size",
-        "pooler_num_attention_heads",
-        "pooler_num_fc_layers",
-        "pooler_size_per_head",
-        "pooler_type",
-        "cell",
-        "emb_size",
-        "pre_trained",
-        "structure",
-        "training",
-    }
+    """
+    directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers
+    pooler_size_per_head pooler_type cell emb_size pre_trained structure training
+    """.split()
 )
 
-EMBEDDINGS = (
-    ArrayName("embeddings.token", "embeddings.word_embeddings.weight", "VE"),
-    ArrayName("embeddings.position", "embeddings.position_embeddings.weight", "PE"),
-    ArrayName("embeddings.segment", "embeddings.token_type_embeddings.weight", "GE"),
-    ArrayName("embeddings.gamma", "embeddings.LayerNorm.weight", "E"),
-    ArrayName("embeddings.beta", "embeddings.LayerNorm.bias", "E"),
+
+def architectures(name: str) -> dict[str, type[Model]]:
+    """Return what transformers calls the models of a family like BERT."""
+    return {
+        f"{name}Model": Encoder,
+        f"{name}ForSequenceClassification": SequenceClassifier,
+        f"{name}ForTokenClassification": TokenClassifier,
+        f"{name}ForMaskedLM": MaskedLM,
+    }
+
+
+EMBEDDINGS = rows(
+    "embeddings.",
+    "embeddings.",
+    {
+        "token": "word_embeddings",
+        "position": "position_embeddings",
+        "segment": "token_type_embeddings",
+        "gamma": "LayerNorm",
+    },
 )
-LAYER = (
-    ArrayName("attention.w_q", "attention.self.query.weight", "DD"),
-    ArrayName("attention.b_q", "attention.self.query.bias", "D"),
-    ArrayName("attention.w_k", "attention.self.key.weight", "DD"),
-    ArrayName("attention.b_k", "attention.self.key.bias", "D"),
-    ArrayName("attention.w_v", "attention.self.value.weight", "DD"),
-    ArrayName("attention.b_v", "attention.self.value.bias", "D"),
-    ArrayName("attention.w_o", "attention.output.dense.weight", "DD"),
-    ArrayName("attention.b_o", "attention.output.dense.bias", "D"),
-    ArrayName("norm_1.gamma", "attention.output.LayerNorm.weight", "D"),
-    ArrayName("norm_1.beta", "attention.output.LayerNorm.bias", "D"),
-    ArrayName("feedforward.w_1", "intermediate.dense.weight", "DF"),
-    ArrayName("feedforward.b_1", "intermediate.dense.bias", "F"),
-    ArrayName("feedforward.w_2", "output.dense.weight", "FD"),
-    ArrayName("feedforward.b_2", "output.dense.bias", "D"),
-    ArrayName("norm_2.gamma", "output.LayerNorm.weight", "D"),
-    ArrayName("norm_2.beta", "output.LayerNorm.bias", "D"),
-)
-CLASSIFIER = (
-    ArrayName("classifier.w", "classifier.weight", "DC"),
-    ArrayName("classifier.b", "classifier.bias", "C"),
+LAYERS = rows(
+    "layers.{i}.",
+    "encoder.layer.{i}.",
+    {
+        "attention.w_q": "attention.self.query",
+        "attention.w_k": "attention.self.key",
+        "attention.w_v": "attention.self.value",
+        "attention.w_o": "attention.output.dense",
+        "norm_1.gamma": "attention.output.LayerNorm",
+        "feedforward.w_1": "intermediate.dense",
+        "feedforward.w_2": "output.dense",
+        "norm_2.gamma": "output.LayerNorm",
+    },
 )
 BERT = Family(
     model_type="bert",
     prefix="bert.",
-    architectures={
-        "BertModel": Encoder,
-        "BertForSequenceClassification": SequenceClassifier,
-        "BertForTokenClassification": TokenClassifier,
-        "BertForMaskedLM": MaskedLM,
-        "BertForPreTraining": MaskedLM,
-    },
-    fields=FIELDS,
-    classifier_dropout=dict.fromkeys((SequenceClassifier, TokenClassifier), CLASSIFIER_DROPOUT),
+    architectures=architectures("Bert") | {"BertForPreTraining": MaskedLM},
+    fields=(*FIELDS, CLASSIFIER_DROPOUT),
     fixed=FIXED,
     neutral=NEUTRAL | IGNORED,
-    embeddings=EMBEDDINGS,
-    layer=LAYER,
+    rows=EMBEDDINGS + LAYERS,
     heads={
-        Encoder: (),
-        TokenClassifier: CLASSIFIER,
-        SequenceClassifier: (
-            ArrayName("pooler.w", "bert.pooler.dense.weight", "DD"),
-            ArrayName("pooler.b", "bert.pooler.dense.bias", "D"),
-            *CLASSIFIER,
+        **dict.fromkeys(
+            CLASSIFIERS,
+            rows("", "", {"pooler.w": "bert.pooler.dense", "classifier.w": "classifier"}),
         ),
         MaskedLM: (
-            ArrayName("head.w", "cls.predictions.transform.dense.weight", "DD"),
-            ArrayName("head.b", "cls.predictions.transform.dense.bias", "D"),
-            ArrayName("head.gamma", "cls.predictions.transform.LayerNorm.weight", "D"),
-            ArrayName("head.beta", "cls.predictions.transform.LayerNorm.bias", "D"),
-            ArrayName("head.b_decoder", "cls.predictions.bias", "V"),
+            *rows(
+                "head.",
+                "cls.predictions.transform.",
+                {"w": "dense", "gamma": "LayerNorm"},
+            ),
+            Row("head.b_decoder", "cls.predictions.bias"),
         ),
     },
-    tied={
+    copies={
         "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",
         "cls.predictions.decoder.bias": "cls.predictions.bias",
     },
-    unused=frozenset(
-        {
-            "pooler.dense.weight",
-            "pooler.dense.bias",
-            "embeddings.position_ids",
-            "cls.seq_relationship.weight",
-            "cls.seq_relationship.bias",
-        }
-    ),
+    unused=("pooler.dense.*", "embeddings.position_ids", "cls.seq_relationship.*"),
 )

@@ -2,85 +2,79 @@
 
 import dataclasses
 import re
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, get_type_hints
 
 from npformer.checks import InputError, article, shown
-from npformer.models.config import ClassifierConfig, EncoderConfig
+from npformer.models.config import ClassifierConfig
 from npformer.models.encoder import Encoder
-from npformer.models.heads import SequenceClassifier, TokenClassifier
-from npformer.models.huggingface.families import FAMILIES, written_family
-from npformer.models.huggingface.family import REQUIRED, Family, Field, Model
-from npformer.models.masked_lm import MaskedLM
+from npformer.models.heads import SequenceClassifier
+from npformer.models.huggingface.classes import LABEL_FIELDS, read_classes, write_classes
+from npformer.models.huggingface.family import (
+    ACTIVATION_NAMES,
+    REQUIRED,
+    THEIR_ACTIVATIONS,
+    Family,
+    Field,
+    Model,
+)
+from npformer.models.huggingface.registry import FAMILIES
 
-PROBLEMS = {"classification": "single_label_classification", "regression": "regression"}
-RELU = "npformer_relu_before_classifier"  # ours: transformers ignores it
-LABEL_FIELDS = ("id2label", "label2id", "num_labels", "problem_type", RELU)
-# Other words for ours, and the word that we write.
-ACTIVATION_NAMES = {
-    "swish": "silu",
-    "gelu_python": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-}
-THEIR_ACTIVATIONS = {"gelu_tanh": "gelu_new"}
-# More would be a slip or an attack: the names alone would fill the memory, and finding the edges of
-# T5's buckets would take hours.
-MOST_CLASSES, MOST_LAYERS, MOST = 1_000_000, 10_000, 2**31 - 1
+# More would be a slip or an attack: finding the edges of T5's buckets would take hours.
+MOST_LAYERS, MOST = 10_000, 2**31 - 1
 LIMITS = dict.fromkeys(("num_layers", "num_encoder_layers", "num_decoder_layers"), MOST_LAYERS)
 LIMITS |= {"num_buckets": 1024, "max_distance": 32_768}
 
 
-def write_config(model: Model, labels: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return the fields of config.json; ``labels`` names the classes."""
-    config, kind, family = model.config, type(model), written_family(model.config)
-    check_sayable(kind, config, family)
+def write_config(
+    config: Any, kind: type[Model], family: Family, labels: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Return the fields of config.json; ``labels`` names the classes.
+
+    Raises
+    ------
+    InputError
+        If the configuration has something that config.json has no word for.
+    """
     architecture = next(name for name, k in family.architectures.items() if k is kind)
-    fields: dict[str, Any] = {"architectures": [architecture], "model_type": family.model_type}
-    for field in family.fields:
-        value = field.kind(getattr(config, field.ours))
-        fields[field.theirs] = THEIR_ACTIVATIONS.get(value, value)
-    if family.own_weights is not None:
-        fields[family.own_weights] = config.num_layers
-    if isinstance(config, ClassifierConfig) and not isinstance(model, Encoder | MaskedLM):
-        if labels is None:
-            labels = [f"LABEL_{c}" for c in range(config.num_classes)]
-        if len(set(labels)) != config.num_classes or len(labels) != config.num_classes:
-            raise InputError(
-                f"labels: got {shown(list(labels))}, expected {config.num_classes} names"
-            )
-        fields["id2label"] = {str(c): name for c, name in enumerate(labels)}
-        fields["label2id"] = {name: c for c, name in enumerate(labels)}
-        fields["problem_type"] = PROBLEMS[config.problem]
-        own = family.classifier_dropout.get(kind)
-        if own is not None:
-            p_drop = config.classifier_dropout
-            if p_drop is not None or own.default is not None:
-                fields[own.theirs] = float(config.dropout if p_drop is None else p_drop)
-        if config.relu_before_classifier and "relu_before_classifier" not in family.constants:
-            fields[RELU] = True
+    fields = {"architectures": [architecture], "model_type": family.model_type, **family.written}
+    for field in _fields_of(family, kind):
+        value = getattr(config, field.ours) if field.ours else None
+        if field.ours == "classifier_dropout" and value is None and field.default is not None:
+            value = config.head_dropout
+        if value is not None:
+            fields[field.theirs] = field.kind(THEIR_ACTIVATIONS.get(value, value))
+    fields |= family.write(config)
+    if _config_class(kind) is ClassifierConfig:
+        fields |= write_classes(config, family, labels)
     elif labels is not None:
         raise InputError(
             f"labels: got {shown(list(labels))}, expected None for {article(kind.__name__)}"
         )
+    _check_read_back(config, _read(fields, family, kind), family)
     return fields
 
 
-def read_family(fields: Mapping[str, Any]) -> Family:
+def read_family(fields: Mapping[str, Any], head: type[Any] | None = None) -> Family:
     """Return the family that ``model_type`` names; old folders without one are BERT's."""
     name = fields.get("model_type", "bert")
     family = FAMILIES.get(name) if isinstance(name, str) else None
     if family is None:
         raise InputError(f"model_type: got {shown(name)}, expected one of {', '.join(FAMILIES)}")
+    if head is not None and head not in family.architectures.values():
+        able = [n for n, other in FAMILIES.items() if head in other.architectures.values()]
+        raise InputError(
+            f"model_type: got {name!r}, expected {article(head.__name__)} ({', '.join(able)})"
+        )
     return family
 
 
-def read_kind(fields: Mapping[str, Any], head: type[Model] | None) -> type[Model]:
+def read_kind(fields: Mapping[str, Any], head: type[Any] | None = None) -> type[Model]:
     """Return the model to read: ``head``, which config.json must allow, or the one it names."""
-    known = read_family(fields).architectures
-    names = fields.get("architectures")
-    if names is None and head is not None:
-        return head
+    known = read_family(fields, head).architectures
+    names, kinds = fields.get("architectures"), set(known.values())
+    if names is None and (head is not None or len(kinds) == 1):
+        return head or kinds.pop()
     if not isinstance(names, list) or len(names) != 1:
         hint = " (or a call that says which model to read)" if names is None else ""
         raise InputError(f"architectures: got {shown(names)}, expected one name in a list{hint}")
@@ -97,111 +91,32 @@ def read_kind(fields: Mapping[str, Any], head: type[Model] | None) -> type[Model
     return head or kind
 
 
-def read_config(fields: Mapping[str, Any], kind: type[Model]) -> EncoderConfig:
+def read_config(fields: Mapping[str, Any], kind: type[Model]) -> Any:
     """Return the configuration of the model that config.json describes.
 
     Raises
     ------
     InputError
-        Naming the field and its value.
+        Naming the field, as it is called there, and its value.
     """
     family = read_family(fields)
-    _check_own_weights(fields, family)
     _check_others(fields, family, kind)
-    ours_to_theirs = {field.ours: field.theirs for field in family.fields}
-    values = {field.ours: read_value(fields, field) for field in family.fields}
-    values["max_len"] -= unread_positions(fields)
-    if values.get("num_segments") == 0:
-        raise InputError(f"{ours_to_theirs['num_segments']}: got 0, expected at least 1")
-    is_classifier = kind in (SequenceClassifier, TokenClassifier)
-    if is_classifier:
-        values |= _classifier_values(fields, kind)
-        own = family.classifier_dropout.get(kind)
-        if own is not None:
-            p_drop = read_value(fields, own)
-            values["classifier_dropout"] = None if p_drop == values["dropout"] else p_drop
-    config = ClassifierConfig if is_classifier else EncoderConfig
-    known = {field.name for field in dataclasses.fields(config)}
-    values |= {name: value for name, value in family.constants.items() if name in known}
+    ours_to_theirs = {f.ours: f.theirs for f in reversed(family.fields) if f.ours}
     try:
-        return config.from_dict(values)
+        return _read(fields, family, kind)
     except InputError as error:
         text = re.sub(r"\w+", lambda m: ours_to_theirs.get(m[0], m[0]), str(error))
         raise InputError(text) from None
 
 
-def classifier_config(config: EncoderConfig, num_classes: int, problem: str) -> ClassifierConfig:
-    """Return the configuration of a sequence classifier on an encoder, as its family has it."""
-    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    known = {field.name for field in dataclasses.fields(ClassifierConfig)}
-    constants = written_family(config).constants
-    values |= {name: value for name, value in constants.items() if name in known}
-    return ClassifierConfig.from_dict(values | {"num_classes": num_classes, "problem": problem})
-
-
-def unread_positions(fields: Mapping[str, Any]) -> int:
+def unread_positions(fields: Mapping[str, Any], family: Family) -> int:
     """Return how many rows of the position table stand before the first token's."""
-    padding = read_family(fields).padding
-    if padding is None:
+    if family.padding is None:
         return 0
-    first = int(read_value(fields, padding)) + 1
+    first = int(read_value(fields, family.padding)) + 1
     if first < 1:
-        raise InputError(f"{padding.theirs}: got {first - 1}, expected at least 0")
+        raise InputError(f"{family.padding.theirs}: got {first - 1}, expected at least 0")
     return first
-
-
-def read_labels(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the classes, in order; without names transformers means two classes."""
-    names, repeated = _label_names(fields), fields.get("label2id")
-    if repeated is not None and repeated != (numbers := {name: c for c, name in enumerate(names)}):
-        raise InputError(
-            f"label2id: got {shown(repeated)}, expected what id2label says, {shown(numbers)}"
-        )
-    return names
-
-
-def _label_names(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    named = fields.get("id2label")
-    if named is None:
-        number = fields.get("num_labels", 2)
-        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            raise InputError(
-                f"num_labels: got {shown(number)}, expected a whole number of at least 1"
-            )
-        if number > MOST_CLASSES:
-            raise InputError(f"num_labels: got {shown(number)}, expected at most {MOST_CLASSES}")
-        return tuple(f"LABEL_{c}" for c in range(number))
-    if not isinstance(named, dict) or set(named) != {str(c) for c in range(len(named))}:
-        raise InputError(f"id2label: got {shown(named)}, expected a name for each of 0, 1, ...")
-    if fields.get("num_labels", len(named)) != len(named):
-        raise InputError(f"num_labels: got {shown(fields['num_labels'])}, expected {len(named)}")
-    names = tuple(str(named[str(c)]) for c in range(len(named)))
-    if len(set(names)) != len(names):
-        raise InputError(f"id2label: got {shown(named)}, expected another name for each class")
-    return names
-
-
-def check_sayable(kind: type[Model], config: EncoderConfig, family: Family) -> None:
-    """Refuse what config.json has no word for, and transformers would compute otherwise."""
-    classifier = kind in (SequenceClassifier, TokenClassifier)
-    said = {field.ours for field in family.fields}
-    if config.num_segments == 0 and config.embedding_size is not None:
-        raise InputError(
-            f"num_segments: got 0, expected at least 1, because every {family.model_type} has a "
-            "table of segments"
-        )
-    said |= {"num_classes", "problem", "relu_before_classifier"}
-    if kind in family.classifier_dropout:
-        said.add("classifier_dropout")
-    said -= family.constants.keys()
-    for field in dataclasses.fields(ClassifierConfig if classifier else EncoderConfig):
-        expected = family.constants.get(field.name, field.default)
-        value = getattr(config, field.name)
-        if field.name not in said and value != expected:
-            raise InputError(
-                f"{field.name}: got {value!r}, expected {expected!r}, because the config.json of "
-                f"{family.model_type} has no word for it"
-            )
 
 
 def read_value(fields: Mapping[str, Any], field: Field) -> Any:
@@ -224,57 +139,73 @@ def read_value(fields: Mapping[str, Any], field: Field) -> Any:
     return ACTIVATION_NAMES.get(value, value) if field.ours == "activation" else value
 
 
-def _check_own_weights(fields: Mapping[str, Any], family: Family) -> None:
-    name = family.own_weights
-    if name is None:
-        return
-    [layers] = [field for field in family.fields if field.ours == "num_layers"]
-    number, groups = read_value(fields, layers), read_value(fields, Field("", name, int, 1))
-    if groups != number:
+def _config_class(kind: type[Model]) -> Any:
+    return get_type_hints(kind)["config"]
+
+
+def _fields_of(family: Family, kind: type[Model]) -> list[Field]:
+    return [field for field in family.fields if kind in field.only or not field.only]
+
+
+def _read(fields: Mapping[str, Any], family: Family, kind: type[Model]) -> Any:
+    """Return the configuration; an error of its own names fields of ours."""
+    make = _config_class(kind)
+    known = {field.name for field in dataclasses.fields(make)}
+    said = {field: read_value(fields, field) for field in _fields_of(family, kind)}
+    first: dict[str, Field] = {}
+    for field, value in said.items():
+        twin = first.setdefault(field.ours, field)
+        if field.ours and value is not None and value != said[twin]:
+            raise _differs(field, value, f"{twin.theirs} = {said[twin]}")
+    values = {f.ours: said[f] for f in first.values() if f.ours in known and said[f] is not None}
+    values |= {name: v for name, v in family.constants.items() if name in known}
+    values |= family.read({field.theirs: value for field, value in said.items()})
+    values["max_len"] -= unread_positions(fields, family)
+    if make is ClassifierConfig:
+        values = read_classes(fields, kind) | values
+        if values.get("classifier_dropout") == values["dropout"]:
+            del values["classifier_dropout"]
+    if values.get("num_segments") == 0 and "num_segments" not in family.constants:
         raise InputError(
-            f"{name}: got {groups}, expected {layers.theirs} = {number}, because layers that "
-            "share their weights cannot be read: training would move them apart"
+            f"num_segments: got 0, expected at least 1, because every {family.model_type} has a "
+            "table of segments"
         )
+    config = make.from_dict(values)
+    for field in first.values():
+        if field.ours and field.ours not in known:  # what others decide, as the size of a head
+            value, decided = said[field], getattr(config, field.ours)
+            if value not in (None, decided):
+                raise _differs(field, value, decided)
+    return config
+
+
+def _differs(field: Field, value: Any, expected: Any) -> InputError:
+    because = f", because {field.because}" if field.because else ""
+    return InputError(f"{field.theirs}: got {value}, expected {expected}{because}")
 
 
 def _check_others(fields: Mapping[str, Any], family: Family, kind: type[Model]) -> None:
-    read = {field.theirs for field in (*family.fields, *family.classifier_dropout.values())}
-    read |= {"architectures", "model_type", *LABEL_FIELDS}
-    read |= set() if family.padding is None else {family.padding.theirs}
-    read |= set() if family.own_weights is None else {family.own_weights}
-    check_fields(fields, read, {**family.fixed, **family.fixed_for.get(kind, {})}, family.neutral)
-
-
-def check_fields(
-    fields: Mapping[str, Any],
-    read: Collection[str],
-    fixed: Mapping[str, Any],
-    neutral: Collection[str],
-) -> None:
     """Refuse a field that is not read, not neutral and not what it must be."""
+    read = {"architectures", "model_type", *(field.theirs for field in family.fields)}
+    read |= set() if family.padding is None else {family.padding.theirs}
+    read |= set(LABEL_FIELDS) if SequenceClassifier in family.heads else set()
+    fixed = {**family.fixed, **family.fixed_for.get(kind, {})}
     for name, value in fields.items():
         if name in fixed:
             if value != fixed[name] or isinstance(value, bool) != isinstance(fixed[name], bool):
                 raise InputError(f"{name}: got {shown(value)}, expected {fixed[name]!r}")
-        elif name not in read and name not in neutral:
+        elif name not in read and name not in family.neutral:
             raise InputError(f"{name[:80]}: got {shown(value)}, expected no such field")
 
 
-def _classifier_values(fields: Mapping[str, Any], kind: type[Model]) -> dict[str, Any]:
-    classes = len(read_labels(fields))
-    problem = fields.get("problem_type")
-    if problem is None:
-        # What transformers does: one column of a sequence classifier is a regression.
-        regression = kind is SequenceClassifier and classes == 1
-        problem = PROBLEMS["regression" if regression else "classification"]
-    ours = {theirs: name for name, theirs in PROBLEMS.items()}
-    if not isinstance(problem, str) or problem not in ours:
-        raise InputError(f"problem_type: got {shown(problem)}, expected one of {', '.join(ours)}")
-    relu = fields.get(RELU, False)
-    if not isinstance(relu, bool):
-        raise InputError(f"{RELU}: got {shown(relu)}, expected true or false")
-    return {
-        "num_classes": classes,
-        "problem": ours[problem],
-        "relu_before_classifier": relu,
-    }
+def _check_read_back(config: Any, back: Any, family: Family) -> None:
+    """Refuse what config.json has no word for, and transformers would compute otherwise."""
+    for field in dataclasses.fields(back):
+        # A dropout before the classifier that is the same as everywhere else needs no word.
+        name = "head_dropout" if field.name == "classifier_dropout" else field.name
+        value, read = getattr(config, name), getattr(back, name)
+        if value != read:
+            raise InputError(
+                f"{field.name}: got {value!r}, expected {read!r}, because the config.json of "
+                f"{family.model_type} has no word for it"
+            )

@@ -6,42 +6,48 @@ from typing import Any
 from npformer.checks import InputError, shown
 from npformer.models.config import Seq2SeqConfig
 from npformer.models.huggingface.bert import NEUTRAL
-from npformer.models.huggingface.config import ACTIVATION_NAMES, THEIR_ACTIVATIONS
-from npformer.models.huggingface.family import Field
-from npformer.models.huggingface.generator import GeneratorFamily, Place
+from npformer.models.huggingface.family import (
+    ACTIVATION_NAMES,
+    THEIR_ACTIVATIONS,
+    Family,
+    Field,
+    Row,
+    rows,
+)
 from npformer.models.seq2seq import Seq2Seq
 
-PARTS = {
-    "encoder": ("attention", "feedforward"),
-    "decoder": ("self_attention", "cross_attention", "feedforward"),
-}
+FIXED = {"is_encoder_decoder": True, "is_decoder": False, "tie_word_embeddings": True}
+HEAD_SIZE = "the heads of this library share d_model"
 
 
-def _place(name: str, config: Seq2SeqConfig) -> Place:
-    if name == "embeddings.token":
-        return Place("shared.weight")
-    side, *path, last = name.split(".")
-    if path == ["norm"]:
-        return Place(f"{side}.final_layer_norm.weight")
-    if last == "relative_bias":
-        return Place(f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight")
-    _, i, part = path
-    if part.startswith("norm_"):
-        return Place(f"{side}.block.{i}.layer.{int(part[-1]) - 1}.layer_norm.weight")
-    at = f"{side}.block.{i}.layer.{PARTS[side].index(part)}"
-    if part == "feedforward":
-        theirs = {"w_1": "wi_0" if config.gated else "wi", "w_3": "wi_1", "w_2": "wo"}[last]
-        return Place(f"{at}.DenseReluDense.{theirs}.weight", transposed=True)
-    kind = "EncDecAttention" if part == "cross_attention" else "SelfAttention"
-    return Place(f"{at}.{kind}.{last[-1]}.weight", transposed=True)
+def _side(side: str, attentions: Mapping[str, str]) -> tuple[Row, ...]:
+    """Return the rows of the "encoder" or "decoder": attentions, then the feed-forward layer."""
+    ours, theirs = f"{side}.layers.{{i}}.", f"{side}.block.{{i}}.layer."
+    names: dict[str, str] = {}
+    for n, (attention, their_name) in enumerate(attentions.items()):
+        names[f"norm_{n + 1}.gamma"] = f"{n}.layer_norm"
+        names |= {f"{attention}.w_{map_}": f"{n}.{their_name}.{map_}" for map_ in "qkvo"}
+    last = len(attentions)
+    dense = f"{last}.DenseReluDense"
+    names |= {
+        f"norm_{last + 1}.gamma": f"{last}.layer_norm",
+        "feedforward.w_2": f"{dense}.wo",
+        "feedforward.w_3": f"{dense}.wi_1",
+    }
+    first = f"{ours}feedforward.w_1", f"{theirs}{dense}"
+    return (
+        *rows(ours, theirs, names),
+        Row(first[0], f"{first[1]}.wi.weight", transposed=True, when={"gated": False}),
+        Row(first[0], f"{first[1]}.wi_0.weight", transposed=True, when={"gated": True}),
+        *rows(f"{side}.", f"{side}.", {"norm.gamma": "final_layer_norm"}),
+        Row(
+            f"{side}.relative_bias",
+            f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+        ),
+    )
 
 
 def _read(fields: Mapping[str, Any]) -> dict[str, Any]:
-    width, heads = fields["d_model"], fields["num_heads"]
-    if fields["d_kv"] * heads != width:
-        raise InputError(
-            f"d_kv: got {fields['d_kv']}, expected d_model / num_heads, {width} / {heads}"
-        )
     *gated, activation = fields["feed_forward_proj"].split("-")
     if gated not in ([], ["gated"]):
         raise InputError(
@@ -55,28 +61,20 @@ def _read(fields: Mapping[str, Any]) -> dict[str, Any]:
         "attention_dropout": fields["dropout_rate"],
         "gated": bool(gated),
         "activation": ACTIVATION_NAMES.get(activation, activation),
-        "scale_output": fields["scale_decoder_outputs"],
     }
 
 
 def _write(config: Seq2SeqConfig) -> dict[str, Any]:
     activation = THEIR_ACTIVATIONS.get(config.activation, config.activation)
     if config.gated:
-        activation = "gated-" + {"gelu_new": "gelu", "gelu": "gelu_python"}.get(
-            activation, activation
-        )
-    return {
-        "d_kv": config.head_size,
-        "num_decoder_layers": config.num_decoder_layers,
-        "feed_forward_proj": activation,
-        "scale_decoder_outputs": config.scale_output,
-    }
+        ours = {"gelu_new": "gelu", "gelu": "gelu_python"}
+        activation = f"gated-{ours.get(activation, activation)}"
+    return {"feed_forward_proj": activation}
 
 
-T5 = GeneratorFamily(
+T5 = Family(
     model_type="t5",
-    architecture="T5ForConditionalGeneration",
-    kind=Seq2Seq,
+    architectures={"T5ForConditionalGeneration": Seq2Seq},
     fields=(
         Field("vocab_size", "vocab_size", int),
         Field("d_model", "d_model", int),
@@ -88,25 +86,20 @@ T5 = GeneratorFamily(
         Field("max_distance", "relative_attention_max_distance", int, 128),
         Field("dropout", "dropout_rate", float, 0.1),
         Field("layer_norm_eps", "layer_norm_epsilon", float, 1e-6),
+        Field("head_size", "d_kv", int, 64, because=HEAD_SIZE),
+        Field("num_decoder_layers", "num_decoder_layers", int, None),
+        Field("", "feed_forward_proj", str, "relu"),
+        Field("scale_output", "scale_decoder_outputs", bool, True),
     ),
     read=_read,
     write=_write,
-    more=(
-        Field("", "d_kv", int, 64),
-        Field("", "num_decoder_layers", int, None),
-        Field("", "feed_forward_proj", str, "relu"),
-        Field("", "scale_decoder_outputs", bool, True),
+    fixed=FIXED,
+    neutral=(NEUTRAL - {"is_decoder"}).union(
+        """
+        classifier_dropout decoder_start_token_id dense_act_fn initializer_factor
+        is_gated_act task_specific_params
+        """.split()
     ),
-    fixed={"is_encoder_decoder": True, "is_decoder": False, "tie_word_embeddings": True},
-    neutral=(NEUTRAL - {"is_decoder"})
-    | {
-        "classifier_dropout",
-        "decoder_start_token_id",
-        "dense_act_fn",
-        "initializer_factor",
-        "is_gated_act",
-        "task_specific_params",
-    },
     constants={
         "relative": "t5",
         "positions": "none",
@@ -117,11 +110,18 @@ T5 = GeneratorFamily(
         "shared_embeddings": True,
         "scale_embeddings": False,
     },
-    place=_place,
+    written=FIXED,
+    rows=(
+        Row("embeddings.token", "shared.weight"),
+        *_side("encoder", {"attention": "SelfAttention"}),
+        *_side(
+            "decoder", {"self_attention": "SelfAttention", "cross_attention": "EncDecAttention"}
+        ),
+    ),
     copies=dict.fromkeys(
         ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"),
         "shared.weight",
     ),
     # Old files have a table for cross-attention that nothing reads.
-    unused=lambda name: name.endswith("EncDecAttention.relative_attention_bias.weight"),
+    unused=("*EncDecAttention.relative_attention_bias.weight",),
 )

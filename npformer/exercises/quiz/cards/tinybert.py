@@ -3,13 +3,13 @@
 import numpy as np
 
 from npformer import models, ops
-from npformer.ablate.rows import PAPER
 from npformer.checks import InputError
 from npformer.distill.build import build_terms, init_projections
 from npformer.distill.mapping import bottom_mapping, top_mapping, uniform_mapping
 from npformer.distill.recipes import RECIPES
 from npformer.distill.terms import AttentionScoresTerm, HiddenTerm
 from npformer.exercises.quiz.card import card
+from npformer.jobs.ablate.rows import PAPER
 from npformer.models import cost
 
 

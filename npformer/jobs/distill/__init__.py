@@ -1,0 +1,1 @@
+"""TinyBERT's pipeline: teacher, student, baselines, comparison."""
