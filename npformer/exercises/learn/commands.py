@@ -25,7 +25,8 @@ def init(path: Path | None, lang: str, chosen: str | None, say: Callable[[str], 
         around = Folder.around(Path())
         if around is None:
             raise InputError(
-                "DIR: got none, expected a folder to make, such as `npformer learn init my-exercises`"
+                "DIR: got none, expected a folder to make, such as "
+                "`npformer learn init my-exercises`"
             )
         path = around.path
     folder, new = make(path, lang, chosen)

@@ -52,8 +52,8 @@ class Folder:
         if folder := cls.around(start):
             return folder
         raise InputError(
-            f"--dir: got {start}, expected a folder with exercises: `npformer learn init DIR` makes "
-            "one"
+            f"--dir: got {start}, expected a folder with exercises: "
+            "`npformer learn init DIR` makes one"
         )
 
     @classmethod
