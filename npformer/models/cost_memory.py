@@ -18,6 +18,7 @@ from npformer.checks import InputError
 from npformer.layers.shapes import sizes
 from npformer.models.causal_lm import CausalLM
 from npformer.models.cost import PARTS, Workload, count_parameters, of_layers
+from npformer.models.encoder import Encoder
 from npformer.models.masked_lm import MaskedLM
 from npformer.models.seq2seq import Seq2Seq
 
@@ -174,7 +175,8 @@ def _made_by(path: tuple[str, ...], work: Workload) -> str:
         if name in ("norm", "dropout", "projection"):
             name = "norm" if normed else "token"
         return f"{tables}: {name}"
-    if "stack" in path or "hidden" in path:
+    # An encoder's cache is that of its stack; other models have theirs among the fields.
+    if work.kind is Encoder or {"stack", "encoder", "encode", "hidden"} & {*path}:
         return f"{stack}: {_of_stack(path)}"
     if work.kind is MaskedLM:
         return "head: output" if path == ("logits",) else "head: transform"
