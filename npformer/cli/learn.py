@@ -39,6 +39,12 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         metavar="en|zh",
         help="default: NPFORMER_LANG, else the folder's, for a new one the locale's",
     )
+    common.add_argument(
+        "--course",
+        metavar="DIR",
+        help="exercises of your own: a folder, or an installed course (default: the folder's, else "
+        "npformer's)",
+    )
     inside = argparse.ArgumentParser(add_help=False, parents=[common])
     inside.add_argument(
         "--dir", type=Path, default=Path(), help="default: the folder you are in, or one above"
@@ -85,6 +91,16 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     action = actions.add_parser("export", parents=[common], help="files for a class")
     action.add_argument("out", type=Path, metavar="OUT", help="a new folder")
     action.add_argument("--format", required=True, metavar="nbgrader|ipynb|py")
+
+    action = actions.add_parser("new", help="an exercise of your own, to be changed")
+    action.add_argument("id", metavar="ID", help="such as weighted-mean")
+    action.add_argument("--course", type=Path, default=Path(), metavar="DIR", help="default: .")
+    action.add_argument("--chapter", default="exercises", metavar="NAME", help="a folder in DIR")
+    action.add_argument("--zh", action="store_true", help="its texts in Chinese, too")
+
+    action = actions.add_parser("verify", help="whether a course of your own holds what ours do")
+    action.add_argument("course", metavar="DIR|NAME")
+    action.add_argument("--seeds", type=count, default=100, metavar="N", help="default: 100")
     parser.set_defaults(run=run)
 
 
@@ -97,27 +113,41 @@ def duration(text: str) -> float:
     return seconds
 
 
+def count(text: str) -> int:
+    """Return a number from 1."""
+    if not re.fullmatch("[1-9][0-9]{0,4}", text):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 1")
+    return int(text)
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from npformer.exercises.export import export
-    from npformer.exercises.learn import checking, commands, state, table
+    from npformer.exercises.learn import authors, checking, commands, state, table
     from npformer.exercises.learn.folder import Folder
     from npformer.exercises.learn.run import SECONDS
     from npformer.exercises.learn.session import Session
+    from npformer.exercises.own import open_course
     from npformer.exercises.text import asked, language
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal may have no Chinese letters
+    if args.action == "new":
+        return authors.new(args.id, args.course, args.chapter, args.zh, say)
+    if args.action == "verify":
+        return authors.verify(open_course(args.course), args.seeds, say)
     chosen = asked(args.lang)
     if args.action == "init":
-        return commands.init(args.path, language(), chosen, say)
+        return commands.init(args.path, language(), chosen, say, args.course)
     if args.action == "export":
-        paths = export(args.out, args.format, lang=language(args.lang))
+        course = open_course(args.course or "")
+        paths = export(args.out, args.format, course=course, lang=language(args.lang))
         say(f"{args.out}: {len(paths)} files, the first is {paths[0]}")
         if args.format == "nbgrader":
-            say(f"then: cd {args.out} && nbgrader generate_assignment 01_calculus")
+            first = paths[0].parent.name
+            say(f"then: cd {args.out} && nbgrader generate_assignment {first}")
         return 0
-    folder = Folder.find(args.dir)
+    folder = Folder.find(args.dir, args.course)
     lang = chosen or state.load(folder.path).lang
     session = Session(folder, lang, say, getattr(args, "time_limit", None) or SECONDS)
     match args.action:

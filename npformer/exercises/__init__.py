@@ -11,6 +11,7 @@ what is wrong. All is said in English; `translation` finds the Chinese beside it
 from npformer.exercises.notebook import Checked as Checked
 from npformer.exercises.notebook import Progress as Progress
 from npformer.exercises.notebook import Shown as Shown
+from npformer.exercises.own import open_course as open_course
 
 PROGRESS = Progress()  # of this session
 check = PROGRESS.check

@@ -1,6 +1,8 @@
-"""All exercises, in an order that teaches."""
+"""A course is exercises in an order that teaches: ours, or `npformer.exercises.own`'s."""
 
 import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import ModuleType
 
 from npformer.checks import InputError
@@ -42,6 +44,31 @@ CHAPTERS = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Course:
+    """Exercises in order.
+
+    Parameters
+    ----------
+    exercises : sequence of Exercise
+    place : str
+        What `npformer.exercises.own.open_course` finds it by; "" is our own.
+    """
+
+    exercises: Sequence[Exercise]
+    place: str = ""
+
+    def find(self, exercise_id: str) -> Exercise:
+        """Return the exercise of this id.
+
+        Raises
+        ------
+        InputError
+            If there is none; it says which ids are like it.
+        """
+        return by_id(self.exercises, exercise_id, "an exercise")
+
+
 def only_exercise(module: ModuleType) -> Exercise:
     """Return the exercise that a file defines.
 
@@ -65,14 +92,5 @@ def _load(chapter: str, exercise_id: str) -> Exercise:
 EXERCISES: tuple[Exercise, ...] = tuple(
     _load(chapter, name) for chapter, names in CHAPTERS.items() for name in names.split()
 )
-
-
-def find(exercise_id: str) -> Exercise:
-    """Return the exercise of this id.
-
-    Raises
-    ------
-    InputError
-        If there is none; it says which ids are like it.
-    """
-    return by_id(EXERCISES, exercise_id, "an exercise")
+OURS = Course(EXERCISES)
+find = OURS.find

@@ -28,6 +28,7 @@ said in both languages.
 """
 
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,12 +37,13 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from npformer.checks import InputError
+from npformer.checks import InputError, shown
 from npformer.exercises.source import source_of
 from npformer.exercises.text import Text, unwrapped
 from npformer.exercises.translation import in_both, message
 
 TRACKS = ("interview", "class", "gradcheck")
+ID = "[a-z0-9]+(-[a-z0-9]+)*"
 DIFFICULTIES = (1, 2, 3)  # a line or two; a formula to derive; several steps
 
 # What a solution may use, and what every student file begins with.
@@ -112,11 +114,18 @@ class Exercise:
         Whether float32 in must give float32 out.
     docs : str
         Where the derivation is, below ``docs/``.
+    start : str
+        The body of the stub: what the learner is given, indented as a body is.
 
     Attributes
     ----------
     mistakes : dict of callable
         The wrong functions that `mistake` has registered, by name, in the order of the file.
+
+    Raises
+    ------
+    InputError
+        If a field is not what it has to be.
     """
 
     id: str
@@ -135,9 +144,29 @@ class Exercise:
     factors: Callable[..., Mapping[str, float]] | None = None
     float32: bool = True
     docs: str = ""
+    start: str = "raise NotImplementedError"
     mistakes: dict[str, Callable[..., Any]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    def __post_init__(self) -> None:
+        rules: Sequence[tuple[str, object, str]] = (
+            ("id", re.fullmatch(ID, str(self.id)), "small letters and digits, with hyphens"),
+            ("title", isinstance(self.title, str), "a text"),
+            ("statement", isinstance(self.statement, str), "a text"),
+            ("reference", inspect.isfunction(self.reference), "a function"),
+            ("library", isinstance(self.library, tuple), "a tuple of functions, or ()"),
+            ("outputs", isinstance(self.outputs, tuple) and self.outputs, 'names such as ("dx",)'),
+            ("cases", inspect.isfunction(self.cases), "a function of rng"),
+            ("hints", [type(hint) for hint in self.hints] == [str] * 3, "three texts"),
+            ("tracks", set(self.tracks) <= set(TRACKS), f"some of {', '.join(TRACKS)}"),
+            ("difficulty", self.difficulty in DIFFICULTIES, "1, 2 or 3"),
+            ("minutes", isinstance(self.minutes, int) and self.minutes > 0, "a whole number"),
+        )
+        for name, fits, wanted in rules:
+            if not fits:
+                got = shown(getattr(self, name))
+                raise InputError(f"{shown(self.id)}: got {name} {got}, expected {wanted}")
 
     def mistake(self, name: str) -> Callable[[Wrong], Wrong]:
         """Register a wrong function under a name; its docstring is the diagnosis.
@@ -149,7 +178,7 @@ class Exercise:
         """
 
         def register(wrong: Wrong) -> Wrong:
-            if name in self.mistakes:
+            if name in self.english:
                 raise InputError(
                     f"{self.id}: got two mistakes {name!r}, expected names that differ"
                 )
@@ -167,8 +196,8 @@ class Exercise:
 
     @property
     def topic(self) -> str:
-        """The chapter: the name of the folder."""
-        return self.file.parent.name
+        """The chapter: the name of the folder, without a number in front."""
+        return unnumbered(self.file.parent.name)
 
     @property
     def english(self) -> dict[str, str]:
@@ -206,7 +235,9 @@ class Exercise:
         head = f"def {self.function}{inspect.signature(self.reference)}:"
         doc = f'"""{inspect.getdoc(self.reference)}'
         end = '\n"""' if "\n" in doc else '"""'
-        return f"{head}\n{textwrap.indent(doc + end, '    ')}\n    raise NotImplementedError\n"
+        body = textwrap.dedent(self.start).strip("\n")
+        inside = textwrap.indent(f"{doc}{end}\n{body}", "    ")
+        return f"{head}\n{inside}\n"
 
     @property
     def solution(self) -> str:
@@ -217,3 +248,8 @@ class Exercise:
     def library_source(self) -> str:
         """The source of the library's own functions behind it."""
         return "\n\n".join(map(source_of, self.library))
+
+
+def unnumbered(name: str) -> str:
+    """Return "softmax" for "07_softmax": the number only gives the order."""
+    return re.sub(r"^\d+_", "", name)

@@ -1,15 +1,18 @@
 """``python -m npformer.exercises.marks``: mark every translation as one of today's English.
 
-Run it after the Chinese of all texts that the tests call stale has been looked at.
+Run it after the Chinese of all texts that the tests call stale has been looked at. With the folder
+of a course of one's own it marks that.
 """
 
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from npformer.exercises.course import EXERCISES
 from npformer.exercises.exercise import Exercise
 from npformer.exercises.museum import BUGS, Bug
+from npformer.exercises.own import open_course
 from npformer.exercises.quiz.card import Card
 from npformer.exercises.quiz.deck import CARDS
 from npformer.exercises.translation import beside, mark
@@ -31,5 +34,6 @@ def write(source: Path, name: str, english: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    for thing in THINGS:
-        write(thing.file, thing.id, thing.english)
+    for thing in open_course(sys.argv[1]).exercises if sys.argv[1:] else THINGS:
+        if beside(thing.file).is_file():
+            write(thing.file, thing.id, thing.english)

@@ -8,6 +8,7 @@ from typing import Any
 
 from npformer.checks import InputError
 from npformer.exercises.checker import Report
+from npformer.exercises.course import OURS, Course
 from npformer.exercises.exercise import TRACKS
 from npformer.exercises.task import Task, find, tasks
 from npformer.exercises.text import COLON, language
@@ -47,8 +48,12 @@ class Checked(Shown):
 
 @dataclass
 class Progress:
-    """The exercises of a session; `npformer.exercises` has one, and its four functions are its."""
+    """The exercises of a session; `npformer.exercises` has one, and its four functions are its.
 
+    Those of a course of one's own are ``Progress(open_course("DIR"))``.
+    """
+
+    course: Course = OURS
     solved: set[str] = field(default_factory=set)
     hints: dict[str, int] = field(default_factory=dict)
     solutions: set[str] = field(default_factory=set)
@@ -86,7 +91,7 @@ class Progress:
             If there is no such exercise. What the function does is reported, never raised.
         """
         lang = language(lang)
-        task = find(exercise)
+        task = find(exercise, self.course)
         report = task.check(fn, library=library)
         if report.passed:
             self.solved.add(task.id)
@@ -101,7 +106,7 @@ class Progress:
     def hint(self, exercise: str, *, lang: str | None = None) -> Shown:
         """Show the hints so far and one more; parameters as of `check`."""
         lang = language(lang)
-        task = find(exercise)
+        task = find(exercise, self.course)
         hints = task.hints
         shown = self.hints[task.id] = min(self.hints.get(task.id, 0) + 1, len(hints))
         said = [text.to(lang) for text in hints[:shown]]
@@ -113,21 +118,20 @@ class Progress:
     def solution(self, exercise: str, *, lang: str | None = None) -> Shown:
         """Show the solution, the code behind it and what to read; parameters as of `check`."""
         lang = language(lang)
-        task = find(exercise)
+        task = find(exercise, self.course)
         code = f"{task.solution()}\n\n{task.behind()}".rstrip()
         self.solutions.add(task.id)
         reading = task.reading.to(lang)
-        return Shown(
-            f"{code}\n\n# {reading}",
-            f"<pre><code>{html.escape(code)}</code></pre><p>{html.escape(reading)}</p>",
-        )
+        text = f"{code}\n\n# {reading}" if reading else code
+        shown = f"<p>{html.escape(reading)}</p>" if reading else ""
+        return Shown(text, f"<pre><code>{html.escape(code)}</code></pre>{shown}")
 
     def status(self, *, track: str | None = None, lang: str | None = None) -> Shown:
         """Show all exercises, or those of a track, and which are done."""
         lang = language(lang)
         if track is not None and track not in TRACKS:
             raise InputError(f"track: got {track!r}, expected one of {', '.join(TRACKS)}")
-        chosen = [task for task in tasks() if track is None or track in task.tracks]
+        chosen = [task for task in tasks(self.course) if track is None or track in task.tracks]
         rows = [self._row(task, lang) for task in chosen]
         done = sum(task.id in self.solved for task in chosen)
         total = message("{done} of {all} done", done=done, all=len(chosen)).to(lang)

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npformer.exercises.checker import Report, Result, check
-from npformer.exercises.course import EXERCISES
-from npformer.exercises.course import find as find_exercise
-from npformer.exercises.exercise import HEADER, SOLUTION_HEADER, Exercise
+from npformer.exercises.course import OURS, Course
+from npformer.exercises.exercise import HEADER, SOLUTION_HEADER, Exercise, unnumbered
 from npformer.exercises.lookup import by_id
 from npformer.exercises.museum import BUGS, Bug, check_test
 from npformer.exercises.quiz.deck import of_exercise
@@ -43,6 +42,8 @@ class Task(NamedTuple):
     behind: Callable[[], str]  # source to read: the library's, or the bug's
     check: Callable[..., Report]  # of a function; library=True lets it call npformer
     exercise: str  # the id of what it practises: its own, or a bug's nearest
+    docs: str  # the page that derives it; somebody's own course may have none
+    course: str  # its place
     tracks: tuple[str, ...]
     difficulty: int
     minutes: int
@@ -51,8 +52,10 @@ class Task(NamedTuple):
 
     @property
     def reading(self) -> Text:
-        """Where it is derived, and what an interview asks about it."""
-        page = f"docs/{find_exercise(self.exercise).docs}"
+        """Where it is derived, and what an interview asks about it; empty without a page."""
+        if not self.docs:
+            return Text("", "")
+        page = f"docs/{self.docs}"
         cards = [card.id for card in of_exercise(self.exercise)]
         return Text(
             f"To read: {page} in the repository. "
@@ -62,20 +65,21 @@ class Task(NamedTuple):
 
 
 @cache
-def tasks() -> tuple[Task, ...]:
-    """Return all, in the order of the course."""
+def tasks(course: Course = OURS) -> tuple[Task, ...]:
+    """Return all, in the order of the course; ours ends with the bugs."""
     made = []
-    topics = list(dict.fromkeys(exercise.topic for exercise in EXERCISES))
+    topics = list(dict.fromkeys(exercise.topic for exercise in course.exercises))
     for chapter, topic in enumerate(topics, start=1):
-        members = [exercise for exercise in EXERCISES if exercise.topic == topic]
+        members = [exercise for exercise in course.exercises if exercise.topic == topic]
         for number, exercise in enumerate(members, start=1):
-            made.append(_of_exercise(exercise, _place(chapter, topic, number, exercise.id)))
-    for number, bug in enumerate(BUGS, start=1):
+            place = _place(chapter, topic, number, exercise.id)
+            made.append(_of_exercise(exercise, place, course.place))
+    for number, bug in enumerate(() if course.place else BUGS, start=1):
         made.append(_of_bug(bug, _place(len(topics) + 1, FIND_THE_BUG, number, bug.id)))
     return tuple(made)
 
 
-def find(task_id: str) -> Task:
+def find(task_id: str, course: Course = OURS) -> Task:
     """Return the one of this id, which may also be the path of its file.
 
     Raises
@@ -83,20 +87,20 @@ def find(task_id: str) -> Task:
     InputError
         If there is none; it says which ids are like it.
     """
-    return by_id(tasks(), _id(str(task_id)), "an exercise")
+    return by_id(tasks(course), _id(str(task_id)), "an exercise")
 
 
 def _id(given: str) -> str:
     """Return "softmax-backward" for "01_calculus/08_softmax_backward.py" and any part of it."""
     name = re.split(r"[/\\]", given)[-1].removesuffix(".py")
-    return re.sub(r"^\d+_", "", name).replace("_", "-")
+    return unnumbered(name).replace("_", "-")
 
 
 def _place(chapter: int, topic: str, number: int, task_id: str) -> str:
     return f"{chapter:02}_{topic}/{number:02}_{task_id.replace('-', '_')}.py"
 
 
-def _of_exercise(exercise: Exercise, place: str) -> Task:
+def _of_exercise(exercise: Exercise, place: str, course: str) -> Task:
     said = exercise.said
     return Task(
         id=exercise.id,
@@ -112,6 +116,8 @@ def _of_exercise(exercise: Exercise, place: str) -> Task:
         behind=lambda: exercise.library_source,
         check=lambda fn, library=False: check(exercise, fn, library=library),
         exercise=exercise.id,
+        docs=exercise.docs,
+        course=course,
         tracks=exercise.tracks,
         difficulty=exercise.difficulty,
         minutes=exercise.minutes,
@@ -138,6 +144,8 @@ def _of_bug(bug: Bug, place: str) -> Task:
         behind=lambda: bug.wrong_source,
         check=lambda fn, library=False: _check_test(bug, fn),
         exercise=bug.exercise,
+        docs=OURS.find(bug.exercise).docs,
+        course=OURS.place,
         tracks=bug.tracks,
         difficulty=2,
         minutes=10,

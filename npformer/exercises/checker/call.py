@@ -68,13 +68,14 @@ def call(fn: Callable[..., Any], args: dict[str, Any], reference: CodeType | Non
             outcome.kind = type(error).__name__
             outcome.error = _sentence(error)
     outcome.printed = bool(printed.getvalue())
-    outcome.changed = [name for name in args if not _same(args[name], given[name])]
+    outcome.changed = [name for name in args if not unchanged(args[name], given[name])]
     return outcome
 
 
 @contextlib.contextmanager
 def _watched(own: CodeType | None, reference: CodeType | None, outcome: Outcome) -> Iterator[None]:
     """Note the learner's variables, and the first call into npformer, while the body runs."""
+    cases = reference.co_filename if reference else None  # of somebody's own course
 
     def watch(frame: FrameType, event: str, _: Any) -> None:
         if event == "return" and frame.f_code is own:
@@ -83,7 +84,8 @@ def _watched(own: CodeType | None, reference: CodeType | None, outcome: Outcome)
             file, caller = frame.f_code.co_filename, frame.f_back.f_code.co_filename
             # What the cases hand over lives in the exercises; what it calls is its own matter.
             inside = file.startswith(PACKAGE) and not file.startswith(EXERCISES)
-            if frame.f_code is reference or (inside and not caller.startswith(PACKAGE)):
+            outside = not caller.startswith(PACKAGE) and caller != cases
+            if frame.f_code is reference or (inside and outside):
                 outcome.library = frame.f_code.co_name
 
     before, before_in_threads = sys.getprofile(), threading.getprofile()
@@ -113,7 +115,7 @@ def _sentence(error: BaseException) -> Text:
     return message("it raised {what}, at line {line}", what=what, line=line)
 
 
-def _same(before: Any, after: Any) -> bool:
+def unchanged(before: Any, after: Any) -> bool:
     """Whether an argument is as it was; generators and functions are not looked at."""
     if isinstance(before, np.ndarray):
         return bool(
@@ -122,9 +124,9 @@ def _same(before: Any, after: Any) -> bool:
             and np.array_equal(before, after, equal_nan=before.dtype.kind in "fc")
         )
     if isinstance(before, dict):
-        return before.keys() == after.keys() and all(_same(before[k], after[k]) for k in before)
+        return before.keys() == after.keys() and all(unchanged(before[k], after[k]) for k in before)
     if isinstance(before, list | tuple):
-        return len(before) == len(after) and all(map(_same, before, after))
+        return len(before) == len(after) and all(map(unchanged, before, after))
     if isinstance(before, str | int | float | None):
         return bool(before == after)
     return True

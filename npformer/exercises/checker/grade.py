@@ -12,8 +12,8 @@ from npformer.checks import InputError
 from npformer.exercises.checker.check import check
 from npformer.exercises.checker.manners import OWN_WORK
 from npformer.exercises.checker.report import Report
-from npformer.exercises.course import find
 from npformer.exercises.exercise import Exercise
+from npformer.exercises.own import open_course
 from npformer.exercises.text import Text, language
 from npformer.exercises.translation import message
 
@@ -26,7 +26,12 @@ class OutOfTime(BaseException):
 
 
 def grade(
-    exercise_id: str, fn: Callable[..., Any], name: str, *, seeds: Sequence[int] = (0,)
+    exercise_id: str,
+    fn: Callable[..., Any],
+    name: str,
+    *,
+    seeds: Sequence[int] = (0,),
+    course: str = "",
 ) -> None:
     """Assert that a learner's function earns the points of a property.
 
@@ -43,6 +48,8 @@ def grade(
         One of `property_names`.
     seeds : sequence of int
         Of the cases.
+    course : str
+        The place of somebody's own course.
 
     Raises
     ------
@@ -51,12 +58,12 @@ def grade(
     InputError
         If there is no such exercise or property.
     """
-    exercise = find(exercise_id)
+    exercise = _exercise(exercise_id, course)
     names = property_names(exercise)
     if name not in names:
         raise InputError(f"name: got {name!r}, expected one of {', '.join(names)}")
     for seed in seeds:
-        report = _report(exercise_id, fn, seed)
+        report = _report(exercise, fn, seed)
         if isinstance(report, Text):
             raise AssertionError(report.to(language()))
         passed = {result.name.en: result.passed for result in report.results}
@@ -74,11 +81,17 @@ def property_names(exercise: Exercise) -> list[str]:
 
 
 @lru_cache(maxsize=32)
-def _report(exercise_id: str, fn: Callable[..., Any], seed: int) -> Report | Text:
+def _exercise(exercise_id: str, course: str) -> Exercise:
+    """Read a course once, not for each property anew."""
+    return open_course(course).find(exercise_id)
+
+
+@lru_cache(maxsize=32)
+def _report(exercise: Exercise, fn: Callable[..., Any], seed: int) -> Report | Text:
     """Check once for all properties: a function that never ends costs its time once."""
     try:
         with _time_limit():
-            return check(find(exercise_id), fn, seed=seed)
+            return check(exercise, fn, seed=seed)
     except OutOfTime:
         return message("it does not end within {seconds} seconds", seconds=SECONDS)
 

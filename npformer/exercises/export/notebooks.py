@@ -21,33 +21,35 @@ GRADE = "from npformer.exercises.checker import grade"
 POINTS, FOR_AN_OUTPUT = 1, 3
 
 
-def student_notebook(exercise: Exercise, lang: str) -> Any:
+def student_notebook(exercise: Exercise, lang: str, course: str = "") -> Any:
     """Return a notebook with the statement, the stub, and a cell that checks."""
     return _notebook(
         exercise,
         _markdown(exercise, "statement", statement(exercise, lang)),
         _code(exercise, "header", HEADER),
         _code(exercise, "answer", exercise.stub),
-        _code(exercise, "check", check_cell(exercise, lang)),
+        _code(exercise, "check", check_cell(exercise, lang, course)),
     )
 
 
-def solution_notebook(exercise: Exercise, lang: str) -> Any:
+def solution_notebook(exercise: Exercise, lang: str, course: str = "") -> Any:
     """Return the same notebook solved, with the library's source behind it."""
-    library = f"```python\n{exercise.library_source.strip()}\n```"
+    source = exercise.library_source.strip()
+    library = [_markdown(exercise, "library", f"```python\n{source}\n```")] if source else []
     return _notebook(
         exercise,
         _markdown(exercise, "statement", statement(exercise, lang)),
         _code(exercise, "header", SOLUTION_HEADER),
         _code(exercise, "answer", exercise.solution),
-        _code(exercise, "check", check_cell(exercise, lang, library=True)),
-        _markdown(exercise, "library", library),
+        _code(exercise, "check", check_cell(exercise, lang, course, library=True)),
+        *library,
     )
 
 
-def nbgrader_notebook(exercise: Exercise, lang: str) -> Any:
+def nbgrader_notebook(exercise: Exercise, lang: str, course: str = "") -> Any:
     """Return a source notebook: one cell is the answer, one cell a property is graded."""
     head, body = split_solution(exercise)
+    where = f", course={course!r}" if course else ""
     begin = f"    ### BEGIN SOLUTION\n    {SOLUTION_IMPORT}"
     answer = f"{head}\n{begin}\n\n{body}\n    ### END SOLUTION"
     cells = [
@@ -57,7 +59,7 @@ def nbgrader_notebook(exercise: Exercise, lang: str) -> Any:
     ]
     for name in property_names(exercise):
         # Imported in each cell: the answer may have defined a `grade` of its own.
-        call = f'{GRADE}\n\ngrade("{exercise.id}", {exercise.function}, "{name}"'
+        call = f'{GRADE}\n\ngrade("{exercise.id}", {exercise.function}, "{name}"{where}'
         source = (
             f"{call})\n### BEGIN HIDDEN TESTS\n{call}, seeds={HIDDEN_SEEDS})\n### END HIDDEN TESTS"
         )

@@ -1,6 +1,7 @@
 """What a student's and a teacher's file are made of, as text."""
 
 import ast
+import re
 import textwrap
 
 from npformer.exercises.exercise import HEADER, SOLUTION_HEADER, Exercise
@@ -15,11 +16,15 @@ def statement(exercise: Exercise, lang: str) -> str:
     return f"# {exercise.said['title'].to(lang)}\n\n{exercise.task.to(lang)}"
 
 
-def check_cell(exercise: Exercise, lang: str, *, library: bool = False) -> str:
+def check_cell(exercise: Exercise, lang: str, course: str = "", *, library: bool = False) -> str:
     """Return the code that shows how far the function is; a solution may call the library."""
     more = ", library=True" if library else ""
+    front = (
+        "from npformer.exercises import Progress, open_course\n\n"
+        f"check = Progress(open_course({course!r})).check\n"
+    )
     return (
-        "from npformer.exercises import check\n\n"
+        f"{front if course else 'from npformer.exercises import check'}\n\n"
         f'check("{exercise.id}", {exercise.function}, lang="{lang}"{more})'
     )
 
@@ -34,16 +39,19 @@ def split_solution(exercise: Exercise) -> tuple[str, str]:
     return "\n".join(lines[:end]), "\n".join(lines[end:])
 
 
-def student_source(exercise: Exercise, lang: str) -> str:
+def student_source(exercise: Exercise, lang: str, course: str = "") -> str:
     """Return a Python file with the statement, the stub and how to check."""
-    how = f"{HOW.to(lang)}\n\n{check_cell(exercise, lang).replace('check(', 'print(check(')})"
+    cell = re.sub(r"^(check\(.*\))$", r"print(\1)", check_cell(exercise, lang, course), flags=re.M)
+    how = f"{HOW.to(lang)}\n\n{cell}"
     return f"{_about(exercise, lang)}\n\n{HEADER}\n\n{exercise.stub}\n\n{_comment(how)}\n"
 
 
 def solution_source(exercise: Exercise, lang: str) -> str:
     """Return a Python file with the solution, which runs, and the library's own source."""
-    library = _comment(exercise.library_source)
-    return f"{_about(exercise, lang)}\n\n{SOLUTION_HEADER}\n\n{exercise.solution}\n\n{library}\n"
+    parts = [_about(exercise, lang), f"{SOLUTION_HEADER}\n\n{exercise.solution}"]
+    if exercise.library_source:
+        parts.append(f"{_comment(exercise.library_source)}\n")
+    return "\n\n".join(parts)
 
 
 def _about(exercise: Exercise, lang: str) -> str:

@@ -16,7 +16,7 @@ POLL = 0.3  # seconds between two looks at a file
 def check(session: Session, task_id: str | None) -> int:
     """Check one exercise, or in order up to the first that is not done."""
     if task_id is not None:
-        return 0 if check_one(session, find(task_id)) else 1
+        return 0 if check_one(session, find(task_id, session.course)) else 1
     while task := session.first_open():
         if not check_one(session, task):
             return 1
@@ -25,14 +25,14 @@ def check(session: Session, task_id: str | None) -> int:
 
 def check_all(session: Session) -> int:
     """Check every file that was written in, a line for each."""
-    begun = [task for task in tasks() if not session.folder.untouched(task)]
+    begun = [task for task in tasks(session.course) if not session.folder.untouched(task)]
     right = 0
     for task in begun:
         checked = _run(session, task)
         right += checked.report.passed
         mark = message("right") if checked.report.passed else message("WRONG")
         session.say(f"{mark.to(session.lang)}  {task.id}")
-    total = len(tasks())
+    total = len(tasks(session.course))
     session.tell(
         "{right} right, {wrong} wrong, {rest} not begun.",
         right=right,
@@ -72,7 +72,7 @@ def check_one(session: Session, task: Task) -> bool:
 def watch(session: Session, task_id: str | None, limit: float | None = None) -> int:
     """Check whenever a file is saved: one exercise, or all in order; with a limit, one."""
     begin = monotonic()
-    task = session.first_open() if task_id is None else find(task_id)
+    task = session.first_open() if task_id is None else find(task_id, session.course)
     if limit is not None and task is not None:
         if session.done(task):
             session.tell("{id} is done: `npformer learn reset {id}` opens it again.", id=task.id)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from npformer.checks import InputError
 from npformer.exercises.learn import state
-from npformer.exercises.learn.folder import Folder, make
+from npformer.exercises.learn.folder import around, make
 from npformer.exercises.learn.layout import fill
 from npformer.exercises.learn.session import Session
 from npformer.exercises.task import find
@@ -13,7 +13,13 @@ from npformer.exercises.text import COLON
 from npformer.exercises.translation import message
 
 
-def init(path: Path | None, lang: str, chosen: str | None, say: Callable[[str], None]) -> int:
+def init(
+    path: Path | None,
+    lang: str,
+    chosen: str | None,
+    say: Callable[[str], None],
+    course: str | None = None,
+) -> int:
     """Make a folder or add what one lacks: ``path``, else the one that one is in.
 
     Raises
@@ -22,14 +28,13 @@ def init(path: Path | None, lang: str, chosen: str | None, say: Callable[[str], 
         If there is none, or `make` raises it.
     """
     if path is None:
-        around = Folder.around(Path())
-        if around is None:
+        path = around(Path())
+        if path is None:
             raise InputError(
                 "DIR: got none, expected a folder to make, such as "
                 "`npformer learn init my-exercises`"
             )
-        path = around.path
-    folder, new = make(path, lang, chosen)
+    folder, new = make(path, lang, chosen, course)
     session = Session(folder, state.load(folder.path).lang, say)
     if len(new) == 1:
         session.tell("{path}: 1 new file.", path=folder.path)
@@ -44,7 +49,7 @@ def init(path: Path | None, lang: str, chosen: str | None, say: Callable[[str], 
 
 def hint(session: Session, task_id: str) -> int:
     """Show the hints seen so far and one more."""
-    task = find(task_id)
+    task = find(task_id, session.course)
     seen = state.load(session.folder.path).of(task.id).hints
     now = min(seen + 1, len(task.hints))
     state.record(session.folder.path, task.id, hints=now)
@@ -60,7 +65,7 @@ def hint(session: Session, task_id: str) -> int:
 
 def reset(session: Session, task_id: str) -> int:
     """Put the file back as it was, and keep what was written in it beside it."""
-    task = find(task_id)
+    task = find(task_id, session.course)
     where = session.where(task)
     if session.folder.new(task, session.lang):
         session.tell("{where} is as it was at first: nothing to put back.", where=where)
@@ -74,13 +79,12 @@ def reset(session: Session, task_id: str) -> int:
 
 def solution(session: Session, task_id: str) -> int:
     """Show the solution, and remember that it was shown."""
-    task = find(task_id)
+    task = find(task_id, session.course)
     state.record(session.folder.path, task.id, solution=True)
     session.say(f"{task.solution()}\n")
-    session.tell("# What is behind it:")
-    session.say("")
-    session.say(task.behind().rstrip())
-    session.say("")
-    for line in fill(task.reading.to(session.lang)):
+    if behind := task.behind().rstrip():
+        session.tell("# What is behind it:")
+        session.say(f"\n{behind}\n")
+    for line in fill(task.reading.to(session.lang)) if task.docs else ():
         session.say(f"# {line}")
     return 0

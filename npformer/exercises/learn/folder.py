@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from npformer.checks import InputError
+from npformer.checks import InputError, shown
+from npformer.exercises.course import OURS, Course
 from npformer.exercises.learn import state
 from npformer.exercises.learn.sheet import sheet
+from npformer.exercises.own import open_course
 from npformer.exercises.task import Task, tasks
 from npformer.exercises.text import LANGUAGES
 from npformer.train.run import write_text
@@ -28,7 +30,7 @@ from npformer.exercises.learn.pytest_front import ids, verify
 FOLDER = Path(__file__).parent
 
 
-@pytest.mark.parametrize("exercise", ids())
+@pytest.mark.parametrize("exercise", ids(FOLDER))
 def test_exercise(exercise):
     verify(FOLDER, exercise)
 '''
@@ -39,29 +41,23 @@ class Folder:
     """A folder in which ``npformer learn init`` was run."""
 
     path: Path
+    course: Course = OURS
 
     @classmethod
-    def find(cls, start: Path) -> "Folder":
-        """Return the folder ``start`` is in.
+    def find(cls, start: Path, course: str | None = None) -> "Folder":
+        """Return the folder ``start`` is in, with its own course or the one at this place.
 
         Raises
         ------
         InputError
-            If there is none.
+            If there is none, or its course is not where it was.
         """
-        if folder := cls.around(start):
-            return folder
+        if path := around(start):
+            return cls(path, open_course(state.load(path).course if course is None else course))
         raise InputError(
             f"--dir: got {start}, expected a folder with exercises: "
             "`npformer learn init DIR` makes one"
         )
-
-    @classmethod
-    def around(cls, start: Path) -> "Folder | None":
-        """Return the folder ``start`` is in, looking upwards, if there is one."""
-        here = start.resolve()
-        found = (path for path in (here, *here.parents) if (path / state.STATE).is_file())
-        return next(map(cls, found), None)
 
     def file(self, task: Task) -> Path:
         """Return where the answer is or will be.
@@ -74,7 +70,7 @@ class Folder:
 
     def add_missing(self, lang: str) -> list[Path]:
         """Write the files that are not there, touch no other, and return the new ones."""
-        wanted = {self.file(task): sheet(task, lang) for task in tasks()}
+        wanted = {self.file(task): sheet(task, lang) for task in tasks(self.course)}
         wanted[self.path / TEST_FILE] = TESTS
         for path in (*wanted, self.path / state.STATE):
             for leftover in path.parent.glob(f"{path.name}.tmp-*"):  # of an `init` that was killed
@@ -115,7 +111,15 @@ class Folder:
         return saved.of(task.id).passed == self.digest(task) != ""
 
 
-def make(path: Path, lang: str, chosen: str | None) -> tuple[Folder, list[Path]]:
+def around(start: Path) -> Path | None:
+    """Return the folder of exercises that ``start`` is in, looking upwards, if there is one."""
+    here = start.resolve()
+    return next((path for path in (here, *here.parents) if (path / state.STATE).is_file()), None)
+
+
+def make(
+    path: Path, lang: str, chosen: str | None, place: str | None = None
+) -> tuple[Folder, list[Path]]:
     """Make a folder, or add what an existing one lacks; return it and the new files.
 
     Parameters
@@ -125,19 +129,27 @@ def make(path: Path, lang: str, chosen: str | None) -> tuple[Folder, list[Path]]
         The language of a new folder.
     chosen : str or None
         The language asked for by name: it also changes that of an existing folder.
+    place : str, optional
+        Of the course, which may have moved; the default is ours, or what the folder has.
 
     Raises
     ------
     InputError
-        If ``path`` is a file or has a state that cannot be read.
+        If ``path`` is a file, has a state that cannot be read or the exercises of another course,
+        or the course cannot be opened.
     """
     if path.exists() and not path.is_dir():
         raise InputError(f"DIR: got {path}, which is a file, expected a folder")
     old = state.load(path) if (path / state.STATE).exists() else state.State(lang)
-    now = state.State(chosen or old.lang, old.records)
+    course = open_course(old.course if place is None else place)
+    if (path / state.STATE).exists() and bool(course.place) != bool(old.course):
+        raise InputError(
+            f"DIR: got {shown(str(path))}, which has another course, expected a new folder"
+        )
+    now = state.State(chosen or old.lang, old.records, course.place)
     path.mkdir(parents=True, exist_ok=True)
     state.save(path, now)  # first: a folder left half-way is one that `init` completes
-    folder = Folder(path.resolve())
+    folder = Folder(path.resolve(), course)
     return folder, folder.add_missing(now.lang)
 
 

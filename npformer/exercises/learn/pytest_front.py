@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from npformer.exercises.course import OURS
 from npformer.exercises.learn import state
 from npformer.exercises.learn.folder import Folder
 from npformer.exercises.learn.load import Unusable, load_function
@@ -9,9 +10,9 @@ from npformer.exercises.task import find, tasks
 from npformer.exercises.text import asked
 
 
-def ids() -> list[str]:
-    """Return the ids of all exercises, in order."""
-    return [task.id for task in tasks()]
+def ids(path: Path | None = None) -> list[str]:
+    """Return the ids of a folder's exercises, in order; without a folder, of ours."""
+    return [task.id for task in tasks(Folder.find(path).course if path else OURS)]
 
 
 def verify(path: Path, task_id: str) -> None:
@@ -24,8 +25,8 @@ def verify(path: Path, task_id: str) -> None:
     AssertionError
         With the report, if it is wrong.
     """
-    folder = Folder(path)
-    task = find(task_id)
+    folder = Folder.find(path)
+    task = find(task_id, folder.course)
     lang = asked() or state.load(path).lang
     __tracebackhide__ = True
     if folder.untouched(task):

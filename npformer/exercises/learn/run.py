@@ -46,7 +46,17 @@ def check_file(path: Path, task: Task, seconds: float = SECONDS) -> Checked:
         worker = "npformer.exercises.learn.worker"
         process = subprocess.Popen(
             # -P: a file of the learner's called numpy.py is not NumPy.
-            [sys.executable, "-P", "-m", worker, task.id, str(path), out, str(seconds)],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                worker,
+                task.id,
+                str(path),
+                out,
+                str(seconds),
+                task.course,
+            ],
             cwd=path.parent.parent,
             env=_environment(),
             stdin=subprocess.DEVNULL,

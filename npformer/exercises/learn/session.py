@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from npformer.exercises.course import Course
 from npformer.exercises.learn import state
 from npformer.exercises.learn.folder import Folder
 from npformer.exercises.learn.run import SECONDS
@@ -20,6 +21,11 @@ class Session:
     say: Callable[[str], None]
     seconds: float = SECONDS
 
+    @property
+    def course(self) -> Course:
+        """The folder's."""
+        return self.folder.course
+
     def tell(self, english: str, **fields: object) -> None:
         """Print a `message` in the session's language."""
         self.say(message(english, **fields).to(self.lang))
@@ -31,7 +37,9 @@ class Session:
     def first_open(self) -> Task | None:
         """Return the first exercise that is not done."""
         saved = state.load(self.folder.path)
-        return next((task for task in tasks() if not self.folder.done(task, saved)), None)
+        return next(
+            (task for task in tasks(self.course) if not self.folder.done(task, saved)), None
+        )
 
     def where(self, task: Task) -> str:
         """Return the path of an answer, as short as the current folder allows."""

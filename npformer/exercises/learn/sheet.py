@@ -26,8 +26,8 @@ def sheet(task: Task, lang: str) -> str:
         commands.to(lang),
         f"    npformer learn check {task.id}",
         f"    npformer learn hint {task.id}",
-        "",
-        *fill(task.reading.to(lang)),
     ]
+    if task.docs:
+        lines += ["", *fill(task.reading.to(lang))]
     comment = "\n".join(f"# {line}".rstrip() for line in lines)
     return f"{comment}\n\n{task.code}"

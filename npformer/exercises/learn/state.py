@@ -25,10 +25,11 @@ class Record:
 
 @dataclass(frozen=True)
 class State:
-    """The language, and a record for each exercise that was touched."""
+    """The language, a record for each exercise that was touched, and where the course is."""
 
     lang: str
     records: dict[str, Record] = field(default_factory=dict)
+    course: str = ""  # the place of a `Course`
 
     def of(self, task: str) -> Record:
         """Return the record of an exercise."""
@@ -51,6 +52,9 @@ def load(folder: Path) -> State:
         if saved["lang"] not in LANGUAGES:
             raise InputError(f"{path}: got language {saved['lang']!r}")
         records = {name: _record(values) for name, values in saved["exercises"].items()}
+        course = saved.get("course", "")
+        if not isinstance(course, str):
+            raise TypeError(f"course {course!r}")
     except InputError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -59,13 +63,15 @@ def load(folder: Path) -> State:
             f"wrote; delete it and run `npformer learn init {folder}`, which leaves your answers "
             "as they are"
         ) from error
-    return State(saved["lang"], records)
+    return State(saved["lang"], records, course)
 
 
 def save(folder: Path, state: State) -> None:
     """Write the state, as a whole or not at all."""
     records = {name: asdict(record) for name, record in state.records.items()}
-    write_json(folder / STATE, {"version": VERSION, "lang": state.lang, "exercises": records})
+    own = {"course": state.course} if state.course else {}
+    known = {"version": VERSION, "lang": state.lang, **own, "exercises": records}
+    write_json(folder / STATE, known)
 
 
 def record(folder: Path, task: str, **changes: Any) -> Record:

@@ -23,7 +23,7 @@ def show_list(session: Session, track: str | None) -> int:
     if track is not None and track not in TRACKS:
         raise InputError(f"--track: got {track!r}, expected one of {', '.join(TRACKS)}")
     saved = state.load(session.folder.path)
-    chosen = [task for task in tasks() if track is None or track in task.tracks]
+    chosen = [task for task in tasks(session.course) if track is None or track in task.tracks]
     done = [task for task in chosen if session.folder.done(task, saved)]
     rows = [_row(session, task, task in done, saved.of(task.id)) for task in chosen]
     sizes = [max(map(width, column)) for column in zip(*rows, strict=True)]

@@ -1,6 +1,6 @@
 """The other side of `run`: a process that runs one file, checks its function and reports.
 
-``python -m npformer.exercises.learn.worker ID FILE OUT SECONDS``
+``python -m npformer.exercises.learn.worker ID FILE OUT SECONDS COURSE``
 """
 
 import contextlib
@@ -11,14 +11,15 @@ from pathlib import Path
 
 from npformer.exercises.learn.load import Unusable, load_function
 from npformer.exercises.learn.run import LINE, MEMORY, REPORT, failed
+from npformer.exercises.own import open_course
 from npformer.exercises.task import find
 from npformer.train.run import write_json
 
 
-def main(task_id: str, file: str, out: str, seconds: str) -> None:
+def main(task_id: str, file: str, out: str, seconds: str, course: str) -> None:
     """Write the report of a check, or the line where the process stopped."""
     path = Path(file)
-    task = find(task_id)
+    task = find(task_id, open_course(course))
     _limit_memory()
     end = os._exit
     os._exit = sys.exit  # type: ignore[assignment]  # so that its line, too, can be reported
