@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from npformer.layers.output import last_hidden
 from npformer.models import Seq2Seq, Seq2SeqConfig
-from npformer.models.output import last_hidden
 from npformer.train.malloc import keep_freed_memory
 from npformer.types import IntArray
 

@@ -5,24 +5,11 @@ them up for the trainer, `recipes` names every choice in which TinyBERT's paper,
 and this library differ.
 """
 
-from npformer.distill.mapping import layer_mapping
-from npformer.distill.objective import combine
-from npformer.distill.terms import (
-    AttentionScoresTerm,
-    EmbeddingTerm,
-    HardLabelTerm,
-    HiddenTerm,
-    LogitMseTerm,
-    PredictionTerm,
-)
-
-__all__ = [
-    "AttentionScoresTerm",
-    "EmbeddingTerm",
-    "HardLabelTerm",
-    "HiddenTerm",
-    "LogitMseTerm",
-    "PredictionTerm",
-    "combine",
-    "layer_mapping",
-]
+from npformer.distill.mapping import layer_mapping as layer_mapping
+from npformer.distill.objective import combine as combine
+from npformer.distill.terms import AttentionScoresTerm as AttentionScoresTerm
+from npformer.distill.terms import EmbeddingTerm as EmbeddingTerm
+from npformer.distill.terms import HardLabelTerm as HardLabelTerm
+from npformer.distill.terms import HiddenTerm as HiddenTerm
+from npformer.distill.terms import LogitMseTerm as LogitMseTerm
+from npformer.distill.terms import PredictionTerm as PredictionTerm

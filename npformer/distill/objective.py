@@ -9,7 +9,7 @@ import numpy as np
 from npformer.checks import InputError
 from npformer.data.batches import Batch, Counts
 from npformer.distill.terms.term import Labels, Term
-from npformer.models.output import ModelOutput, add_outputs, output_arrays
+from npformer.layers.output import ModelOutput, add_outputs, output_arrays
 from npformer.train.objective import StepResult
 from npformer.types import BoolArray, IntArray, Params, prefixed
 
@@ -43,7 +43,7 @@ class Model(Protocol):
         """Return the output and the cache."""
         ...
 
-    def backward(self, doutput: ModelOutput, cache: Any) -> tuple[None, Params]:
+    def backward(self, doutput: ModelOutput, cache: Any) -> tuple[Any, Params]:
         """Return None, because ids have no gradient, and the gradients of ``params``."""
         ...
 

@@ -3,9 +3,9 @@
     >>> from npformer.exercises import check, hint, solution, status
     >>> check("softmax", my_softmax)  # doctest: +SKIP
 
-Here for a notebook; ``npformer learn`` is the same in a terminal. A chapter is a folder, an exercise a
-file in it: `course` has their order, `exercise` says what one is, `checker` finds what is wrong. All is
-said in English; `translation` finds the Chinese beside it.
+Here for a notebook; ``npformer learn`` is the same in a terminal. A chapter is a folder,
+an exercise a file in it: `course` has their order, `exercise` says what one is, `checker` finds
+what is wrong. All is said in English; `translation` finds the Chinese beside it.
 """
 
 from npformer.exercises.notebook import Checked as Checked

@@ -1,8 +1,8 @@
 """What an exercise is: one definition that feeds the notebook, the terminal, pytest and a class.
 
 It has a file of its own, named like its id, in the folder of its topic: ``calculus/layer_norm.py``.
-There stand a reference that calls the library, cases, the `Exercise`, and below it the mistakes: each
-is a wrong function, and its docstring says what is wrong::
+There stand a reference that calls the library, cases, the `Exercise`, and below it the mistakes:
+each is a wrong function, and its docstring says what is wrong::
 
     LAYER_NORM = Exercise(
         id="layer-norm",

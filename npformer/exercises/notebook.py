@@ -116,7 +116,7 @@ class Progress:
         return Shown("\n".join(lines), f"<p><b>{head} {shown}/{len(hints)}</b></p><ol>{items}</ol>")
 
     def solution(self, exercise: str, *, lang: str | None = None) -> Shown:
-        """Show the solution, the library's code behind it and what to read; parameters as of `check`."""
+        """Show the solution, the code behind it and what to read; parameters as of `check`."""
         lang = language(lang)
         task = find(exercise, self.course)
         code = f"{task.solution()}\n\n{task.behind()}".rstrip()
@@ -157,7 +157,8 @@ def _shapes(task: Task, lang: str) -> str:
     """Return a table of what the smallest case gives and expects."""
     head = message("Shapes in the smallest case").to(lang)
     cells = [
-        f'<td style="text-align:left"><code>{html.escape(name)}</code></td><td>{html.escape(shape)}</td>'
+        f'<td style="text-align:left"><code>{html.escape(name)}</code></td>'
+        f"<td>{html.escape(shape)}</td>"
         for name, shape in task.shapes().items()
     ]
     rows = "".join(f"<tr>{row}</tr>" for row in cells)

@@ -91,7 +91,7 @@ def find(task_id: str, course: Course = OURS) -> Task:
 
 
 def _id(given: str) -> str:
-    """Return "softmax-backward" for "01_calculus/08_softmax_backward.py", and for any part of it."""
+    """Return "softmax-backward" for "01_calculus/08_softmax_backward.py" and any part of it."""
     name = re.split(r"[/\\]", given)[-1].removesuffix(".py")
     return unnumbered(name).replace("_", "-")
 

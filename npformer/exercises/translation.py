@@ -12,8 +12,8 @@
 
     <!-- of the English: title 1c5a70, statement 5f09be -->
 
-A heading is the id of an exercise, a card or a bug, and each entry begins with its name in bold. The
-last line of a section has for each entry a mark of the English that it was written for; if the
+A heading is the id of an exercise, a card or a bug, and each entry begins with its name in bold.
+The last line of a section has for each entry a mark of the English that it was written for; if the
 English changes, `stale` names the entry. Whoever has looked after it runs
 
     python -m npformer.exercises.marks
@@ -156,6 +156,6 @@ def read(page: Path) -> dict[str, Section]:
             sections[name].texts[key] += f"\n\n{block}"
         else:
             raise InputError(
-                f"{page.name}: got {block[:30]!r}, expected a heading # ID and then entries **NAME**"
+                f"{page.name}: got {block[:30]!r}, expected a heading # ID, then entries **NAME**"
             )
     return sections

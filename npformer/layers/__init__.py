@@ -24,7 +24,6 @@ from npformer.layers.shapes import Axis as Axis
 from npformer.layers.shapes import Shapes as Shapes
 from npformer.layers.stack import Stack as Stack
 from npformer.layers.stack import StackCache as StackCache
-from npformer.layers.stack import StackOutput as StackOutput
 from npformer.layers.token_embeddings import TokenEmbeddings as TokenEmbeddings
 from npformer.layers.token_embeddings import TokenEmbeddingsCache as TokenEmbeddingsCache
 from npformer.layers.token_embeddings import TokenEmbeddingsConfig as TokenEmbeddingsConfig

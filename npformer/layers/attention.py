@@ -269,10 +269,11 @@ class MultiHeadAttention:
             )
         kind = SCHEMES["none"] if cross else own
         if shared is not ... and (shared is not None) != kind.shares:
-            sharing = " or ".join(repr(name) for name, s in SCHEMES.items() if s.shares)
+            got, expected = ("an array", "None") if kind.shares is False else ("None", "an array")
             raise InputError(
-                f"shared: got {'None' if shared is None else 'an array'}, expected one in "
-                f"self-attention with relative={sharing} and there alone"
+                f"shared: got {got}, expected {expected}, because relative="
+                f"{'none' if cross else self.config.relative!r} "
+                f"{'shares one' if kind.shares else 'shares none'} between the layers"
             )
         return kind(self.config, self.params)
 

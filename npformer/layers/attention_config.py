@@ -64,8 +64,15 @@ class AttentionConfig(Config):
     def _check_owners(self) -> None:
         """Refuse an option of relative positions that are not the chosen ones."""
         default = {f.name: f.default for f in fields(AttentionConfig)}
+        own = SCHEMES[self.relative].options
+        for name in own:
+            if name not in default:
+                raise InputError(
+                    f"relative: got {self.relative!r} with the option {name!r}, expected options "
+                    "that are fields of AttentionConfig"
+                )
         for owner, scheme in SCHEMES.items():
-            for name in set(scheme.options) - set(SCHEMES[self.relative].options):
+            for name in set(scheme.options) - set(own):
                 value = getattr(self, name)
                 if value != default[name]:
                     raise InputError(

@@ -1,43 +1,34 @@
-"""A stack: L blocks one on the other and, with pre-LN, a norm at the end."""
+"""A stack: embeddings, L blocks one on the other and, with pre-LN, a norm at the end."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self, TypedDict
+from typing import Any, ClassVar, NamedTuple, Self, TypedDict, Unpack
 
 import numpy as np
 from numpy.random import SeedSequence
 from numpy.typing import DTypeLike
 
-from npformer.checks import InputError
-from npformer.layers.block import BlockConfig, BlockOutput, EncoderBlock
+from npformer.checks import InputError, check_shape
+from npformer.layers.block import BlockOutput, EncoderBlock
 from npformer.layers.decoder_block import DecoderBlock
+from npformer.layers.embeddings import Embeddings
 from npformer.layers.masks import causal_keep, expand_keep, unless_all
 from npformer.layers.norm import Norm, NormCache
+from npformer.layers.output import Each, ModelOutput
 from npformer.layers.relative import SCHEMES, Scheme
-from npformer.layers.seeds import generator_of
+from npformer.layers.seeds import generator_of, layer_seeds
 from npformer.layers.shapes import Shapes, draw
-from npformer.types import BoolArray, FloatArray, Params, part, prefixed
+from npformer.layers.token_embeddings import TokenEmbeddings
+from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
 
 Maybe = FloatArray | None
-Each = tuple[Maybe, ...]
 
 
 class StackOptions(TypedDict, total=False):
     """What may be asked of `Stack.forward`, and so of every model's; all are off by default."""
 
-    output_scores: bool  # keep the attention scores of every layer
+    output_scores: bool  # give the attention scores of every layer
     output_values: bool  # and the values
     recompute: bool  # keep only what enters each block; backward runs the block's forward again
-
-
-class StackOutput(NamedTuple):
-    """What a stack gives; as a cotangent, a field or an entry is None where silent."""
-
-    hidden: Each | None = None  # L + 1 times (B, T, D); 0: what came in
-    scores: Each | None = None  # L times (B, H, T, T) of self-attention, before the mask
-    values: Each | None = None  # L times (B, G, T, K) of self-attention
-    cross_scores: Each | None = None  # L times (B, H, T, S) of decoder blocks
-    past: tuple[Any, ...] | None = None  # L KV caches with these tokens; has no cotangent
 
 
 class BlockInputs(NamedTuple):
@@ -52,6 +43,7 @@ class BlockInputs(NamedTuple):
 class StackCache(NamedTuple):
     """What `Stack.backward` needs."""
 
+    embeddings: Any
     shared: Any  # of the scheme's `shared_forward`
     blocks: tuple[Any, ...]  # L times the block's cache, or BlockInputs
     norm: NormCache | None  # the final norm of pre-LN
@@ -60,23 +52,21 @@ class StackCache(NamedTuple):
 
 @dataclass(frozen=True)
 class Stack:
-    r"""L blocks, open to gradients at every hidden state, score and value.
+    r"""Embeddings and L blocks, open to gradients at every hidden state, score and value.
 
-    .. math:: h_l = \operatorname{block}_l(h_{l-1})
+    .. math:: h_0 = \operatorname{embeddings}(\mathrm{ids}), \qquad
+              h_l = \operatorname{block}_l(h_{l-1})
 
-    and with ``norm_first`` a final norm, after which h_L is taken.
+    and with ``norm_first`` a final norm, after which h_L is taken. A subclass says which
+    embeddings and blocks, and whether it is causal: then a token sees none after itself.
 
     Parameters
     ----------
     config : BlockConfig
+        With the sizes of the embeddings.
     params : dict
-        ``layers.0.*`` ... ``layers.{L-1}.*``, what the scheme of relative positions has once,
-        and with ``norm_first`` ``norm.*``.
-    num_layers : int
-    block : class
-        `EncoderBlock`, or `DecoderBlock`, which also looks at a memory.
-    causal : bool
-        Whether a token sees none after itself.
+        ``embeddings.*``, ``layers.0.*`` ... ``layers.{L-1}.*``, what the scheme of relative
+        positions has once, and with ``norm_first`` ``norm.*``.
 
     References
     ----------
@@ -84,39 +74,38 @@ class Stack:
     norm of pre-LN.
     """
 
-    config: BlockConfig
+    config: Any
     params: Params
-    num_layers: int
-    block: type[EncoderBlock] | type[DecoderBlock] = EncoderBlock
-    causal: bool = False
+
+    embeddings: ClassVar[type[Embeddings] | type[TokenEmbeddings]] = TokenEmbeddings
+    block: ClassVar[type[EncoderBlock] | type[DecoderBlock]] = EncoderBlock
+    causal: ClassVar[bool] = False
+    depth: ClassVar[str] = "num_layers"  # the field of the configuration that says L
 
     @classmethod
-    def shapes(
-        cls,
-        config: BlockConfig,
-        num_layers: int,
-        block: type[EncoderBlock] | type[DecoderBlock] = EncoderBlock,
-    ) -> Shapes:
+    def shapes(cls, config: Any) -> Shapes:
         """Return name -> axes."""
-        one, shapes = block.shapes(config), Shapes()
-        for i in range(num_layers):
+        return prefixed("embeddings", cls.embeddings.shapes(config)) | cls.body_shapes(config)
+
+    @classmethod
+    def body_shapes(cls, config: Any) -> Shapes:
+        """Return name -> axes of all but the embeddings."""
+        one, shapes = cls.block.shapes(config), Shapes()
+        for i in range(getattr(config, cls.depth)):
             shapes |= prefixed(f"layers.{i}", one)
         shapes |= SCHEMES[config.relative].stack_shapes(config)
         return shapes | (prefixed("norm", Norm.shapes(config)) if config.norm_first else {})
 
     @classmethod
-    def init(
-        cls,
-        config: BlockConfig,
-        num_layers: int,
-        rng: np.random.Generator,
-        dtype: DTypeLike = np.float32,
-        block: type[EncoderBlock] | type[DecoderBlock] = EncoderBlock,
-    ) -> Self:
+    def init(cls, config: Any, rng: np.random.Generator, dtype: DTypeLike = np.float32) -> Self:
         """Draw weights; biases start at zero, norms as gamma = 1, beta = 0."""
-        shapes = cls.shapes(config, num_layers, block)
-        params = draw(shapes, rng, dtype, std=config.initializer_range)
-        return cls(config, params, num_layers, block)
+        embeddings = cls.embeddings.init(config, rng, dtype).params
+        body = draw(cls.body_shapes(config), rng, dtype, std=config.initializer_range)
+        return cls(config, prefixed("embeddings", embeddings) | body)
+
+    @property
+    def _embeddings(self) -> Any:
+        return self.embeddings(self.config, part(self.params, "embeddings"))
 
     def _block(self, i: int) -> Any:
         return self.block(self.config, part(self.params, f"layers.{i}"))
@@ -131,59 +120,72 @@ class Stack:
 
     def forward(
         self,
-        x: FloatArray,
+        ids: IntArray,
         keep: BoolArray | None = None,
+        segments: IntArray | None = None,
+        *,
         memory: FloatArray | None = None,
         memory_keep: BoolArray | None = None,
-        *,
         past: tuple[Any, ...] | None = None,
-        seeds: Sequence[SeedSequence | None] | None = None,
-        output_scores: bool = False,
-        output_values: bool = False,
-        recompute: bool = False,
-    ) -> tuple[StackOutput, StackCache]:
-        """Apply the layers.
+        rng: np.random.Generator | None = None,
+        **options: Unpack[StackOptions],
+    ) -> tuple[ModelOutput, StackCache]:
+        """Embed a batch and apply the layers.
 
         Parameters
         ----------
-        x : ndarray of shape (B, T, D)
+        ids : integer ndarray of shape (B, T)
         keep : boolean ndarray of shape (B, T), optional
-            True = real token.
+            True = real token; default all.
+        segments : integer ndarray of shape (B, T), optional
+            Of an encoder; default all 0.
         memory : ndarray of shape (B, S, D), optional
             What decoder blocks look at; not with a ``past``, which holds its keys and values.
         memory_keep : boolean ndarray of shape (B, S), optional
         past : tuple, optional
-            L KV caches, of `no_past` or of an output; the tokens of x come after theirs.
-        seeds : sequence of L SeedSequence, optional
-            Of each layer's dropout masks; None means no dropout.
-        output_scores, output_values : bool
-            Keep the scores and the values of every layer.
-        recompute : bool
-            Keep only what enters each block; backward runs the block's forward again.
+            L KV caches, of `no_past` or of an output; the tokens of ids come after theirs.
+        rng : numpy.random.Generator, optional
+            None means no dropout. Each layer gets a child of its own, so that its masks do
+            not depend on what the layers before it drew.
+        **options : bool
+            ``output_scores``, ``output_values``: give those of every layer. ``recompute``: keep
+            only what enters each block; backward runs the block's forward again. The same gradients
+            bit by bit, the memory of one block's cache instead of L, one more forward
+            (`python -m benchmarks.recomputation`). Without a backward it only saves.
 
         Returns
         -------
-        output : StackOutput
+        output : ModelOutput
+            hidden, and scores and values if asked for.
         cache : StackCache
+
+        Raises
+        ------
+        InputError
+            If an id is outside the vocabulary or T exceeds max_len.
         """
-        length, first = x.shape[1], past[0].length if past else 0
+        check_shape("ids", ids, ("B", "T"))
+        length, first, depth = ids.shape[1], past[0].length if past else 0, self._depth
+        seed, *seeds = layer_seeds(rng, depth + 1)
+        place = segments if self.embeddings is Embeddings else first
+        x, embeddings = self._embeddings.forward(ids, place, rng=generator_of(seed))
+        if keep is not None:
+            check_shape("keep", keep, (len(ids), first + length))
         shared, shared_cache = self._scheme.shared_forward(
             length, first + length, offset=first, bidirectional=not self.causal
         )
         if self.causal:
             keep = causal_keep(keep, length, first)
-        keep = unless_all(expand_keep(keep, len(x), first + length))
-        others: tuple[Any, ...] = (keep, shared)
-        if self.block is DecoderBlock:
-            others = (memory, keep, memory_keep, shared)
-        options = {"output_scores": output_scores, "output_values": output_values}
-        seeds = [None] * self.num_layers if seeds is None else seeds
-        pasts = [None] * self.num_layers if past is None else past
+        keep = unless_all(expand_keep(keep, len(ids), first + length))
+        across = self.block is DecoderBlock
+        others = (memory, keep, memory_keep, shared) if across else (keep, shared)
+        recompute = options.pop("recompute", False)
         hidden, outputs, caches = [x], [], []
-        for i in range(self.num_layers):
-            inputs = BlockInputs(hidden[-1], others, seeds[i], options)
+        for i in range(depth):
+            inputs = BlockInputs(hidden[-1], others, seeds[i], dict(options))
+            before = None if past is None else past[i]
             output, cache = self._block(i).forward(
-                inputs.x, *others, past=pasts[i], rng=generator_of(inputs.seed), **options
+                inputs.x, *others, past=before, rng=generator_of(seeds[i]), **options
             )
             hidden.append(output.y)
             outputs.append(output._replace(y=None))
@@ -192,31 +194,33 @@ class Stack:
         norm = None
         if self.config.norm_first:
             hidden[-1], norm = self._norm.forward(hidden[-1])
-        output = StackOutput(
+        scores = options.get("output_scores", False)
+        given = ModelOutput(
             tuple(hidden),
-            tuple(o.scores for o in outputs) if output_scores else None,
-            tuple(o.values for o in outputs) if output_values else None,
-            tuple(o.cross_scores for o in outputs) if output_scores and len(others) > 2 else None,
-            None if past is None else tuple(o.past for o in outputs),
+            tuple(o.scores for o in outputs) if scores else None,
+            values=tuple(o.values for o in outputs) if options.get("output_values") else None,
+            cross_scores=tuple(o.cross_scores for o in outputs) if scores and across else None,
+            past=None if past is None else tuple(o.past for o in outputs),
         )
-        return output, StackCache(shared_cache, tuple(caches), norm, hidden[-1])
+        return given, StackCache(embeddings, shared_cache, tuple(caches), norm, hidden[-1])
 
     def backward(
-        self, doutput: StackOutput, cache: StackCache, dlast: Maybe = None
-    ) -> tuple[tuple[FloatArray, Maybe], Params]:
+        self, doutput: ModelOutput, cache: StackCache, dlast: Maybe = None
+    ) -> tuple[Maybe, Params]:
         """Undo `forward`; a gradient may come in at every hidden state, score and value.
 
         Parameters
         ----------
-        doutput : StackOutput
+        doutput : ModelOutput
+            None where silent.
         cache : StackCache
         dlast : ndarray of shape (B, T, D), optional
             What a head gives back for hidden[L], beside the cotangent that is in ``doutput``.
 
         Returns
         -------
-        dinput : tuple
-            dx of shape (B, T, D); dmemory (B, S, D), a sum over the layers, or None.
+        dmemory : ndarray of shape (B, S, D), or None
+            A sum over the layers; None without a memory. Token ids have no gradient.
         grads : dict
             With the keys and shapes of ``params``.
 
@@ -225,11 +229,11 @@ class Stack:
         InputError
             If there is not one cotangent (or None) for each hidden state, score and value.
         """
-        L = self.num_layers
-        *dhidden, dtop = _entries("hidden", doutput.hidden, L + 1)
-        dscores = _entries("scores", doutput.scores, L)
-        dvalues = _entries("values", doutput.values, L)
-        dcross = _entries("cross_scores", doutput.cross_scores, L)
+        depth = self._depth
+        *dhidden, dtop = _entries("hidden", doutput.hidden, depth + 1)
+        dscores = _entries("scores", doutput.scores, depth)
+        dvalues = _entries("values", doutput.values, depth)
+        dcross = _entries("cross_scores", doutput.cross_scores, depth)
         g: Params = {}
         given = [d for d in (dtop, dlast) if d is not None]
         dx: FloatArray = sum(given[1:], start=given[0]) if given else np.zeros_like(cache.last)
@@ -238,7 +242,7 @@ class Stack:
             g |= prefixed("norm", grads)
         dmemory: Any = None
         dshared: list[Maybe] = []
-        for i in reversed(range(L)):
+        for i in reversed(range(depth)):
             block, block_cache = self._block(i), cache.blocks[i]
             if isinstance(block_cache, BlockInputs):
                 x, others, seed, options = block_cache
@@ -253,11 +257,17 @@ class Stack:
             below = dhidden[i]
             if below is not None:
                 dx = dx + below
-        return (dx, dmemory), g | self._scheme.shared_backward(dshared, cache.shared)
+        g |= self._scheme.shared_backward(dshared, cache.shared)
+        _, grads = self._embeddings.backward(dx, cache.embeddings)
+        return dmemory, g | prefixed("embeddings", grads)
+
+    @property
+    def _depth(self) -> int:
+        return int(getattr(self.config, self.depth))
 
     def no_past(self, *inputs: Any) -> tuple[Any, ...]:
         """Return the KV caches of targets that have no token yet; see the blocks' `no_past`."""
-        return tuple(self._block(i).no_past(*inputs) for i in range(self.num_layers))
+        return tuple(self._block(i).no_past(*inputs) for i in range(self._depth))
 
 
 def _entries(name: str, given: Each | None, expected: int) -> Each:

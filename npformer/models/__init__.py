@@ -1,5 +1,8 @@
 """Part III, models: configurations, the encoder, its heads, and the encoder-decoder."""
 
+from npformer.layers.output import ModelOutput as ModelOutput
+from npformer.layers.output import add_outputs as add_outputs
+from npformer.layers.output import output_arrays as output_arrays
 from npformer.models.causal_lm import CausalLM as CausalLM
 from npformer.models.causal_lm import CausalLMCache as CausalLMCache
 from npformer.models.config import PRESETS as PRESETS
@@ -12,7 +15,6 @@ from npformer.models.decoding import Decoding as Decoding
 from npformer.models.decoding import GenerativeModel as GenerativeModel
 from npformer.models.decoding import shift_right as shift_right
 from npformer.models.encoder import Encoder as Encoder
-from npformer.models.encoder import EncoderCache as EncoderCache
 from npformer.models.generation import Hypothesis as Hypothesis
 from npformer.models.generation import beam_search as beam_search
 from npformer.models.generation import filtered_probs as filtered_probs
@@ -28,8 +30,5 @@ from npformer.models.huggingface import read_projections as read_projections
 from npformer.models.huggingface import save_pretrained as save_pretrained
 from npformer.models.masked_lm import MaskedLM as MaskedLM
 from npformer.models.masked_lm import MaskedLMCache as MaskedLMCache
-from npformer.models.output import ModelOutput as ModelOutput
-from npformer.models.output import add_outputs as add_outputs
-from npformer.models.output import output_arrays as output_arrays
 from npformer.models.seq2seq import Seq2Seq as Seq2Seq
 from npformer.models.seq2seq import Seq2SeqCache as Seq2SeqCache

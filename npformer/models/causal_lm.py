@@ -6,24 +6,13 @@ from typing import NamedTuple, Self, Unpack
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npformer.checks import check_shape
-from npformer.layers.seeds import generator_of, layer_seeds
+from npformer.layers.output import ModelOutput, RowsCache, or_zeros, rows_backward, rows_forward
 from npformer.layers.shapes import Shapes
 from npformer.layers.stack import Stack, StackCache, StackOptions
-from npformer.layers.token_embeddings import TokenEmbeddings, TokenEmbeddingsCache
 from npformer.models.config import CausalLMConfig
 from npformer.models.decoding import Decoding
-from npformer.models.output import (
-    ModelOutput,
-    RowsCache,
-    model_output,
-    or_zeros,
-    rows_backward,
-    rows_forward,
-    stack_cotangent,
-)
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
-from npformer.types import BoolArray, FloatArray, IntArray, Params, part, prefixed
+from npformer.types import BoolArray, FloatArray, IntArray, Params
 
 TABLE = "embeddings.token"
 
@@ -31,10 +20,15 @@ TABLE = "embeddings.token"
 class CausalLMCache(NamedTuple):
     """What `CausalLM.backward` needs."""
 
-    embeddings: TokenEmbeddingsCache
     stack: StackCache
     rows: RowsCache
     output: LinearCache
+
+
+class CausalStack(Stack):
+    """A stack in which a token sees none after itself."""
+
+    causal = True
 
 
 @dataclass(frozen=True)
@@ -66,26 +60,19 @@ class CausalLM:
 
     @classmethod
     def shapes(cls, config: CausalLMConfig) -> Shapes:
-        """Return name -> axes."""
-        stack = Stack.shapes(config, config.num_layers)
-        return prefixed("embeddings", TokenEmbeddings.shapes(config)) | stack
+        """Return name -> axes; the output matrix is the token table."""
+        return CausalStack.shapes(config)
 
     @classmethod
     def init(
         cls, config: CausalLMConfig, rng: np.random.Generator, dtype: DTypeLike = np.float32
     ) -> Self:
         """Draw weights; biases start at zero, norms as gamma = 1, beta = 0."""
-        embeddings = TokenEmbeddings.init(config, rng, dtype).params
-        stack = Stack.init(config, config.num_layers, rng, dtype).params
-        return cls(config, prefixed("embeddings", embeddings) | stack)
+        return cls(config, CausalStack.init(config, rng, dtype).params)
 
     @property
-    def _embeddings(self) -> TokenEmbeddings:
-        return TokenEmbeddings(self.config, part(self.params, "embeddings"))
-
-    @property
-    def _stack(self) -> Stack:
-        return Stack(self.config, self.params, self.config.num_layers, causal=True)
+    def _stack(self) -> CausalStack:
+        return CausalStack(self.config, self.params)
 
     def forward(
         self,
@@ -121,13 +108,10 @@ class CausalLM:
         InputError
             If an id is outside the vocabulary or T exceeds max_len.
         """
-        check_shape("ids", ids, ("B", "T"))
-        seed, *seeds = layer_seeds(rng, self.config.num_layers + 1)
-        x, embeddings = self._embeddings.forward(ids, rng=generator_of(seed))
-        states, stack = self._stack.forward(x, keep, seeds=seeds, **options)
+        states, stack = self._stack.forward(ids, keep, rng=rng, **options)
         read, rows = rows_forward(stack.last, positions)  # (P, D) or (B, T, D)
         logits, output = linear_forward(read, self.params[TABLE].T)  # (P, V) or (B, T, V)
-        return model_output(states, logits), CausalLMCache(embeddings, stack, rows, output)
+        return states._replace(logits=logits), CausalLMCache(stack, rows, output)
 
     def backward(self, doutput: ModelOutput, cache: CausalLMCache) -> tuple[None, Params]:
         """Undo `forward`; gradients enter at the logits, every hidden state, score and value."""
@@ -136,9 +120,7 @@ class CausalLM:
         dlogits = or_zeros(doutput.logits, shape, read.dtype)
         dread, dtable, _ = linear_backward(dlogits, cache.output)
         dlast = rows_backward(dread, cache.rows)  # (B, T, D)
-        (dx, _), g = self._stack.backward(stack_cotangent(doutput), cache.stack, dlast)
-        _, grads = self._embeddings.backward(dx, cache.embeddings)
-        g |= prefixed("embeddings", grads)
+        _, g = self._stack.backward(doutput, cache.stack, dlast)
         g[TABLE] = g[TABLE] + dtable.T  # tied
         return None, g
 
@@ -170,7 +152,6 @@ class CausalLM:
         InputError
             If the text would be longer than max_len or an id is outside the vocabulary.
         """
-        x, _ = self._embeddings.forward(ids, state.length)
-        states, stack = self._stack.forward(x, past=state.layers)
+        states, stack = self._stack.forward(ids, past=state.layers)
         logits, _ = linear_forward(stack.last[:, -1], self.params[TABLE].T)  # (B, V)
         return logits, Decoding(states.past or ())

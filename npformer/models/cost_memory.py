@@ -14,15 +14,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from npformer.checks import InputError
 from npformer.layers.shapes import sizes
 from npformer.models.causal_lm import CausalLM
 from npformer.models.cost import PARTS, Workload, count_parameters, of_layers
+from npformer.models.encoder import Encoder
 from npformer.models.masked_lm import MaskedLM
 from npformer.models.seq2seq import Seq2Seq
 
 FLOAT = 4  # bytes of a float32
 # A longer sequence is asked about with one of about this length, so that its masks stay small.
 LONGEST = 2048
+# A bias of all heads for one sequence is made; and no array of NumPy's has more numbers.
+MOST_SCORES, MOST_NUMBERS = 2**30, 2**60
 # Fields of attention's caches that its maps have made; all others belong to scores and mix.
 MAPPED = ("q", "scaled_q", "k", "v")
 DEPTHS = ("num_layers", "num_encoder_layers", "num_decoder_layers")
@@ -100,6 +104,15 @@ def _ask(work: Workload, depth: int, *, recompute: bool, dropout: bool) -> Count
     taken = {axis.size for axes in work.shapes.values() for axis in axes}
     target = _stand_in(work.seq_len, taken)
     source = target if work.source == work.seq_len else _stand_in(work.source, taken | {target})
+    heads = work.config.num_heads
+    if heads * max(target, source) ** 2 > MOST_SCORES:
+        raise InputError(
+            f"num_heads: got {heads}, expected at most {MOST_SCORES // max(target, source) ** 2} "
+            f"with {max(target, source)} tokens"
+        )
+    largest = max(math.prod(sizes(axes)) for axes in work.shapes.values())
+    if largest > MOST_NUMBERS:
+        raise InputError(f"config: got an array of {largest} numbers, expected fewer than 2^60")
     depths = {name: depth for name in DEPTHS if hasattr(work.config, name)}
     config = replace(work.config, max_len=max(target, source), **depths)
     nothing = np.float32(0)
@@ -162,7 +175,8 @@ def _made_by(path: tuple[str, ...], work: Workload) -> str:
         if name in ("norm", "dropout", "projection"):
             name = "norm" if normed else "token"
         return f"{tables}: {name}"
-    if "stack" in path or "hidden" in path:
+    # An encoder's cache is that of its stack; other models have theirs among the fields.
+    if work.kind is Encoder or {"stack", "encoder", "encode", "hidden"} & {*path}:
         return f"{stack}: {_of_stack(path)}"
     if work.kind is MaskedLM:
         return "head: output" if path == ("logits",) else "head: transform"

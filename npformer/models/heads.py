@@ -5,12 +5,11 @@ from typing import NamedTuple, Unpack
 
 import numpy as np
 
+from npformer.layers.output import ModelOutput, last_hidden, or_zeros
 from npformer.layers.shapes import Axis, Shapes
-from npformer.layers.stack import StackOptions
+from npformer.layers.stack import StackCache, StackOptions
 from npformer.models.config import ClassifierConfig
-from npformer.models.encoder import EncoderCache
 from npformer.models.on_encoder import OnEncoder
-from npformer.models.output import ModelOutput, last_hidden, or_zeros
 from npformer.ops.activations import (
     ReluCache,
     TanhCache,
@@ -27,7 +26,7 @@ from npformer.types import BoolArray, IntArray, Params, prefixed
 class SequenceClassifierCache(NamedTuple):
     """What `SequenceClassifier.backward` needs."""
 
-    encoder: EncoderCache
+    encoder: StackCache
     pooler: LinearCache
     tanh: TanhCache | None
     relu: ReluCache | None
@@ -109,7 +108,7 @@ class SequenceClassifier(OnEncoder):
         if cache.tanh is not None:
             dx = tanh_backward(dx, cache.tanh)
         dcls, g["pooler.w"], g["pooler.b"] = linear_backward(dx, cache.pooler)
-        dlast = np.zeros_like(cache.encoder.stack.last)
+        dlast = np.zeros_like(cache.encoder.last)
         dlast[:, 0] = dcls
         _, grads = self.encoder.backward(doutput, cache.encoder, dlast)
         return None, g | prefixed("encoder", grads)
@@ -118,7 +117,7 @@ class SequenceClassifier(OnEncoder):
 class TokenClassifierCache(NamedTuple):
     """What `TokenClassifier.backward` needs."""
 
-    encoder: EncoderCache
+    encoder: StackCache
     dropout: DropoutCache
     classifier: LinearCache
 

@@ -6,12 +6,7 @@ from typing import Any, NamedTuple, Unpack
 import numpy as np
 
 from npformer.layers.feedforward import ACTIVATIONS
-from npformer.layers.shapes import Axis, Shapes
-from npformer.layers.stack import StackOptions
-from npformer.models.config import EncoderConfig
-from npformer.models.encoder import EncoderCache
-from npformer.models.on_encoder import OnEncoder
-from npformer.models.output import (
+from npformer.layers.output import (
     ModelOutput,
     RowsCache,
     last_hidden,
@@ -19,6 +14,10 @@ from npformer.models.output import (
     rows_backward,
     rows_forward,
 )
+from npformer.layers.shapes import Axis, Shapes
+from npformer.layers.stack import StackCache, StackOptions
+from npformer.models.config import EncoderConfig
+from npformer.models.on_encoder import OnEncoder
 from npformer.ops.layernorm import LayerNormCache, layernorm_backward, layernorm_forward
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
 from npformer.types import BoolArray, FloatArray, IntArray, Params, prefixed
@@ -38,7 +37,7 @@ class HeadCache(NamedTuple):
 class MaskedLMCache(NamedTuple):
     """What `MaskedLM.backward` needs."""
 
-    encoder: EncoderCache
+    encoder: StackCache
     rows: RowsCache
     head: HeadCache
 

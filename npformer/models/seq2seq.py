@@ -8,30 +8,42 @@ from numpy.typing import DTypeLike
 
 from npformer.checks import InputError, check_shape
 from npformer.layers.decoder_block import DecoderBlock
-from npformer.layers.seeds import generator_of, layer_seeds
+from npformer.layers.output import ModelOutput, last_hidden, or_zeros
 from npformer.layers.shapes import Axis, Shapes, draw
 from npformer.layers.stack import Stack, StackCache, StackOptions
-from npformer.layers.token_embeddings import TokenEmbeddings, TokenEmbeddingsCache
+from npformer.layers.token_embeddings import TokenEmbeddings
 from npformer.models.config import Seq2SeqConfig
 from npformer.models.decoding import Decoding
-from npformer.models.output import ModelOutput, last_hidden, model_output, or_zeros, stack_cotangent
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
 from npformer.types import BoolArray, FloatArray, IntArray, Params, given, part, prefixed
 
 
-class SideCache(NamedTuple):
-    """What `Seq2Seq.encode_backward` or `Seq2Seq.decode_backward` needs."""
+class DecodeCache(NamedTuple):
+    """What `Seq2Seq.decode_backward` needs."""
 
-    embeddings: TokenEmbeddingsCache
     stack: StackCache
-    output: LinearCache | None = None  # of the decoder alone
+    output: LinearCache
 
 
 class Seq2SeqCache(NamedTuple):
     """What `Seq2Seq.backward` needs."""
 
-    encode: SideCache
-    decode: SideCache
+    encode: StackCache
+    decode: DecodeCache
+
+
+class SourceStack(Stack):
+    """The encoder's side."""
+
+    depth = "num_encoder_layers"
+
+
+class TargetStack(Stack):
+    """The decoder's side."""
+
+    block = DecoderBlock
+    causal = True
+    depth = "num_decoder_layers"
 
 
 @dataclass(frozen=True)
@@ -68,12 +80,11 @@ class Seq2Seq:
     @classmethod
     def shapes(cls, config: Seq2SeqConfig) -> Shapes:
         """Return name -> axes."""
-        encoder = Stack.shapes(config, config.num_encoder_layers)
-        decoder = Stack.shapes(config, config.num_decoder_layers, DecoderBlock)
         d, v = Axis("D", config.d_model), Axis("V", config.target_vocab_size)
         shapes = prefixed(config.source_tables, TokenEmbeddings.shapes(config))
         shapes |= prefixed(config.target_tables, TokenEmbeddings.shapes(config.of_target))
-        shapes |= prefixed("encoder", encoder) | prefixed("decoder", decoder)
+        shapes |= prefixed("encoder", SourceStack.body_shapes(config))
+        shapes |= prefixed("decoder", TargetStack.body_shapes(config))
         if not config.shared_embeddings:
             shapes["output.w"] = d, v
         return shapes | ({"output.b": (v,)} if config.use_bias else {})
@@ -87,29 +98,18 @@ class Seq2Seq:
         if not config.shared_embeddings:
             target = TokenEmbeddings.init(config.of_target, rng, dtype).params
             params |= prefixed(config.target_tables, target)
-        encoder = Stack.init(config, config.num_encoder_layers, rng, dtype).params
-        decoder = Stack.init(config, config.num_decoder_layers, rng, dtype, DecoderBlock).params
-        params |= prefixed("encoder", encoder) | prefixed("decoder", decoder)
         rest = {name: axes for name, axes in cls.shapes(config).items() if name not in params}
         return cls(config, params | draw(rest, rng, dtype, std=config.initializer_range))
 
     @property
-    def _source_embeddings(self) -> TokenEmbeddings:
-        return TokenEmbeddings(self.config, part(self.params, self.config.source_tables))
+    def _encoder(self) -> SourceStack:
+        tables = prefixed("embeddings", part(self.params, self.config.source_tables))
+        return SourceStack(self.config, part(self.params, "encoder") | tables)
 
     @property
-    def _target_embeddings(self) -> TokenEmbeddings:
-        config = self.config
-        return TokenEmbeddings(config.of_target, part(self.params, config.target_tables))
-
-    @property
-    def _encoder(self) -> Stack:
-        return Stack(self.config, part(self.params, "encoder"), self.config.num_encoder_layers)
-
-    @property
-    def _decoder(self) -> Stack:
-        config, params = self.config, part(self.params, "decoder")
-        return Stack(config, params, config.num_decoder_layers, DecoderBlock, causal=True)
+    def _decoder(self) -> TargetStack:
+        tables = prefixed("embeddings", part(self.params, self.config.target_tables))
+        return TargetStack(self.config.of_target, part(self.params, "decoder") | tables)
 
     def encode(
         self,
@@ -118,7 +118,7 @@ class Seq2Seq:
         *,
         rng: np.random.Generator | None = None,
         **options: Unpack[StackOptions],
-    ) -> tuple[ModelOutput, SideCache]:
+    ) -> tuple[ModelOutput, StackCache]:
         """Encode a batch of sources.
 
         Parameters
@@ -132,7 +132,7 @@ class Seq2Seq:
         -------
         output : ModelOutput
             The last hidden state (B, S, D) is the memory.
-        cache : SideCache
+        cache : StackCache
 
         Raises
         ------
@@ -140,19 +140,14 @@ class Seq2Seq:
             If a source has no token or more than max_len, or an id is outside the vocabulary.
         """
         _check_some(source, keep)
-        seed, *seeds = layer_seeds(rng, self.config.num_encoder_layers + 1)
-        x, embeddings = self._source_embeddings.forward(source, rng=generator_of(seed))
-        states, stack = self._encoder.forward(x, keep, seeds=seeds, **options)
-        return model_output(states), SideCache(embeddings, stack)
+        return self._encoder.forward(source, keep, rng=rng, **options)
 
     def encode_backward(
-        self, doutput: ModelOutput, cache: SideCache, dmemory: FloatArray | None = None
+        self, doutput: ModelOutput, cache: StackCache, dmemory: FloatArray | None = None
     ) -> tuple[None, Params]:
         """Undo `encode`; dmemory (B, S, D) is what the decoder gives back for the memory."""
-        (dx, _), grads = self._encoder.backward(stack_cotangent(doutput), cache.stack, dmemory)
-        g = prefixed("encoder", grads)
-        _, grads = self._source_embeddings.backward(dx, cache.embeddings)
-        return None, g | prefixed(self.config.source_tables, grads)
+        _, grads = self._encoder.backward(doutput, cache, dmemory)
+        return None, _named(grads, "encoder", self.config.source_tables)
 
     def decode(
         self,
@@ -163,7 +158,7 @@ class Seq2Seq:
         *,
         rng: np.random.Generator | None = None,
         **options: Unpack[StackOptions],
-    ) -> tuple[ModelOutput, SideCache]:
+    ) -> tuple[ModelOutput, DecodeCache]:
         """Predict, at every position of the target, the token that follows.
 
         Parameters
@@ -180,7 +175,7 @@ class Seq2Seq:
         -------
         output : ModelOutput
             Logits of shape (B, T, V).
-        cache : SideCache
+        cache : DecodeCache
 
         Raises
         ------
@@ -188,13 +183,15 @@ class Seq2Seq:
             If the target is longer than max_len, an id unknown, or the memory of another width.
         """
         check_shape("memory", memory, (len(target), "S", self.config.d_model))
-        seed, *seeds = layer_seeds(rng, self.config.num_decoder_layers + 1)
-        x, embeddings = self._target_embeddings.forward(target, rng=generator_of(seed))
-        states, stack = self._decoder.forward(x, keep, memory, memory_keep, seeds=seeds, **options)
+        states, stack = self._decoder.forward(
+            target, keep, memory=memory, memory_keep=memory_keep, rng=rng, **options
+        )
         logits, output = self._predict(stack.last)  # (B, T, V)
-        return model_output(states, logits), SideCache(embeddings, stack, output)
+        return states._replace(logits=logits), DecodeCache(stack, output)
 
-    def decode_backward(self, doutput: ModelOutput, cache: SideCache) -> tuple[FloatArray, Params]:
+    def decode_backward(
+        self, doutput: ModelOutput, cache: DecodeCache
+    ) -> tuple[FloatArray, Params]:
         """Undo `decode`: every layer read the memory, so dmemory (B, S, D) is a sum over them.
 
         Raises
@@ -202,17 +199,14 @@ class Seq2Seq:
         InputError
             If there is not one cotangent (or None) for each layer's scores and cross_scores.
         """
-        assert cache.output is not None  # of a decoder
         read = cache.output.x  # (B, T, D)
         dlogits = or_zeros(doutput.logits, (*read.shape[:-1], self.config.target_size), read.dtype)
         dlast, dw, db = linear_backward(dlogits, cache.output)
         if self.config.scale_output:
             dlast = dlast * self.config.d_model**-0.5
-        (dx, dmemory), grads = self._decoder.backward(stack_cotangent(doutput), cache.stack, dlast)
+        dmemory, grads = self._decoder.backward(doutput, cache.stack, dlast)
         assert dmemory is not None  # every layer read it
-        g = given({"output.b": db}) | prefixed("decoder", grads)
-        _, grads = self._target_embeddings.backward(dx, cache.embeddings)
-        g |= prefixed(self.config.target_tables, grads)
+        g = given({"output.b": db}) | _named(grads, "decoder", self.config.target_tables)
         if self.config.shared_embeddings:
             g["embeddings.token"] = g["embeddings.token"] + dw.T
         else:
@@ -282,10 +276,15 @@ class Seq2Seq:
 
     def step(self, ids: IntArray, state: Decoding) -> tuple[FloatArray, Decoding]:
         """Give the decoder further tokens of each target, ids (B, T); as in `CausalLM.step`."""
-        x, _ = self._target_embeddings.forward(ids, state.length)
-        states, stack = self._decoder.forward(x, memory_keep=state.memory_keep, past=state.layers)
+        states, stack = self._decoder.forward(ids, memory_keep=state.memory_keep, past=state.layers)
         logits, _ = self._predict(stack.last[:, -1])  # (B, V)
         return logits, Decoding(states.past or (), state.memory_keep)
+
+
+def _named(grads: Params, side: str, tables: str) -> Params:
+    """Return the gradients of a stack by the names that its arrays have in the model."""
+    own = {name: g for name, g in grads.items() if not name.startswith("embeddings.")}
+    return prefixed(side, own) | prefixed(tables, part(grads, "embeddings"))
 
 
 def _check_some(ids: IntArray, keep: BoolArray | None) -> None:

@@ -27,9 +27,9 @@ from npformer.distill.terms import (
     LogitMseTerm,
     PredictionTerm,
 )
+from npformer.layers.output import ModelOutput
 from npformer.models.config import ClassifierConfig
 from npformer.models.heads import SequenceClassifier
-from npformer.models.output import ModelOutput
 from npformer.selfcheck.case import ModelCase
 from npformer.types import Params, part
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from npformer.checks import InputError
 from npformer.data.batches import Batch, Encoded
+from npformer.layers.output import last_hidden
 from npformer.models.encoder import Encoder
-from npformer.models.output import last_hidden
 from npformer.train.evaluate import run_batches
 from npformer.types import BoolArray, FloatArray
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from npformer.data.batches import IGNORE, Batch, Counts
 from npformer.data.pairs import PairBatch
+from npformer.layers.output import ModelOutput, last_hidden
 from npformer.models.decoding import shift_right
 from npformer.models.heads import SequenceClassifier
 from npformer.models.masked_lm import HeadCache, MaskedLM
-from npformer.models.output import ModelOutput, last_hidden
 from npformer.models.seq2seq import Seq2Seq
 from npformer.ops.losses import (
     cross_entropy_backward,

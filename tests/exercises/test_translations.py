@@ -86,8 +86,8 @@ def test_the_marks_are_what_the_command_writes(tmp_path, monkeypatch):
             "# sum\n\n**a** 一\n\n# sum\n\n**b** 二\n",
             r"got the heading # sum twice, expected it once$",
         ),
-        ("**a** 一\n\n**b** 二\n", r"got '\*\*a\*\* 一', expected a heading # ID and then entries"),
-        ("# sum\n\n一\n\n**a** 一\n\n**b** 二\n", r"got '一', expected a heading # ID and then"),
+        ("**a** 一\n\n**b** 二\n", r"got '\*\*a\*\* 一', expected a heading # ID, then entries"),
+        ("# sum\n\n一\n\n**a** 一\n\n**b** 二\n", r"got '一', expected a heading # ID, then"),
     ],
 )
 def test_a_translation_that_does_not_fit_is_refused(page, message, tmp_path):

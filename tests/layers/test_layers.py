@@ -124,7 +124,7 @@ def test_a_bias_and_a_memory_have_their_place():
     report = check_model(attention(relative="t5"), (x, None, mask(2, B, T), bias), SCORES)
     assert "shared" in report.errors
     for relative, memory, given, message in (
-        ("t5", None, None, "shared: got None, expected one in self-attention with relative='t5'"),
+        ("t5", None, None, "shared: got None, expected an array, because relative='t5' shares one"),
         ("t5", x, bias, "shared: got an array"),
         ("none", None, bias, "shared: got an array"),
         ("alibi", None, bias, "shared: got an array"),

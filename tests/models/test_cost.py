@@ -312,12 +312,12 @@ def test_kept_is_what_the_cache_and_the_output_hold(kind, options, batch_size, s
     everything = model.forward(ids, rng=dropout())
     assert sum(kept.values()) == count_memory(work).kept == held(everything, model.params)
     _, cache = encoder_of(model, everything[1])
-    blocks = held((*cache.stack.blocks, cache.stack.last), model.params)
-    entered = held((cache.stack.blocks[0].attention.key_value.v.x,), model.params)
+    blocks = held((*cache.blocks, cache.last), model.params)
+    entered = held((cache.blocks[0].attention.key_value.v.x,), model.params)
     assert of_layers(kept) == blocks - entered
     assert kept["layers: scores and mix"] > 0
     assert kept["layers: feed-forward"] == held(
-        tuple((b.feedforward.activation, b.feedforward.out.x) for b in cache.stack.blocks),
+        tuple((b.feedforward.activation, b.feedforward.out.x) for b in cache.blocks),
         model.params,
     )
 
@@ -329,8 +329,8 @@ def test_recomputed_is_what_backward_has_when_it_runs_a_layer_again(
     model, work, ids = not_tiny(kind, options, batch_size, seq_len)
     output, cache = model.forward(ids, rng=dropout(), recompute=True)
     encoder, inner = encoder_of(model, cache)
-    x, others, seed, options = inner.stack.blocks[2]
-    again = encoder._stack._block(2).forward(x, *others, rng=generator_of(seed), **options)
+    x, others, seed, options = inner.blocks[2]
+    again = encoder._block(2).forward(x, *others, rng=generator_of(seed), **options)
     memory = count_memory(work)
     assert memory.recomputed == held((output, cache, again), model.params)
     assert memory.recomputed < memory.kept

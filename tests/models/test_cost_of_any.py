@@ -219,3 +219,22 @@ def test_an_encoder_decoder_has_two_lengths():
     config = Seq2SeqConfig(**small_seq2seq.SIZES)
     with pytest.raises(InputError, match="source_len: got 10, expected at most max_len = 9"):
         Workload(kind=Seq2Seq, config=config, seq_len=5, source_len=10)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"d_model": 2 * 10**6, "num_heads": 10**6}, "num_heads: got 1000000, expected at most 65"),
+        (
+            {"d_model": 2**31 - 2, "vocab_size": 2**31 - 1},
+            "config: got an array of 4611686011984936962 ",
+        ),
+    ],
+)
+def test_absurd_sizes_are_refused(sizes, said):
+    config = CausalLMConfig(
+        **{"vocab_size": 50, "num_heads": 2, "d_model": 8, "max_len": 200} | sizes,
+        **{"relative": "alibi", "d_ff": 9, "num_layers": 3},
+    )
+    with pytest.raises(InputError, match=said):
+        count_memory(Workload(kind=CausalLM, config=config))

@@ -6,7 +6,7 @@ from typing import ClassVar
 from npformer.data.batches import Counts
 from npformer.distill.terms.hidden import HiddenCache, HiddenTerm
 from npformer.distill.terms.term import Labels
-from npformer.models.output import ModelOutput
+from npformer.layers.output import ModelOutput
 from npformer.types import BoolArray, Params
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from npformer.checks import InputError
 from npformer.data.batches import Counts
 from npformer.distill.terms.term import Labels, logits_of
-from npformer.models.output import ModelOutput
+from npformer.layers.output import ModelOutput
 from npformer.ops.losses import CrossEntropyCache, cross_entropy_backward, cross_entropy_forward
 from npformer.types import BoolArray, Params
 

@@ -7,7 +7,7 @@ from npformer.checks import InputError
 from npformer.data.batches import Counts
 from npformer.distill.mapping import LayerMapping
 from npformer.distill.terms.term import Labels, hidden_state, silent_but
-from npformer.models.output import ModelOutput
+from npformer.layers.output import ModelOutput
 from npformer.ops.linear import LinearCache, linear_backward, linear_forward
 from npformer.ops.losses import MseCache, mse_backward, mse_forward
 from npformer.types import BoolArray, FloatArray, Params

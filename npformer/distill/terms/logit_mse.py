@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 from npformer.checks import InputError
 from npformer.data.batches import Counts
 from npformer.distill.terms.term import Labels, logits_of
-from npformer.models.output import ModelOutput
+from npformer.layers.output import ModelOutput
 from npformer.ops.losses import MseCache, mse_backward, mse_forward
 from npformer.types import BoolArray, FloatArray, Params
 

@@ -8,7 +8,7 @@ from npformer.data.batches import Counts
 from npformer.distill.mapping import LayerMapping
 from npformer.distill.terms.term import Labels, layer_scores, silent_but
 from npformer.layers.config import check_choice
-from npformer.models.output import ModelOutput
+from npformer.layers.output import ModelOutput
 from npformer.ops.losses import MseCache, mse_backward, mse_forward
 from npformer.types import BoolArray, FloatArray, Params
 

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from npformer.checks import InputError
 from npformer.data.batches import Counts
-from npformer.models.output import ModelOutput
+from npformer.layers.output import ModelOutput
 from npformer.types import BoolArray, FloatArray, IntArray, Params
 
 Labels = IntArray | FloatArray | None  # (B,), or (B, T) of tokens

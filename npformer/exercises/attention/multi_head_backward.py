@@ -59,7 +59,7 @@ RIGHT = {
 
 
 def _layer(pieces, dy, x, keep, w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o, num_heads):
-    """Return intermediate results, the gradients of the three maps' outputs, and those asked for."""
+    """Return intermediate results, gradients of the three maps' outputs, and those asked for."""
     merged = pieces["merged"]
     q, k, v = (split(x @ w + b, num_heads) for w, b in ((w_q, b_q), (w_k, b_k), (w_v, b_v)))
     c = 1 / np.sqrt(q.shape[-1])

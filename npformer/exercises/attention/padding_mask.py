@@ -26,7 +26,7 @@ def padding_mask_cases(rng):
     nothing = case(2, 3, 5, 7, 11, "no padding").args
     single = case(2, 3, 5, 7, 11, "one real key").args
     high = case(2, 3, 5, 7, 11).args
-    # Keys along the queries' direction; in one sequence those of the padding are 10000 times as long.
+    # Keys along the queries' direction; in one sequence the padded ones are 10000 times as long.
     short = high["keep"][:, None, :, None] | np.array([False, True])[:, None, None, None]
     long = np.where(short, 1.0, 1e4) * (1 + rng.random((2, 3, 7, 11)))
     return [

@@ -8,7 +8,9 @@ from npformer.exercises.exercise import Case, Exercise
 
 
 def cross_entropy(logits, labels):
-    """Return the mean loss and dlogits; logits and dlogits: (..., C), labels: (...), -100 = ignored."""
+    """Return the mean loss and dlogits; logits and dlogits: (..., C), labels: (...),
+    -100 = ignored.
+    """
     loss, cache = ops.cross_entropy_forward(logits, labels)
     return loss, ops.cross_entropy_backward(1.0, cache)
 

@@ -35,8 +35,8 @@ def diagnose(exercise: Exercise, trials: list[Trial]) -> list[Found]:
     """Return what the mistake is, the surest first.
 
     1. A mistake of the exercise that gives the same on every case.
-    2. For each output that is wrong: a mistake of the exercise that is wrong there in the same way; or
-       a factor, a sign, a transpose, a missing sum, a term of the formula, an argument ignored.
+    2. For each output that is wrong: a mistake of the exercise that is wrong there in the same way;
+       or a factor, a sign, a transpose, a missing sum, a term of the formula, an argument ignored.
     3. The first intermediate result that differs.
 
     Parameters

@@ -83,10 +83,10 @@ def _float32(
                 False,
                 None,
                 message(
-                    "{name}: got {kind} from float32 inputs, expected float32. float64 comes in with "
-                    "an array made without dtype, such as np.zeros(n), and with numbers of NumPy's: "
-                    "np.sqrt(K) (take K**0.5), keep.sum() (take int(keep.sum())), and with a number "
-                    "times a mask",
+                    "{name}: got {kind} from float32 inputs, expected float32. float64 comes in "
+                    "with an array made without dtype, such as np.zeros(n), and with numbers of "
+                    "NumPy's: np.sqrt(K) (take K**0.5), keep.sum() (take int(keep.sum())), and "
+                    "with a number times a mask",
                     name=name,
                     kind=kind,
                 ),

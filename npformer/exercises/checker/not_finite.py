@@ -38,7 +38,8 @@ def not_finite(output: str, trials: list[Trial], got: list[Any]) -> Iterator[Tex
                 )
             elif name not in trial.args and _covers(array == 0, strange):
                 yield message(
-                    "{output} is {what} where {name} is 0: it is divided by, or its logarithm is taken",
+                    "{output} is {what} where {name} is 0: it is divided by, or its logarithm is "
+                    "taken",
                     output=output,
                     what=what,
                     name=name,

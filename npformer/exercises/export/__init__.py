@@ -1,4 +1,4 @@
-"""The exercises as files for a class: nbgrader's source notebooks, or student and solution pairs."""
+"""The exercises as files for a class: nbgrader's notebooks, or student and solution pairs."""
 
 from npformer.exercises.export.write import FORMATS, export
 

@@ -31,7 +31,8 @@ def init(
         path = around(Path())
         if path is None:
             raise InputError(
-                "DIR: got none, expected a folder to make, such as `npformer learn init my-exercises`"
+                "DIR: got none, expected a folder to make, such as "
+                "`npformer learn init my-exercises`"
             )
     folder, new = make(path, lang, chosen, course)
     session = Session(folder, state.load(folder.path).lang, say)

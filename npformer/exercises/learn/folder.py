@@ -55,8 +55,8 @@ class Folder:
         if path := around(start):
             return cls(path, open_course(state.load(path).course if course is None else course))
         raise InputError(
-            f"--dir: got {start}, expected a folder with exercises: `npformer learn init DIR` makes "
-            "one"
+            f"--dir: got {start}, expected a folder with exercises: "
+            "`npformer learn init DIR` makes one"
         )
 
     def file(self, task: Task) -> Path:

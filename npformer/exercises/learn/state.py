@@ -60,8 +60,8 @@ def load(folder: Path) -> State:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: got a broken file ({type(error).__name__}: {error}), expected what npformer "
-            f"wrote; delete it and run `npformer learn init {folder}`, which leaves your answers as "
-            "they are"
+            f"wrote; delete it and run `npformer learn init {folder}`, which leaves your answers "
+            "as they are"
         ) from error
     return State(saved["lang"], records, course)
 

@@ -8,7 +8,9 @@ from npformer.models import ModelOutput
 
 
 def attention_loss(student, teacher, keep):
-    """Return the mean squared error of scores (B, H, T, T) over real pairs; keep: (B, T) booleans."""
+    """Return the mean squared error of scores (B, H, T, T) over real pairs;
+    keep: (B, T) booleans.
+    """
     loss, _ = AttentionScoresTerm(levels=((1, 1),)).forward(
         ModelOutput(scores=(student,)), ModelOutput(scores=(teacher,)), keep
     )

@@ -47,7 +47,9 @@ def ids_taken_for_features(ids, table, w_q):
 
 
 def encode(x, w_q, w_k, w_v, w_o, w_1, w_2):
-    """Return the output (B, T, D) of L post-LN layers; weights (L, D, D), w_1 (L, D, F), w_2 (L, F, D)."""
+    """Return the output (B, T, D) of L post-LN layers; weights (L, D, D), w_1 (L, D, F),
+    w_2 (L, F, D).
+    """
     _, width, inner = w_1.shape
     config = BlockConfig(d_model=width, num_heads=1, d_ff=inner, activation="relu", use_bias=False)
     norms = {

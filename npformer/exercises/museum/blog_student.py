@@ -116,7 +116,9 @@ def index_taken_for_a_probability(logits, labels):
 
 
 def train(w, batches, num_epochs, lr):
-    """Return w (D, C) after plain gradient descent, an update for each (x, labels) of each epoch."""
+    """Return w (D, C) after plain gradient descent, an update for each (x, labels) of each
+    epoch.
+    """
     params, sgd = {"w": w.copy()}, optim.Sgd(momentum=0.0)
     state = sgd.init(params)
     for _ in range(num_epochs):

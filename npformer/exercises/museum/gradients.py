@@ -129,7 +129,9 @@ def last_occurrence_wins(dy, ids, num_rows):
 
 
 def dropped_mix_backward(dctx, probs, r, v):
-    """Return (dprobs, dv) of (probs * r) @ v; dctx: (B, T, K), probs, r: (B, T, S), v: (B, S, K)."""
+    """Return (dprobs, dv) of (probs * r) @ v; dctx: (B, T, K), probs, r: (B, T, S),
+    v: (B, S, K).
+    """
     ddropped, dv = ops.attention_mix_backward(
         dctx[:, None], ops.AttentionMixCache((probs * r)[:, None], v[:, None])
     )

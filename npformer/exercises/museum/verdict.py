@@ -162,8 +162,8 @@ def _bits(r: Round) -> Text:
     return Text(
         f"Your test rejects right code whose numbers differ by {NOISE:g} of their size{at}: "
         "compare with a tolerance (np.allclose), not to the last bit.",
-        f"正确的代码换一种写法，数值会有 {NOISE:g} 的相对误差，你的测试{at_zh and f'在{at_zh}'}拒绝了它："
-        "比较时要留容差（np.allclose），不要逐位比较。",
+        f"正确的代码换一种写法，数值会有 {NOISE:g} 的相对误差，"
+        f"你的测试{at_zh and f'在{at_zh}'}拒绝了它：比较时要留容差（np.allclose），不要逐位比较。",
     )
 
 

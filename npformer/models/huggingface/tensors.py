@@ -21,6 +21,7 @@ from npformer.types import FloatArray, Params
 
 # What TinyBERT's distillation learned beside the student: only training needs it.
 PROJECTION = re.compile(r"fit_dense(?:s\.(\d+))?\.(weight|bias)")
+LAYER = re.compile(r"(?<=layers\.)\d+")
 Shape = tuple[int, ...]
 
 
@@ -35,15 +36,14 @@ def array_rows(kind: Any, config: Any, family: Family | None = None) -> list[Row
     family = family or written_family(config)
     table, found = family.table(kind, config), []
     for name in kind.shapes(config):
-        number = re.search(r"(?<=layers\.)\d+", name)
-        i = number[0] if number else ""
-        row = table.get(name.replace(f"layers.{i}.", "layers.{i}.", 1) if number else name)
+        row, number = table.get(LAYER.sub("{i}", name)), LAYER.search(name)
         if row is None:
             raise InputError(
                 f"{family.model_type}: got no row for {name}, expected one for every parameter of "
                 f"{article(kind.__name__)}"
             )
-        found.append(row._replace(ours=name, theirs=row.theirs.replace("{i}", i)))
+        theirs = row.theirs.replace("{i}", number[0]) if number else row.theirs
+        found.append(row._replace(ours=name, theirs=theirs))
     return found
 
 

@@ -1,12 +1,11 @@
 """What a model gives, and, as a cotangent, what it is given back."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from npformer.checks import check_ids
-from npformer.layers.stack import StackOutput
 from npformer.types import FloatArray, IntArray
 
 Each = tuple[FloatArray | None, ...]
@@ -24,17 +23,8 @@ class ModelOutput(NamedTuple):
     logits: FloatArray | None = None  # (B, C), (B, T, C), or (P, C) where positions were asked for
     values: Each | None = None  # L times (B, G, T, K)
     cross_scores: Each | None = None  # L times (B, H, T, S), of a decoder that looks at a source
-    encoder: "ModelOutput | None" = None  # of the source's side of an encoder-decoder
-
-
-def model_output(stack: StackOutput, logits: FloatArray | None = None) -> ModelOutput:
-    """Return what a stack gave, and the logits of the head on it."""
-    return ModelOutput(stack.hidden, stack.scores, logits, stack.values, stack.cross_scores)
-
-
-def stack_cotangent(doutput: ModelOutput) -> StackOutput:
-    """Return the part of a cotangent that goes back into the stack; undoes `model_output`."""
-    return StackOutput(doutput.hidden, doutput.scores, doutput.values, doutput.cross_scores)
+    encoder: "ModelOutput | None" = None  # what the encoder of an encoder-decoder gives
+    past: tuple[Any, ...] | None = None  # L KV caches, if a past was given; has no cotangent
 
 
 def add_outputs(a: ModelOutput, b: ModelOutput) -> ModelOutput:
