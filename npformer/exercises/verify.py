@@ -1,7 +1,7 @@
 """What an exercise has to hold, ours or somebody's own: `problems` says where one does not.
 
-Each check is a function that yields a sentence for each problem. ``npformer learn verify`` runs them
-on a course, our tests on ours.
+Each check is a function that yields a sentence for each problem. ``npformer learn verify`` runs
+them on a course, our tests on ours.
 """
 
 import re
@@ -79,10 +79,7 @@ def every_mistake_is_named(exercise: Exercise, seeds: Sequence[int]) -> Iterator
             if report.passed:
                 yield f"the mistake {name!r} passes (seed {seed}): add a case that shows it"
             elif others:
-                yield (
-                    f"the mistake {name!r} is taken for {others} (seed {seed}): the two are alike on "
-                    "these cases"
-                )
+                yield f"the mistake {name!r} is taken for {others} (seed {seed}): they are alike"
             elif not report.names:
                 yield f"the mistake {name!r} fails, but not under its name (seed {seed})"
             else:

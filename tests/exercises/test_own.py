@@ -24,6 +24,7 @@ from npformer.exercises.skeleton.weighted_mean import WEIGHTED_MEAN
 from npformer.exercises.task import find, tasks
 from npformer.exercises.verify import BATTERY
 
+ROOT = Path(__file__).parents[2]
 RIGHT = """
 def {name}(x, weights):
     return (x * (weights / weights.sum())).sum(axis=-1)
@@ -91,8 +92,8 @@ def test_a_flaw_of_each_kind_is_named_in_a_line(learn):
     code, out = learn("verify mine --seeds 3")
     assert code == 1
     assert out.splitlines() == [
-        "alike: the mistake 'divided-by-the-number' is taken for 'not-divided' (seed 0): the two "
-        "are alike on these cases",
+        "alike: the mistake 'divided-by-the-number' is taken for 'not-divided' (seed 0): they are "
+        "alike",
         "reference: the reference fails (seed 0): inputs untouched: it writes into weights: make a "
         "new array instead of +=, out= or x[...] = on an input",
         "sound: right (4 mistakes, 3 seeds)",
@@ -375,10 +376,10 @@ BAD = {
     "a name too long": r"course: got 'xxx.*\.\.\.x+', expected a folder",
     "empty": r"course: got '.*empty' without an exercise, expected CHAPTER/NAME\.py in it: `npf",
     "the folder is a circle of links": r"course: got 'a', expected a folder",
-    "a circle of links": r"mine/a: got a link that leads nowhere or in a circle, expected",
-    "a link to the course": r"mine/more: got a link that leads nowhere or in a circle, expected",
-    "a link upwards": r"sums/more: got a link that leads nowhere or in a circle, expected",
-    "a link to nothing": r"sums/more\.py: got a link that leads nowhere or in a circle",
+    "a circle of links": r"mine/a: got a link to nowhere or in a circle, expected",
+    "a link to the course": r"mine/more: got a link to nowhere or in a circle, expected",
+    "a link upwards": r"sums/more: got a link to nowhere or in a circle, expected",
+    "a link to nothing": r"sums/more\.py: got a link to nowhere or in a circle",
     "imports in a circle": r"sums/b\.py, line 1: ImportError: cannot import name 'x' .*circular",
     "no reference": r"sums/bad\.py, line 28: TypeError: .*'reference'",
     "a reference that is none": r"sums/bad\.py, line 28: 'bad': got reference None, expected a",
@@ -401,7 +402,7 @@ BAD = {
     "a mistake twice": r"sums/bad\.py, line \d+: bad: got two mistakes 'not-divided', expected",
     "a mistake that says nothing": r"sums/bad\.py, line \d+: bad: got no docstring of 'not-divid",
     "Chinese of no exercise": r"zh/bad\.md: got a translation of bad\.py, which is not there",
-    "Chinese of another id": r"zh/good\.md: got the heading # bad, of which good\.py says nothing",
+    "Chinese of another id": r"zh/good\.md: got the heading # bad, which is not its",
     "Chinese without the id": r"sums/good\.py: good\.md: got no heading # good, expected one",
     "Chinese of no mistake": r"sums/good\.py: good\.md, # good: got \*\*off-by-one\*\*, of which",
     "Chinese that lacks a mistake": r"sums/good\.py: good\.md, # good: got no \*\*mean-of",
@@ -692,3 +693,37 @@ def test_a_field_that_is_not_of_its_kind_is_refused(field, value, wanted):
         replace(WEIGHTED_MEAN, **{field: value})
     name = repr(value if field == "id" else "weighted-mean")
     assert str(caught.value) == f"{name}: got {field} {value!r}, expected {wanted}"
+
+
+# The page
+
+
+PAGE = (ROOT / "docs/exercises.md").read_text("utf-8")
+
+
+def commands(name: str) -> list[str]:
+    """Return the lines of the block after ``<!-- own:NAME -->``."""
+    (block,) = re.findall(rf"<!-- own:{name} -->\n```sh\n((?:.+\n)+)```", PAGE)
+    return [line.removeprefix("npformer learn ") for line in block.splitlines()]
+
+
+def test_the_commands_of_the_page_do_what_it_says(learn):
+    for name in ("write", "learn", "class"):
+        for line in commands(name):
+            code, out = learn(line)
+            assert code == 0, out
+    assert Path("my-course/01_sums/row_mean.py").is_file()
+    assert Path("sheet/01_sums/01_row_mean.py").is_file()
+    assert Path("exported/source/01_sums/01_row_mean.ipynb").is_file()
+    assert Progress(open_course("my-course")).check("row-mean", WEIGHTED_MEAN.reference)
+    assert "from npformer.exercises import Progress, open_course" in PAGE
+
+
+def test_what_the_page_says_verify_says_is_in_the_code():
+    source = (ROOT / "npformer/exercises/verify.py").read_text("utf-8")
+    said = re.findall(r"\| `row-mean: (.+)` \|", PAGE)
+    assert len(said) == 7
+    fields = r" z, weights|x, weights| 'no-axis'| 'sum'|0\)| y | weights$|: inputs"
+    for line in said:
+        words = re.split(fields, line)
+        assert all(word in source for word in filter(None, words[:2])), line
