@@ -76,6 +76,7 @@ def call(fn: Callable[..., Any], args: dict[str, Any], reference: CodeType | Non
 def _watched(own: CodeType | None, reference: CodeType | None, outcome: Outcome) -> Iterator[None]:
     """Note the learner's variables, and the first call into npformer, while the body runs."""
     cases = reference.co_filename if reference else None  # of somebody's own course
+    line = reference.co_firstlineno if reference else None
 
     def watch(frame: FrameType, event: str, _: Any) -> None:
         if event == "return" and frame.f_code is own:
@@ -85,7 +86,9 @@ def _watched(own: CodeType | None, reference: CodeType | None, outcome: Outcome)
             # What the cases hand over lives in the exercises; what it calls is its own matter.
             inside = file.startswith(PACKAGE) and not file.startswith(EXERCISES)
             outside = not caller.startswith(PACKAGE) and caller != cases
-            if frame.f_code == reference or (inside and outside):
+            # By its place: a file of somebody's own may have been read twice.
+            of_reference = file == cases and frame.f_code.co_firstlineno == line
+            if of_reference or (inside and outside):
                 outcome.library = frame.f_code.co_name
 
     before, before_in_threads = sys.getprofile(), threading.getprofile()
