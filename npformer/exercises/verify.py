@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from npformer.exercises.checker import Report, check
-from npformer.exercises.checker.call import unchanged
+from npformer.exercises.checker.call import call, unchanged
+from npformer.exercises.checker.manners import to_float32
 from npformer.exercises.checker.trial import named
 from npformer.exercises.exercise import HEADER, SOLUTION_HEADER, Case, Exercise
 from npformer.exercises.translation import beside, read, stale
@@ -66,6 +67,15 @@ def the_reference_passes(exercise: Exercise, seeds: Sequence[int]) -> Iterator[s
     alone = defined(SOLUTION_HEADER + exercise.solution, exercise)
     if failed := _failed(check(exercise, alone, library=True)):
         yield f"the reference fails outside of its file, as an exported solution: {failed}"
+
+
+def float32_stays(exercise: Exercise, seeds: Sequence[int]) -> Iterator[str]:
+    """What learners are asked, the reference does."""
+    single = to_float32(exercise.cases(np.random.default_rng(seeds[0]))[0].args)
+    outputs = named(exercise, call(exercise.reference, single, None).value)
+    for name, value in outputs.items() if exercise.float32 else ():
+        if getattr(value, "dtype", None) == np.float64:
+            yield f"the reference gives {name} in float64 from float32: cast, or float32=False"
 
 
 def every_mistake_is_named(exercise: Exercise, seeds: Sequence[int]) -> Iterator[str]:
@@ -126,6 +136,7 @@ BATTERY: tuple[Callable[[Exercise, Sequence[int]], Iterator[str]], ...] = (
     cases_are_calls,
     the_reference_passes,
     the_stub_fails,
+    float32_stays,
     every_mistake_is_named,
     terms_add_up,
     all_is_said,

@@ -136,6 +136,10 @@ FLAWS = {
         ),
         "fails outside of its file, as an exported solution: y: it raised NameError",
     ),
+    "float64 from float32": (
+        (REFERENCE_FAILS[0], "    return (x * weights).sum(axis=-1) / np.float64(weights.sum())\n"),
+        "the reference gives y in float64 from float32: cast, or float32=False",
+    ),
     "a mistake that is none": (
         (TWO_ALIKE[0], "    return (x * weights).mean(axis=-1) / weights.mean()\n"),
         "the mistake 'divided-by-the-number' passes (seed 0): add a case that shows it",
@@ -722,7 +726,7 @@ def test_the_commands_of_the_page_do_what_it_says(learn):
 def test_what_the_page_says_verify_says_is_in_the_code():
     source = (ROOT / "npformer/exercises/verify.py").read_text("utf-8")
     said = re.findall(r"\| `row-mean: (.+)` \|", PAGE)
-    assert len(said) == 7
+    assert len(said) == 8
     fields = r" z, weights|x, weights| 'no-axis'| 'sum'|0\)| y | weights$|: inputs"
     for line in said:
         words = re.split(fields, line)

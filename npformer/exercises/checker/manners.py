@@ -68,7 +68,7 @@ def manners(exercise: Exercise, fn: Callable[..., Any], trials: list[Trial]) -> 
 def _float32(
     exercise: Exercise, fn: Callable[..., Any], args: dict[str, Any]
 ) -> tuple[bool, float | None, Text | None]:
-    single = {name: _to_float32(value) for name, value in args.items()}
+    single = {name: to_float32(value) for name, value in args.items()}
     expected, got = call(exercise.reference, single, None), call(fn, single, None)
     if got.error is not None:
         return False, None, got.error
@@ -103,13 +103,14 @@ def _arrays_of(
             yield name, wanted[name], given[name]
 
 
-def _to_float32(value: Any) -> Any:
+def to_float32(value: Any) -> Any:
+    """Return the value with all its float64 arrays in float32."""
     if isinstance(value, np.ndarray) and value.dtype == np.float64:
         return value.astype(np.float32)
     if isinstance(value, dict):
-        return {name: _to_float32(one) for name, one in value.items()}
+        return {name: to_float32(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_to_float32(one) for one in value)
+        return type(value)(to_float32(one) for one in value)
     return value
 
 
