@@ -109,8 +109,8 @@ def _exercises(folder: Path, package: str) -> tuple[Exercise, ...]:
         _check_translations(chapter, {path.stem: unnumbered(path.stem) for path in files})
     if not found:
         raise InputError(
-            f"course: got {shown(str(folder))} without an exercise, expected CHAPTER/NAME.py in it: "
-            "`npformer learn new ID --course DIR` writes one"
+            f"course: got {shown(str(folder))} without an exercise, expected CHAPTER/NAME.py in "
+            "it: `npformer learn new ID --course DIR` writes one"
         )
     return tuple(found.values())
 
@@ -127,8 +127,7 @@ def _inside(folder: Path) -> Iterator[Path]:
                 circle = True
             if circle:
                 raise InputError(
-                    f"{_where(path)}: got a link that leads nowhere or in a circle, expected a file "
-                    "or a folder"
+                    f"{_where(path)}: got a link to nowhere or in a circle, expected one to a file"
                 )
         yield path
 
@@ -160,8 +159,7 @@ def _check_translations(chapter: Path, ids: dict[str, str]) -> None:
         for heading in read(page):
             if heading != ids[page.stem].replace("_", "-"):
                 raise InputError(
-                    f"{_where(page)}: got the heading # {heading[:80]}, of which {page.stem[:80]}.py "
-                    "says nothing"
+                    f"{_where(page)}: got the heading # {heading[:80]}, which is not its file's id"
                 )
 
 

@@ -1,7 +1,7 @@
 """What an exercise has to hold, ours or somebody's own: `problems` says where one does not.
 
-Each check is a function that yields a sentence for each problem. ``npformer learn verify`` runs them
-on a course, our tests on ours.
+Each check is a function that yields a sentence for each problem. ``npformer learn verify`` runs
+them on a course, our tests on ours.
 """
 
 import re
@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from npformer.exercises.checker import check
+from npformer.exercises.checker import Report, check
 from npformer.exercises.checker.call import unchanged
-from npformer.exercises.checker.manners import OWN_WORK
 from npformer.exercises.checker.trial import named
 from npformer.exercises.exercise import HEADER, SOLUTION_HEADER, Case, Exercise
 from npformer.exercises.translation import beside, read, stale
@@ -29,8 +28,8 @@ def problems(exercise: Exercise, seeds: int = SEEDS) -> list[str]:
         except (Exception, SystemExit) as error:  # of the exercise's own functions
             what = " ".join(f"{type(error).__name__}: {error}".split())
             found.append(f"{verify.__name__.replace('_', ' ')}: it stops with {what}")
-        if found and verify is cases_are_calls:
-            break  # all others need cases
+        if found and verify in (cases_are_calls, the_reference_passes):
+            break  # all others need them
     return [f"{exercise.id}: {problem[:250]}" for problem in found]
 
 
@@ -61,28 +60,12 @@ def the_stub_fails(exercise: Exercise, seeds: Sequence[int]) -> Iterator[str]:
 def the_reference_passes(exercise: Exercise, seeds: Sequence[int]) -> Iterator[str]:
     """The reference is right on all seeds, and so is its source by itself."""
     for seed in seeds:
-        report = check(exercise, exercise.reference, seed=seed, library=True)
-        for result in report.results:
-            if not result.passed:
-                yield f"the reference fails (seed {seed}): {result.name.en}{_because(result.message)}"
-        if not report.passed:
+        if failed := _failed(check(exercise, exercise.reference, seed=seed, library=True)):
+            yield f"the reference fails (seed {seed}): {failed}"
             return
-    report = check(exercise, defined(SOLUTION_HEADER + exercise.solution, exercise), library=True)
-    for result in report.results:
-        if not result.passed:
-            yield (
-                "the reference fails where it stands alone, as in an exported solution: "
-                f"{result.name.en}{_because(result.message)}"
-            )
-
-
-def the_reference_is_no_answer(exercise: Exercise, seeds: Sequence[int]) -> Iterator[str]:
-    """To call the reference is not to solve it."""
-    failed = [
-        result.name for result in check(exercise, exercise.reference).results if not result.passed
-    ]
-    if failed != [OWN_WORK]:
-        yield "a learner who calls the reference passes"
+    alone = defined(SOLUTION_HEADER + exercise.solution, exercise)
+    if failed := _failed(check(exercise, alone, library=True)):
+        yield f"the reference fails outside of its file, as an exported solution: {failed}"
 
 
 def every_mistake_is_named(exercise: Exercise, seeds: Sequence[int]) -> Iterator[str]:
@@ -96,10 +79,7 @@ def every_mistake_is_named(exercise: Exercise, seeds: Sequence[int]) -> Iterator
             if report.passed:
                 yield f"the mistake {name!r} passes (seed {seed}): add a case that shows it"
             elif others:
-                yield (
-                    f"the mistake {name!r} is taken for {others} (seed {seed}): the two are alike on "
-                    "these cases"
-                )
+                yield f"the mistake {name!r} is taken for {others} (seed {seed}): they are alike"
             elif not report.names:
                 yield f"the mistake {name!r} fails, but not under its name (seed {seed})"
             else:
@@ -144,9 +124,8 @@ def nothing_is_given_away(exercise: Exercise, seeds: Sequence[int]) -> Iterator[
 
 BATTERY: tuple[Callable[[Exercise, Sequence[int]], Iterator[str]], ...] = (
     cases_are_calls,
-    the_stub_fails,
     the_reference_passes,
-    the_reference_is_no_answer,
+    the_stub_fails,
     every_mistake_is_named,
     terms_add_up,
     all_is_said,
@@ -162,5 +141,8 @@ def defined(source: str, exercise: Exercise) -> Callable[..., Any]:
     return function
 
 
-def _because(message: Any) -> str:
-    return f": {message.en}" if message else ""
+def _failed(report: Report) -> str:
+    """Return the first property that failed, and why; "" if none did."""
+    failed = next((result for result in report.results if not result.passed), None)
+    because = f": {failed.message.en}" if failed and failed.message else ""
+    return f"{failed.name.en}{because}" if failed else ""

@@ -85,7 +85,7 @@ def _watched(own: CodeType | None, reference: CodeType | None, outcome: Outcome)
             # What the cases hand over lives in the exercises; what it calls is its own matter.
             inside = file.startswith(PACKAGE) and not file.startswith(EXERCISES)
             outside = not caller.startswith(PACKAGE) and caller != cases
-            if frame.f_code is reference or (inside and outside):
+            if frame.f_code == reference or (inside and outside):
                 outcome.library = frame.f_code.co_name
 
     before, before_in_threads = sys.getprofile(), threading.getprofile()

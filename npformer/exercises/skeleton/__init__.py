@@ -6,35 +6,16 @@ from pathlib import Path
 
 from npformer.checks import InputError, shown
 from npformer.exercises.own import CHAPTER, OUR_IDS
+from npformer.exercises.translation import beside
 
 EXAMPLE = Path(__file__).parent / "weighted_mean.py"
+PORTS = ("com", "lpt")
 # A file of such a name cannot be made on Windows, or would hide Python's own words.
-RESERVED = {
-    "con",
-    "prn",
-    "aux",
-    "nul",
-    *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)),
-}
+RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in PORTS for n in range(10))}
 
 
 def new(exercise_id: str, course: Path, chapter: str, *, chinese: bool = False) -> list[Path]:
-    """Write an exercise to begin with, and touch no file that is there.
-
-    Parameters
-    ----------
-    exercise_id : str
-    course : Path
-        A folder, which is made if there is none.
-    chapter : str
-        The folder in it, made as well.
-    chinese : bool
-        Whether its texts are to be there in Chinese, too.
-
-    Returns
-    -------
-    list of Path
-        The new files.
+    """Write an exercise to begin with into a chapter of a course; return its new files.
 
     Raises
     ------
@@ -43,33 +24,23 @@ def new(exercise_id: str, course: Path, chapter: str, *, chinese: bool = False) 
     """
     name = exercise_id.replace("-", "_")
     if not re.fullmatch("[a-z][a-z0-9]*(-[a-z0-9]+)*", exercise_id) or len(exercise_id) > 60:
-        raise InputError(
-            f"ID: got {shown(exercise_id)}, expected small letters and digits with hyphens, such as "
-            "weighted-mean"
-        )
+        raise InputError(f"ID: got {shown(exercise_id)}, expected a name such as weighted-mean")
     if keyword.iskeyword(name) or exercise_id in RESERVED | OUR_IDS:
-        raise InputError(
-            f"ID: got {exercise_id!r}, which is taken by npformer, Python or the system"
-        )
+        raise InputError(f"ID: got {exercise_id!r}, expected a name that nothing else has")
     if not re.fullmatch(rf"(\d+_)?{CHAPTER}", chapter) or chapter in RESERVED:
-        raise InputError(
-            f"--chapter: got {shown(chapter)}, expected small letters, digits and _, such as sums"
-        )
+        raise InputError(f"--chapter: got {shown(chapter)}, expected a name such as 01_sums")
     words = {
         EXAMPLE.stem: name,
         EXAMPLE.stem.upper(): name.upper(),
         EXAMPLE.stem.replace("_", "-"): exercise_id,
     }
-    page = EXAMPLE.parent / "zh" / f"{EXAMPLE.stem}.md"
-    folder = course / chapter
-    files = {folder / f"{name}.py": EXAMPLE}
+    source = course / chapter / f"{name}.py"
+    files = {source: EXAMPLE}
     if chinese:
-        files[folder / "zh" / f"{name}.md"] = page
+        files[beside(source)] = beside(EXAMPLE)
     for path in files:
         if path.exists() or path.is_symlink():
-            raise InputError(
-                f"ID: got {exercise_id!r}, whose file {shown(str(path))} is there already"
-            )
+            raise InputError(f"ID: got {exercise_id!r}, but {shown(str(path))} is there already")
     for path, example in files.items():
         text = example.read_text("utf-8")
         for word, own in words.items():

@@ -12,8 +12,8 @@ def weighted_mean(x, weights):
     return (x * weights).sum(axis=-1) / weights.sum()
 
 
-# 2. The calls it is tried on, the smallest first: by parameter name, axes of different sizes. A part
-#    is a special case with a line of its own in the report.
+# 2. The calls it is tried on, the smallest first: by parameter name, axes of different sizes. A
+#    part is a special case with a line of its own in the report.
 def weighted_mean_cases(rng):
     """Return a few rows, more axes, and a single feature."""
 
