@@ -19,7 +19,7 @@ STUDENT = "student"  # the first part of every name of the student's parameters
 PROJECTION = "projection"  # and of the terms'
 DISTILL_PHASES = ("general", "intermediate", "prediction")
 # What the intermediate phases leave alone: they stop at the encoder.
-HEADS = ("pooler", "classifier")
+HEAD_PARTS = ("pooler", "classifier")
 
 
 class Model(Protocol):
@@ -192,7 +192,7 @@ def trainable(names: Iterable[str], phase: str) -> list[str]:
     check_phase(phase)
     if phase == "prediction":
         return [name for name in names if name.startswith(f"{STUDENT}.")]
-    heads = tuple(f"{STUDENT}.{head}." for head in HEADS)
+    heads = tuple(f"{STUDENT}.{head}." for head in HEAD_PARTS)
     return [name for name in names if not name.startswith(heads)]
 
 

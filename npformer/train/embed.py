@@ -13,8 +13,8 @@ from npformer.types import BoolArray, FloatArray
 def mean_pool(x: FloatArray, keep: BoolArray) -> FloatArray:
     r"""Return the mean over kept tokens, then scaled to length one.
 
-    .. math:: \bar x_b = \frac{\sum_t k_{bt} x_{bt}}{\sum_t k_{bt}}, \qquad
-              y_b = \bar x_b / \lVert \bar x_b \rVert
+    .. math:: \bar x_b = \frac{\sum_t \mathrm{keep}_{bt}\, x_{bt}}{\sum_t \mathrm{keep}_{bt}},
+              \qquad y_b = \bar x_b / \lVert \bar x_b \rVert
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from npformer.types import BoolArray, Params
 class EmbeddingTerm:
     r"""Squared error of the projected embeddings, mean over kept tokens and D_T.
 
-    .. math:: L = \frac{1}{n D_T} \sum_{b,t} k_{bt}
+    .. math:: L = \frac{1}{n D_T} \sum_{b,t} \mathrm{keep}_{bt}
               \bigl\lVert h^S_{0,bt} W_e + b_e - h^T_{0,bt} \bigr\rVert^2
 
     "Embeddings" are hidden[0]: word, position and segment added up, after layer norm and dropout,

@@ -25,9 +25,9 @@ class HiddenCache(NamedTuple):
 class HiddenTerm:
     r"""Squared error of projected hidden states, mean over kept tokens and D_T, summed over levels.
 
-    .. math:: L = \sum_m \frac{1}{n D_T} \sum_{b,t} k_{bt}
+    .. math:: L = \sum_m \frac{1}{n D_T} \sum_{b,t} \mathrm{keep}_{bt}
               \bigl\lVert h^S_{m,bt} W_m + b_m - h^T_{g(m),bt} \bigr\rVert^2, \qquad
-              n = \sum_{b,t} k_{bt}
+              n = \sum_{b,t} \mathrm{keep}_{bt}
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from npformer.types import BoolArray, FloatArray, Params
 HEADS = ("equal", "group_mean")
 
 
-class AttentionScoresCache(NamedTuple):
+class AttentionTermCache(NamedTuple):
     """What `AttentionScoresTerm.backward` needs."""
 
     errors: tuple[MseCache, ...]  # one per layer
@@ -26,7 +26,8 @@ class AttentionScoresCache(NamedTuple):
 class AttentionScoresTerm:
     r"""Squared error of the scores before the softmax, mean over kept pairs and heads, summed.
 
-    .. math:: L = \sum_{m \ge 1} \frac{1}{H \sum_b n_b^2} \sum_{b,h,t,s} k_{bt} k_{bs}
+    .. math:: L = \sum_{m \ge 1} \frac{1}{H \sum_b n_b^2} \sum_{b,h,t,s}
+              \mathrm{keep}_{bt}\,\mathrm{keep}_{bs}
               \bigl(A^S_{m,bhts} - \bar A^T_{g(m),bhts}\bigr)^2
 
     with :math:`A = q k^\top / \sqrt{K}` and n_b the kept tokens of sequence b. A pair counts if its
@@ -84,7 +85,7 @@ class AttentionScoresTerm:
         *,
         labels: Labels = None,
         counts: Counts | None = None,
-    ) -> tuple[float, AttentionScoresCache]:
+    ) -> tuple[float, AttentionTermCache]:
         """Compare the layers; ``keep`` of shape (B, T), labels are not read.
 
         Raises
@@ -106,9 +107,9 @@ class AttentionScoresTerm:
             layer_value, cache = mse_forward(x, target, pairs, count=self._count(x, counts))
             value += layer_value
             errors.append(cache)
-        return value, AttentionScoresCache(tuple(errors), len(student.scores or ()))
+        return value, AttentionTermCache(tuple(errors), len(student.scores or ()))
 
-    def backward(self, dvalue: float, cache: AttentionScoresCache) -> tuple[ModelOutput, Params]:
+    def backward(self, dvalue: float, cache: AttentionTermCache) -> tuple[ModelOutput, Params]:
         """Undo `forward`: one error per layer."""
         dscores: dict[int, FloatArray] = {}
         for (m, _), mse_cache in zip(self.levels, cache.errors, strict=True):
