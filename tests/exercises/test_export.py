@@ -14,7 +14,7 @@ import pytest
 from npformer.checks import InputError
 from npformer.exercises import PROGRESS
 from npformer.exercises.checker import check, grade, property_names
-from npformer.exercises.course import EXERCISES, find
+from npformer.exercises.course import EXERCISES, Course, find
 from npformer.exercises.export import export
 from npformer.exercises.task import find as find_task
 
@@ -151,7 +151,7 @@ def layer_norm_backward(dy, xhat, rstd, gamma):
 def test_nbgrader_grades_right_wrong_empty_and_tampered_submissions(tmp_path):
     exercise = find("layer-norm-backward")
     course = tmp_path / "course"
-    export(course, "nbgrader", exercises=[exercise], lang="en")
+    export(course, "nbgrader", course=Course((exercise,)), lang="en")
     nbgrader(course, "generate_assignment", "01_calculus")
     (release,) = (course / "release/01_calculus").glob("*.ipynb")
     text = release.read_text("utf-8")
