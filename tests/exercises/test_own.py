@@ -137,7 +137,7 @@ FLAWS = {
         "fails outside of its file, as an exported solution: y: it raised NameError",
     ),
     "float64 from float32": (
-        (REFERENCE_FAILS[0], "    return (x * weights).sum(axis=-1) / np.float64(weights.sum())\n"),
+        (REFERENCE_FAILS[0], "    return np.array((x * weights).sum(-1) / weights.sum(), float)\n"),
         "the reference gives y in float64 from float32: cast, or float32=False",
     ),
     "a mistake that is none": (
