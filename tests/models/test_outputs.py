@@ -78,8 +78,8 @@ def test_recomputation_gives_the_same_bits(kind):
         output, cache = model.forward(
             *inputs, rng=np.random.default_rng(6), output_scores=True, recompute=recompute
         )
-        dlogits = np.random.default_rng(7).standard_normal(output.logits.shape)
-        dscores = tuple(np.ones_like(s) * 0.1 for s in output.scores)
+        draw = np.random.default_rng(7).standard_normal
+        dlogits, dscores = draw(output.logits.shape), tuple(draw(s.shape) for s in output.scores)
         _, grads = model.backward(ModelOutput(logits=dlogits, scores=dscores), cache)
         results.append([*output_arrays(output), *(grads[name] for name in model.params)])
     for a, b in zip(*results, strict=True):
